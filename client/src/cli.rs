@@ -1,0 +1,1 @@
+//! What the command adit does with the library: arguments, files, the terminal.

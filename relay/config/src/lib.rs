@@ -1,0 +1,1 @@
+//! The configuration sections that relay.yaml and a Region share.

@@ -1,0 +1,204 @@
+//! The first message of each side of a session.
+
+use crate::{Account, Code, Endpoint, InstanceId, Kind, RelayId, SessionId, TunnelId};
+use serde::{Deserialize, Serialize};
+
+/// The most tunnels that one hello may open.
+pub const MAX_TUNNELS: usize = 100;
+/// The most relays that one hello may avoid.
+pub const MAX_AVOID: usize = 16;
+
+/// What a client says first.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Hello {
+    /// The versions of the protocol that the client speaks.
+    pub versions: Vec<u32>,
+    /// The multiplexers that it speaks; `h2` is the only one so far.
+    pub mux: Vec<String>,
+    /// The client's program and version, for example `0.1.0`.
+    pub client_version: String,
+    /// Who the client is.
+    pub proof: Proof,
+    /// The client's Ed25519 public key (RFC 8032), 32 bytes in base64url without padding.
+    pub key: String,
+    /// The signature that [`crate::possession`] describes, 64 bytes in base64url without padding.
+    pub signature: String,
+    /// This run of the client.
+    pub instance: InstanceId,
+    /// The relays that the client has a session with already: any of these answers [`Reply::Elsewhere`].
+    #[serde(default)]
+    pub avoid: Vec<RelayId>,
+    /// The tunnels that this session serves from its start.
+    #[serde(default)]
+    pub tunnels: Vec<OpenTunnel>,
+}
+
+/// What shows who a client is.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+pub enum Proof {
+    /// A signed JWT (RFC 7519), of the provider's own or of another issuer.
+    Token {
+        /// The compact serialisation.
+        token: String,
+    },
+    /// What a relay gave for a token, bound to the client's key.
+    Credential {
+        /// As it stood in [`Welcome::credential`].
+        credential: String,
+    },
+}
+
+impl std::fmt::Debug for Proof {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Token { .. } => "Token(***)",
+            Self::Credential { .. } => "Credential(***)",
+        })
+    }
+}
+
+/// One tunnel that a client wants to serve.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OpenTunnel {
+    /// The client's own id for it.
+    pub tunnel: TunnelId,
+    /// What it carries.
+    pub kind: Kind,
+    /// `http`: the name that the client asks for; absent: a random one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// `http`: whether a random name will do if `name` cannot be had.
+    #[serde(default)]
+    pub any_name: bool,
+    /// `tcp`: the public port that the client asks for; absent: any of the region's range.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// The ticket of an earlier session of this instance: the same endpoint again, without registry or store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<String>,
+}
+
+/// What a relay answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+pub enum Reply {
+    /// The session begins: HTTP/2 follows at once.
+    Welcome(Box<Welcome>),
+    /// The client has a session with this relay already: it should dial again. The connection ends.
+    Elsewhere(Elsewhere),
+    /// The relay will not have this client. The connection ends.
+    Refused(Refused),
+}
+
+/// The start of a session.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Welcome {
+    /// The version of the protocol that both speak from here.
+    pub version: u32,
+    /// The multiplexer that follows.
+    pub mux: String,
+    /// This relay.
+    pub relay: RelayId,
+    /// The region's domain.
+    pub region: String,
+    /// This session.
+    pub session: SessionId,
+    /// How many sessions the client should hold with each relay: 1 or 2.
+    pub sessions: u8,
+    /// How many relays of the region are healthy, this one included.
+    pub relays: u32,
+    /// Who the client is to this provider.
+    pub account: Account,
+    /// What to prove with from now on. It is a secret.
+    pub credential: String,
+    /// When the credential ends, in seconds since 1970 (UTC).
+    pub credential_expires: u64,
+    /// Whether a fresh token is needed to renew it (`true`), or the client's key is enough.
+    pub renew_with_token: bool,
+    /// The tunnels that were opened.
+    pub opened: Vec<OpenedTunnel>,
+    /// The tunnels that were not.
+    pub refused: Vec<RefusedTunnel>,
+    /// The provider's name and where to write about abuse, for messages.
+    #[serde(default)]
+    pub provider: Provider,
+}
+
+/// Who runs the relays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Provider {
+    /// The provider's name.
+    #[serde(default)]
+    pub name: String,
+    /// An e-mail address for complaints and appeals.
+    #[serde(default)]
+    pub abuse: String,
+}
+
+/// A tunnel that a session serves.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OpenedTunnel {
+    /// The client's own id for it.
+    pub tunnel: TunnelId,
+    /// Where consumers reach it.
+    pub endpoint: Endpoint,
+    /// The same as a URL: `https://shop.eu.example.com` or `tcp://eu.example.com:20022`.
+    pub url: String,
+    /// Admits the same endpoint again at any relay of the region. It is a secret.
+    pub ticket: String,
+    /// Why the name that was asked for was not granted, if another was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name_refused: Option<Code>,
+}
+
+/// A tunnel that a session does not serve.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RefusedTunnel {
+    /// The client's own id for it.
+    pub tunnel: TunnelId,
+    /// Why.
+    pub code: Code,
+    /// The same for a person.
+    pub message: String,
+    /// In how many milliseconds it is worth another try; absent: never without a change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+}
+
+/// The relay is one that the client asked to avoid.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Elsewhere {
+    /// The relay that answered.
+    pub relay: RelayId,
+    /// How many relays of the region are healthy: with 1 there is no other to find.
+    pub relays: u32,
+}
+
+/// The relay will not have this client.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Refused {
+    /// Why.
+    pub code: Code,
+    /// The same for a person: names field, value and rule.
+    pub message: String,
+    /// The relay's clock in seconds since 1970 (UTC), so that a client can see that its own is wrong.
+    pub time: u64,
+    /// With [`Code::UpgradeRequired`]: the oldest client that the relay serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub least_version: Option<String>,
+    /// In how many milliseconds it is worth another try; absent: never without a change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+    /// Where to write about it.
+    #[serde(default)]
+    pub provider: Provider,
+}

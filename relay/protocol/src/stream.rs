@@ -1,0 +1,26 @@
+//! The headers that Adit itself puts on streams, and what a stream's end means.
+//!
+//! The relay opens every stream. The first is the control stream: `POST /` with [`CONTROL`]; its request body and
+//! response body carry the lines of [`crate::control`]. On every other stream [`TUNNEL`] names the tunnel:
+//! - a request: method, scheme, authority and path as the consumer sent them;
+//! - an Upgrade: extended CONNECT (RFC 8441 section 4) with the consumer's Upgrade token as `:protocol`; a final
+//!   status other than 2xx is the service's refusal, 200 stands for its 101;
+//! - TCP: CONNECT (RFC 9113 section 8.5) with [`CONSUMER`]; 200 once the service has accepted.
+//!
+//! END_STREAM is the half-close of one direction. RST_STREAM is a reset, never an end: NO_ERROR and CANCEL say that the
+//! other side has lost interest; REFUSED_STREAM, that the request has not been handled and may be sent again.
+
+/// Marks the control stream; its value is `1`.
+pub const CONTROL: &str = "adit-control";
+/// The id of the tunnel that a stream belongs to.
+pub const TUNNEL: &str = "adit-tunnel";
+/// `ip:port` of the consumer, on CONNECT streams.
+pub const CONSUMER: &str = "adit-consumer";
+/// A [`crate::Code`]: on a response, it was made by the client or the relay, not by the service.
+pub const ERROR: &str = "adit-error";
+/// The id of the request, for logs at both ends.
+pub const REQUEST_ID: &str = "adit-request-id";
+/// Between relays: the endpoint that the stream is for. A request that carries it is never forwarded again.
+pub const PEER_ENDPOINT: &str = "adit-peer-endpoint";
+/// Names that begin so belong to Adit: they are taken off what consumers and services send.
+pub const PREFIX: &str = "adit-";

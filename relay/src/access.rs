@@ -1,0 +1,1 @@
+//! Who a client is: tokens, credentials, tickets and the keys behind them.

@@ -1,0 +1,1 @@
+//! One single-threaded runtime for each core.

@@ -1,0 +1,1 @@
+//! What an account may use, counted and refused.

@@ -1,0 +1,6 @@
+//! The command `adit-relay`.
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Counters and timers in the Prometheus text format.

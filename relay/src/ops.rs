@@ -1,0 +1,1 @@
+//! The ops port: /livez, /readyz and /metrics.

@@ -1,0 +1,1 @@
+//! Links between the relays of a region.

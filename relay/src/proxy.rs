@@ -1,0 +1,4 @@
+//! Copies between a consumer and a stream.
+
+pub mod error_page;
+pub mod headers;

@@ -1,0 +1,1 @@
+//! What a consumer sees instead of an answer.

@@ -1,0 +1,1 @@
+//! The listeners that consumers and clients reach.

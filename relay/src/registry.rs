@@ -1,0 +1,1 @@
+//! Who serves an endpoint now: in memory, or in Redis.

@@ -1,0 +1,1 @@
+//! From a consumer's Host to an endpoint.

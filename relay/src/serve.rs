@@ -1,0 +1,1 @@
+//! The life of a relay: open, bind, serve, drain, end.

@@ -1,0 +1,1 @@
+//! The service loop: health, registration, leases.

@@ -1,0 +1,1 @@
+//! The region's routing table, whole in every relay.

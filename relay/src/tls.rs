@@ -1,0 +1,1 @@
+//! Certificates and the TLS side of the public listeners.

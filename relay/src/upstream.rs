@@ -1,0 +1,1 @@
+//! The choice between a local session and a peer.

@@ -1,0 +1,1 @@
+//! The durable, global store of a provider: SQLite or Postgres.

@@ -1,0 +1,1 @@
+//! Services and consumers that speak HTTP.

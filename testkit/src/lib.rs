@@ -1,0 +1,7 @@
+//! Starts real servers on free ports, for Adit's tests only.
+
+pub mod http;
+pub mod port;
+pub mod postgres;
+pub mod process;
+pub mod redis;
