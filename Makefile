@@ -1,0 +1,54 @@
+# What one does with a clone of Adit. `make` alone prints the list.
+
+# Build output and tools live outside the clone, so that a second clone and the next CI run find them warm.
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/adit
+export ADIT_CACHE ?= $(CACHE)
+export CARGO_TARGET_DIR ?= $(ADIT_CACHE)/target
+export PATH := $(ADIT_CACHE)/tools/bin:$(PATH):/usr/sbin:/sbin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check fmt bench clean
+.PHONY: check-format check-tidy check-lints check-docs check-deps check-bench
+
+help: ## print this list
+	@grep -hE '^[a-z]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 10
+	@echo
+	@echo 'Output of builds: $(CARGO_TARGET_DIR)'
+
+run: ## build, then start a relay, a demo service and a client on this machine; Ctrl-C ends it all
+	@env --default-signal=INT scripts/run
+
+test: ## install what the tests need, run every test
+	@scripts/need redis-server postgresql haproxy openssl curl
+	@scripts/test
+
+check: check-format check-tidy check-lints check-docs check-deps check-bench ## formatting, lints, docs, dependencies: everything but the tests
+
+fmt: ## format the Rust sources
+	cargo fmt --all
+
+bench: ## measure Adit beside nginx, rathole, bore, ... into docs/performance.md; options in BENCH="--help"
+	@scripts/bench $(BENCH)
+
+clean: ## remove what `make run` wrote and all build output
+	rm -rf .run
+	cargo clean
+
+check-format:
+	cargo fmt --all --check
+
+check-tidy:
+	scripts/tidy
+
+check-lints:
+	cargo clippy --workspace --all-targets --all-features -- -D warnings
+
+check-docs:
+	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --all-features
+
+check-deps:
+	scripts/deps
+
+check-bench:
+	@scripts/need python3
+	python3 -m unittest discover -q -s bench -t bench
