@@ -1,0 +1,193 @@
+//! A few connections to one back end, and the way that every call to it takes.
+//!
+//! The driver's own pool waits out its whole time limit when a server refuses connections, and returns a connection
+//! whose call was cut short only after the server has answered, which a frozen one never does. Here a refusal comes
+//! back at once, and a connection that gave any error is dropped.
+
+use crate::{
+    CALL_TIMEOUT, StoreError,
+    error::{Cause, is_conflict, is_connection_lost},
+};
+use sqlx::{Connection, Executor};
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::{runtime::Handle, sync::Semaphore, sync::SemaphorePermit, time::timeout};
+
+/// How long a connection may lie unused before it is asked whether it still lives.
+const IDLE_TRUSTED: Duration = Duration::from_secs(1);
+
+/// How long it may take to answer. A server that is gone without a word must leave time for a new connection.
+const PING_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How often work is begun again after a conflict or on a new connection.
+const TRIES: u32 = 5;
+
+/// At most `slots` connections to one back end.
+pub(crate) struct Connections<C: Connection> {
+    options: C::Options,
+    /// Statements that each new connection runs first; may be empty.
+    setup: &'static str,
+    slots: Semaphore,
+    idle: Mutex<Vec<(C, Instant)>>,
+    runtime: Handle,
+}
+
+impl<C> Connections<C>
+where
+    C: Connection,
+    for<'c> &'c mut C: Executor<'c, Database = C::Database>,
+{
+    pub(crate) fn new(options: C::Options, setup: &'static str, slots: usize, runtime: Handle) -> Arc<Self> {
+        let idle = Mutex::new(Vec::with_capacity(slots));
+        Arc::new(Self { options, setup, slots: Semaphore::new(slots), idle, runtime })
+    }
+
+    pub(crate) fn options(&self) -> &C::Options {
+        &self.options
+    }
+
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    /// A connection that lives as far as one can tell: an idle one or a new one.
+    pub(crate) async fn take(&self) -> Result<Taken<'_, C>, sqlx::Error> {
+        let permit = self.slots.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
+        while let Some((mut connection, since)) = self.pop() {
+            let trusted = since.elapsed() < IDLE_TRUSTED;
+            if trusted || matches!(timeout(PING_TIMEOUT, connection.ping()).await, Ok(Ok(()))) {
+                return Ok(Taken { connection, reused: true, home: self, permit });
+            }
+        }
+        let mut connection = C::connect_with(&self.options).await?;
+        if !self.setup.is_empty() {
+            connection.execute(self.setup).await?;
+        }
+        Ok(Taken { connection, reused: false, home: self, permit })
+    }
+
+    fn pop(&self) -> Option<(C, Instant)> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    /// Runs one call on the store's runtime, within the time limit, whatever becomes of the caller.
+    pub(crate) async fn bounded<T: Send + 'static>(
+        &self,
+        call: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let task = self.runtime.spawn(async move { timeout(CALL_TIMEOUT, call).await });
+        match task.await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(StoreError::Timeout),
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Err(StoreError::Stopped),
+        }
+    }
+}
+
+/// A connection in use. It is closed when it is dropped; only [`Taken::settle`] may give it back.
+pub(crate) struct Taken<'a, C: Connection> {
+    pub(crate) connection: C,
+    reused: bool,
+    home: &'a Connections<C>,
+    permit: SemaphorePermit<'a>,
+}
+
+/// What follows from the result of one try.
+pub(crate) enum Settled<T> {
+    Done(Result<T, StoreError>),
+    Again,
+}
+
+impl<C: Connection> Taken<'_, C> {
+    /// Gives the connection back if all went well, and says whether the work is worth another try.
+    pub(crate) fn settle<T>(self, result: Result<T, sqlx::Error>, tries: &mut u32) -> Settled<T> {
+        *tries += 1;
+        match result {
+            Ok(value) => {
+                let mut idle = self.home.idle.lock().unwrap_or_else(PoisonError::into_inner);
+                idle.push((self.connection, Instant::now()));
+                drop(idle);
+                drop(self.permit);
+                Settled::Done(Ok(value))
+            }
+            Err(error) => {
+                let lost = self.reused && is_connection_lost(&error);
+                if *tries < TRIES && (lost || is_conflict(&error)) {
+                    tracing::debug!(%error, tries, "the store's call is tried again");
+                    Settled::Again
+                } else {
+                    Settled::Done(Err(StoreError::from_driver(error)))
+                }
+            }
+        }
+    }
+}
+
+/// The error of a connection that could not be had.
+pub(crate) fn no_connection(error: sqlx::Error) -> StoreError {
+    StoreError::Unreachable(Cause(error))
+}
+
+/// Runs one statement, or several without a transaction, on whichever back end the store has. The block is compiled
+/// for each back end, so that one text serves both; it gives `Result<T, sqlx::Error>`, owns what it names from
+/// outside, and runs again from its start after a conflict or a lost connection.
+macro_rules! statement {
+    ($store:expr, |$connection:ident| $work:block) => {
+        match $store {
+            $crate::Store::Sqlite(store) => {
+                $crate::connections::statement!(@on store.connections(), $connection, $work)
+            }
+            $crate::Store::Postgres(store) => {
+                $crate::connections::statement!(@on store.connections(), $connection, $work)
+            }
+        }
+    };
+    (@on $connections:expr, $connection:ident, $work:block) => {{
+        let connections = std::sync::Arc::clone($connections);
+        let call = {
+            let connections = std::sync::Arc::clone(&connections);
+            async move {
+                let mut tries = 0;
+                loop {
+                    let mut taken = connections.take().await.map_err($crate::connections::no_connection)?;
+                    let $connection = &mut taken.connection;
+                    let result: Result<_, sqlx::Error> = async { $work }.await;
+                    match taken.settle(result, &mut tries) {
+                        $crate::connections::Settled::Done(result) => return result,
+                        $crate::connections::Settled::Again => {}
+                    }
+                }
+            }
+        };
+        connections.bounded(call).await
+    }};
+}
+
+/// As [`statement!`], in one transaction that is committed when the block gives `Ok`. SQLite takes its lock for writing
+/// at once: a transaction that reads first and then finds another writer ahead of it cannot go on.
+macro_rules! transaction {
+    ($store:expr, |$connection:ident| $work:block) => {
+        match $store {
+            $crate::Store::Sqlite(store) => $crate::connections::statement!(@on store.connections(), raw, {
+                $crate::connections::transaction!(@in raw, "BEGIN IMMEDIATE", $connection, $work)
+            }),
+            $crate::Store::Postgres(store) => $crate::connections::statement!(@on store.connections(), raw, {
+                $crate::connections::transaction!(@in raw, "BEGIN", $connection, $work)
+            }),
+        }
+    };
+    (@in $raw:ident, $begin:literal, $connection:ident, $work:block) => {{
+        let mut transaction = sqlx::Connection::begin_with($raw, $begin).await?;
+        let $connection = &mut *transaction;
+        let result: Result<_, sqlx::Error> = async { $work }.await;
+        let value = result?;
+        transaction.commit().await?;
+        Ok(value)
+    }};
+}
+
+pub(crate) use {statement, transaction};

@@ -1,0 +1,85 @@
+//! What can go wrong between a relay and its store.
+
+use std::{io, path::PathBuf};
+
+/// A store could not be opened. Nothing has been sent to a server yet: a Postgres that is away is no such error.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The URL is not valid.
+    #[error("the store's URL is not valid")]
+    Url(#[source] crate::InvalidStoreUrl),
+    /// The file of a SQLite store, or the folder that it is in, can be neither opened nor created.
+    #[error("cannot open the store's file {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// `Store::open` was called outside a tokio runtime.
+    #[error("a store must be opened within the runtime that does its work")]
+    Runtime,
+}
+
+/// The driver's own words for a failure.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct Cause(pub(crate) sqlx::Error);
+
+/// The store's tables could not be brought up to date.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// The store is not there.
+    #[error("the store is unavailable")]
+    Unavailable(#[source] StoreError),
+    /// A migration failed, or one that ran before is not the one that this program knows.
+    #[error("the store's tables cannot be migrated")]
+    Migration(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A call got no answer. Whether a change has been made is not known: every call may be repeated.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is no connection, or it broke.
+    #[error("the store cannot be reached")]
+    Unreachable(#[source] Cause),
+    /// No answer within [`crate::CALL_TIMEOUT`].
+    #[error("the store did not answer within {} s", crate::CALL_TIMEOUT.as_secs())]
+    Timeout,
+    /// The store refused: tables are missing, a right is missing, the disk is full.
+    #[error("the store refused")]
+    Refused(#[source] Cause),
+    /// The runtime in which the store was opened has ended.
+    #[error("the store's runtime has ended")]
+    Stopped,
+}
+
+impl StoreError {
+    pub(crate) fn from_driver(error: sqlx::Error) -> Self {
+        if is_connection_lost(&error) { Self::Unreachable(Cause(error)) } else { Self::Refused(Cause(error)) }
+    }
+}
+
+/// Whether the connection that gave this error is of no more use, and a new one may be.
+///
+/// Of Postgres' own errors these are classes 08 (connection) and 57P (the server shuts down or starts), 53300 (too
+/// many connections) and 25006: a primary that has become a standby only takes reads.
+pub(crate) fn is_connection_lost(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
+            true
+        }
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            code.starts_with("08") || code.starts_with("57P") || code == "53300" || code == "25006"
+        }),
+        _ => false,
+    }
+}
+
+/// Whether the same work may succeed at once on the same store: a deadlock (40P01), a transaction that lost a race
+/// (40001), or a SQLite file that another process holds (SQLITE_BUSY and its extended codes).
+pub(crate) fn is_conflict(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else { return false };
+    error.code().is_some_and(|code| ["40001", "40P01", "5", "261", "517", "773"].contains(&code.as_ref()))
+}

@@ -1,0 +1,102 @@
+//! The store that all relays of a provider and its operator share: one Postgres database.
+
+use crate::{
+    Changes, MigrateError, OpenError, POLL_INTERVAL, StoreError, Wakeups, changes::Bell,
+    connections::Connections, listener::Listener, url::postgres_options,
+};
+use sqlx::{ConnectOptions, Connection, PgConnection, migrate::MigrateError as DriverError};
+use std::{
+    future::Future,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+use tokio::{runtime::Handle, time::timeout};
+
+/// The connections that one relay has for calls, beside the one that listens.
+const CONNECTIONS: usize = 2;
+
+/// What each connection is told first. The server gives up what the relay no longer waits for, and a database whose
+/// default is a stricter isolation would only add conflicts: every statement here is right at this level.
+const SETUP: &str = "SET statement_timeout = '2s'; SET idle_in_transaction_session_timeout = '2s'; \
+     SET default_transaction_isolation = 'read committed'";
+
+/// The longest that all migrations together may take.
+const MIGRATE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A Postgres database with two connections for calls and, once [`crate::Store::changes`] was called, one that listens.
+#[derive(Clone)]
+pub struct Postgres {
+    connections: Arc<Connections<PgConnection>>,
+    bell: Arc<Bell>,
+    listener: Arc<OnceLock<Listener>>,
+}
+
+impl std::fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let options = self.connections.options();
+        f.debug_struct("Postgres")
+            .field("host", &options.get_host())
+            .field("port", &options.get_port())
+            .field("database", &options.get_database())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Postgres {
+    pub(crate) fn open(url: &str, runtime: Handle) -> Result<Self, OpenError> {
+        let options = postgres_options(url)
+            .map_err(OpenError::Url)?
+            .application_name("adit")
+            .disable_statement_logging();
+        Ok(Self {
+            connections: Connections::new(options, SETUP, CONNECTIONS, runtime),
+            bell: Arc::new(Bell::new(POLL_INTERVAL)),
+            listener: Arc::new(OnceLock::new()),
+        })
+    }
+
+    pub(crate) fn connections(&self) -> &Arc<Connections<PgConnection>> {
+        &self.connections
+    }
+
+    pub(crate) async fn migrate(&self) -> Result<(), MigrateError> {
+        let options = self.connections.options().clone();
+        let run = async move {
+            let connect = timeout(crate::CALL_TIMEOUT, PgConnection::connect_with(&options));
+            let mut connection =
+                connect.await.map_err(|_| StoreError::Timeout)?.map_err(crate::connections::no_connection)?;
+            let mut migrator = sqlx::migrate!("migrations/postgres");
+            migrator.set_ignore_missing(true);
+            Ok(migrator.run_direct(None, &mut connection, false).await)
+        };
+        migrated(self.connections.runtime(), run).await
+    }
+
+    pub(crate) fn changes(&self) -> Changes {
+        self.listener.get_or_init(|| Listener::start(&self.connections, &self.bell));
+        self.bell.changes()
+    }
+
+    pub(crate) fn wakeups(&self) -> Wakeups {
+        self.listener.get().map_or(Wakeups::PollingOnly, Listener::wakeups)
+    }
+
+    pub(crate) fn wake(&self) {
+        self.bell.ring();
+    }
+}
+
+/// Runs a migration of either back end on the store's runtime and within its time limit.
+pub(crate) async fn migrated(
+    runtime: &Handle,
+    run: impl Future<Output = Result<Result<(), DriverError>, StoreError>> + Send + 'static,
+) -> Result<(), MigrateError> {
+    let run = runtime.spawn(async move { timeout(MIGRATE_TIMEOUT, run).await });
+    match run.await {
+        Ok(Ok(Ok(Ok(())))) => Ok(()),
+        Ok(Ok(Ok(Err(error)))) => Err(MigrateError::Migration(error.into())),
+        Ok(Ok(Err(error))) => Err(MigrateError::Unavailable(error)),
+        Ok(Err(_)) => Err(MigrateError::Unavailable(StoreError::Timeout)),
+        Err(_) => Err(MigrateError::Unavailable(StoreError::Stopped)),
+    }
+}

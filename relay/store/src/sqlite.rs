@@ -1,0 +1,75 @@
+//! The store of a standalone relay: one file.
+
+use crate::{Changes, MigrateError, OpenError, POLL_INTERVAL, changes::Bell, connections::Connections};
+use sqlx::{
+    Connection, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+};
+use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt, path::Path, sync::Arc, time::Duration};
+use tokio::runtime::Handle;
+
+/// How long a statement waits for another process that writes to the same file.
+const BUSY_TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// A SQLite file with one connection, which puts all calls in a row.
+#[derive(Clone)]
+pub struct Sqlite {
+    connections: Arc<Connections<SqliteConnection>>,
+    bell: Arc<Bell>,
+}
+
+impl std::fmt::Debug for Sqlite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sqlite").field("path", &self.connections.options().get_filename()).finish()
+    }
+}
+
+impl Sqlite {
+    pub(crate) fn open(path: &Path, runtime: Handle) -> Result<Self, OpenError> {
+        // The file is made here, not by SQLite, so that only its owner can read it; SQLite gives its companions the
+        // same mode.
+        OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(|source| OpenError::File { path: path.to_owned(), source })?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT);
+        Ok(Self {
+            connections: Connections::new(options, "", 1, runtime),
+            bell: Arc::new(Bell::new(POLL_INTERVAL)),
+        })
+    }
+
+    pub(crate) fn connections(&self) -> &Arc<Connections<SqliteConnection>> {
+        &self.connections
+    }
+
+    pub(crate) async fn migrate(&self) -> Result<(), MigrateError> {
+        let connections = Arc::clone(&self.connections);
+        let run = async move {
+            let mut connection = SqliteConnection::connect_with(connections.options())
+                .await
+                .map_err(crate::connections::no_connection)?;
+            let mut migrator = sqlx::migrate!("migrations/sqlite");
+            migrator.set_ignore_missing(true);
+            Ok(migrator.run_direct(None, &mut connection, false).await)
+        };
+        crate::postgres::migrated(self.connections.runtime(), run).await
+    }
+
+    pub(crate) fn changes(&self) -> Changes {
+        self.bell.changes()
+    }
+
+    pub(crate) fn wake(&self) {
+        self.bell.ring();
+    }
+}
