@@ -21,7 +21,7 @@ pub struct Explanation {
 
 /// For codes that this version does not know.
 pub(super) const OTHER: Explanation =
-    Explanation { code: "", status: 500, exit_code: 1, what: &[], why: &[], next: &[], about: "" };
+    Explanation { code: "", status: 500, exit_code: 1, what: &["{message}"], why: &[], next: &[], about: "" };
 
 macro_rules! codes {
     ($($code:literal $status:literal $exit:literal
