@@ -1,0 +1,44 @@
+//! Values that are written as text with a format of their own.
+
+use std::{borrow::Cow, str::FromStr};
+
+/// The name of the format of a path in schemas.
+pub const PATH_FORMAT: &str = "path";
+
+/// Text that breaks the rule of its format. It reads as what follows the value: `is not a duration, like 30s`.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{0}")]
+pub struct Invalid(Cow<'static, str>);
+
+impl Invalid {
+    /// A rule that was broken, in words that follow the value.
+    pub fn new(rule: impl Into<Cow<'static, str>>) -> Self {
+        Self(rule.into())
+    }
+}
+
+/// Checks text against one of this crate's formats, which stand in schemas as `format`.
+///
+/// # Errors
+/// The rule that the text breaks. A format that this crate does not know accepts everything.
+pub fn check_format(format: &str, text: &str) -> Result<(), Invalid> {
+    match format {
+        crate::access::ISSUER_FORMAT => crate::access::check_issuer(text),
+        crate::duration::FORMAT => crate::duration::parse(text).map(drop),
+        crate::name::FORMAT => crate::DnsName::from_str(text).map(drop),
+        PATH_FORMAT => check_path(text),
+        crate::size::FORMAT => crate::size::parse(text).map(drop),
+        crate::version::FORMAT => crate::Version::from_str(text).map(drop),
+        _ => Ok(()),
+    }
+}
+
+fn check_path(text: &str) -> Result<(), Invalid> {
+    let rule = match text {
+        "" => "is empty",
+        _ if text.len() > 4095 => "is too long: a path has at most 4095 bytes",
+        _ if text.contains('\0') => "has a zero byte",
+        _ => return Ok(()),
+    };
+    Err(Invalid::new(rule))
+}

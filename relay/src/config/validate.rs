@@ -1,0 +1,328 @@
+//! From what is written to what is meant: the rules between fields, and the files that they name.
+
+use super::{
+    AccessLog, AccessLogPath, CertificateFiles, Config, Keys, Listen, Log, PairError, Peer, PlainHttp,
+    RegistryUrl, environment::Set, files, format, raw::*,
+};
+use adit_config::{Access, Invalid, Path as Field, Problem, Tokens, duration, problem::quoted};
+use adit_protocol::hello::Provider;
+use adit_store::StoreUrl;
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// The most bytes of a Unix socket's path on Linux, its final zero left aside.
+const MAX_SOCKET_PATH: usize = 107;
+
+/// Makes the configuration that is meant. Without it there is at least one problem, here or among the earlier ones.
+pub(super) fn validate(
+    raw: RawConfig,
+    base: &Path,
+    set: &Set,
+    earlier: &[Problem],
+) -> (Option<Config>, Vec<Problem>) {
+    let mut check = Check { base, set, earlier, problems: Vec::new() };
+    let config = check.config(raw);
+    (config, check.problems)
+}
+
+struct Check<'a> {
+    /// The directory of the file.
+    base: &'a Path,
+    set: &'a Set,
+    /// What is known to be wrong: rules that need those fields are not checked.
+    earlier: &'a [Problem],
+    problems: Vec<Problem>,
+}
+
+impl Check<'_> {
+    fn config(&mut self, raw: RawConfig) -> Option<Config> {
+        let data_dir = self.path("dataDir", &raw.data_dir);
+        if data_dir.exists() && !data_dir.is_dir() {
+            self.problem("dataDir", format!("{} is not a directory", shown(&data_dir)));
+        }
+        let listen = self.listen(&raw.listen, &data_dir);
+        let registry = self.text("registry", format::registry(&raw.registry));
+        let store = self.store(raw.store.as_deref(), &data_dir);
+        self.within("limits", raw.limits.problems());
+        self.within("tcpPorts", raw.tcp_ports.iter().flat_map(adit_config::TcpPorts::problems));
+        if raw.drain_timeout > Duration::from_secs(3600) {
+            self.problem("drainTimeout", format!("{} is more than 1h", duration::display(raw.drain_timeout)));
+        }
+        let access = self.access(raw.access);
+        let peer = raw.peer.map(|peer| self.peer(peer));
+        let keys = raw.keys.map(|keys| self.keys(&keys));
+        let certificates = self.certificates(&raw.tls.certificates);
+        let trusted_proxies =
+            raw.proxy_protocol.trusted_cidrs.iter().map(|text| format::cidr(text)).collect();
+        let trusted_proxies = self.text("proxyProtocol.trustedCIDRs", trusted_proxies);
+        let name = self.text("name", raw.name.as_deref().map(format::relay_id).transpose());
+        let access_log = self.access_log(&raw.access_log);
+        if let Some(listen) = &listen {
+            self.overlaps(listen, raw.tcp_ports);
+        }
+        self.contradictions(
+            listen.as_ref(),
+            raw.plain_http,
+            registry.as_ref(),
+            store.as_ref(),
+            (&peer, &keys),
+        );
+        let listen = listen?;
+        Some(Config {
+            name: name?,
+            domain: raw.domain.into(),
+            data_dir,
+            public_port: raw.public_port.unwrap_or_else(|| listen.https.first().map_or(0, SocketAddr::port)),
+            plain_http: raw.plain_http,
+            listen,
+            tcp_ports: raw.tcp_ports,
+            registry: registry?,
+            store: store?,
+            provider: Provider {
+                name: raw.provider.name.unwrap_or_default(),
+                abuse: raw.provider.abuse.unwrap_or_default(),
+            },
+            access,
+            limits: raw.limits,
+            peer,
+            keys,
+            trusted_proxies: trusted_proxies?,
+            certificates,
+            drain_timeout: raw.drain_timeout,
+            lanes: raw.lanes.map(usize::from),
+            log: Log { format: raw.log.format, level: raw.log.level },
+            access_log,
+        })
+    }
+
+    fn problem(&mut self, field: &str, text: impl Into<String>) {
+        self.problems.push(Problem::new(Field::keys(field), text));
+    }
+
+    fn within(&mut self, section: &'static str, problems: impl IntoIterator<Item = Problem>) {
+        self.problems.extend(problems.into_iter().map(|problem| problem.within(section)));
+    }
+
+    /// Whether nothing is known to be wrong with any of some fields.
+    fn sound(&self, fields: &[&str]) -> bool {
+        let mut known = self.earlier.iter().chain(&self.problems);
+        !known.any(|problem| fields.iter().any(|field| problem.path.touches(&Field::keys(field))))
+    }
+
+    /// What a text was read as. The schema's format is checked before, so that there should be no error left.
+    fn text<T>(&mut self, field: &str, read: Result<T, Invalid>) -> Option<T> {
+        read.map_err(|rule| self.problem(field, rule.to_string())).ok()
+    }
+
+    /// A path where the relay finds it.
+    fn path(&self, field: &str, path: &Path) -> PathBuf {
+        self.path_at(&Field::keys(field), path)
+    }
+
+    fn path_at(&self, field: &Field, path: &Path) -> PathBuf {
+        if self.set.variable_of(field).is_some() { path.to_owned() } else { self.base.join(path) }
+    }
+
+    /// The path of a file that has to be there.
+    fn file(&mut self, field: Field, path: &Path) -> PathBuf {
+        let path = self.path_at(&field, path);
+        if let Err(error) = files::open(&path) {
+            self.problems.push(Problem::new(field, format!("{} cannot be read: {error}", shown(&path))));
+        }
+        path
+    }
+
+    fn store(&mut self, store: Option<&str>, data_dir: &Path) -> Option<StoreUrl> {
+        match store {
+            None => Some(StoreUrl::Sqlite(data_dir.join("adit.db"))),
+            Some(text) => match self.text("store", format::store(text))? {
+                StoreUrl::Sqlite(path) => Some(StoreUrl::Sqlite(self.path("store", &path))),
+                postgres @ StoreUrl::Postgres(_) => Some(postgres),
+            },
+        }
+    }
+
+    fn listen(&mut self, raw: &RawListen, data_dir: &Path) -> Option<Listen> {
+        let https = raw.https.texts().iter().map(|text| format::listen(text)).collect();
+        let https = self.text("listen.https", https);
+        let http = match raw.http.texts() {
+            [off] if off == format::OFF => Some(None),
+            texts if texts.iter().any(|text| text == format::OFF) => {
+                self.problem("listen.http", "has \"off\" beside addresses: give one or the other");
+                None
+            }
+            texts => {
+                self.text("listen.http", texts.iter().map(|text| format::listen(text)).collect()).map(Some)
+            }
+        };
+        let ops = (raw.ops != format::OFF).then(|| format::listen(&raw.ops)).transpose();
+        let ops = self.text("listen.ops", ops);
+        let peer = self.text("listen.peer", raw.peer.as_deref().map(format::listen).transpose());
+        let admin = match &raw.admin {
+            Some(path) if path == Path::new(format::OFF) => None,
+            Some(path) => Some(self.path("listen.admin", path)),
+            None => Some(data_dir.join("admin.sock")),
+        };
+        if let Some(path) = admin.as_ref().filter(|path| path.as_os_str().len() > MAX_SOCKET_PATH) {
+            let rule =
+                "has more than 107 bytes, which is too long for a Unix socket: give a shorter path or off";
+            self.problem("listen.admin", format!("{} {rule}", shown(path)));
+        }
+        Some(Listen { https: https?, http: http?, ops: ops?, peer: peer?, admin })
+    }
+
+    fn access(&mut self, mut access: Access) -> Access {
+        self.within("access", access.problems());
+        if let Tokens::Issuers(issuers) = &mut access.tokens {
+            for (index, issuer) in issuers.iter_mut().enumerate() {
+                let field = Field::keys("access.tokens.issuers").join(index).join("keys");
+                issuer.keys = self.file(field, &issuer.keys);
+            }
+        }
+        access
+    }
+
+    fn keys(&mut self, raw: &RawKeys) -> Keys {
+        Keys {
+            region: self.file(Field::keys("keys.region"), &raw.region),
+            tokens: self.file(Field::keys("keys.tokens"), &raw.tokens),
+        }
+    }
+
+    fn peer(&mut self, raw: RawPeer) -> Peer {
+        let ca = self.path("peer.ca", &raw.ca);
+        if let Err(error) = files::load_certificates(&ca) {
+            self.problem("peer.ca", format!("{} {error}", shown(&ca)));
+        }
+        let CertificateFiles { cert, key } = self.pair(&Field::keys("peer"), &raw.cert, &raw.key);
+        Peer { advertise: raw.advertise, ca, cert, key }
+    }
+
+    fn certificates(&mut self, raw: &[RawCertificate]) -> Vec<CertificateFiles> {
+        let field = Field::keys("tls.certificates");
+        raw.iter()
+            .enumerate()
+            .map(|(index, raw)| self.pair(&field.join(index), &raw.cert, &raw.key))
+            .collect()
+    }
+
+    fn pair(&mut self, section: &Field, cert: &Path, key: &Path) -> CertificateFiles {
+        let (cert_field, key_field) = (section.join("cert"), section.join("key"));
+        let (cert, key) = (self.path_at(&cert_field, cert), self.path_at(&key_field, key));
+        if let Err(error) = files::load_pair(&cert, &key) {
+            let (field, file) = match error {
+                PairError::Cert(_) | PairError::NoCertificate => (cert_field, &cert),
+                PairError::Key(_) | PairError::NoKey | PairError::Mismatch => (key_field, &key),
+            };
+            let of = if matches!(error, PairError::Mismatch) {
+                format!(" {}", shown(&cert))
+            } else {
+                String::new()
+            };
+            self.problems.push(Problem::new(field, format!("{} {error}{of}", shown(file))));
+        }
+        CertificateFiles { cert, key }
+    }
+
+    fn access_log(&self, raw: &RawAccessLog) -> AccessLog {
+        let path = match raw.path.to_str() {
+            Some("-") => AccessLogPath::Stdout,
+            Some(format::OFF) => AccessLogPath::Off,
+            _ => AccessLogPath::File(self.path("accessLog.path", &raw.path)),
+        };
+        AccessLog { format: raw.format, path }
+    }
+
+    /// Listeners that want the same port. Those on port 0 never do.
+    fn overlaps(&mut self, listen: &Listen, tcp_ports: Option<adit_config::TcpPorts>) {
+        let one = |name: &'static str, address: &Option<SocketAddr>| {
+            address.map(|address| (Field::keys(name), address))
+        };
+        let list = |name: &'static str, addresses: &[SocketAddr]| {
+            let field = Field::keys(name);
+            let single = addresses.len() == 1;
+            let named = addresses.iter().enumerate();
+            named
+                .map(|(index, address)| (if single { field.clone() } else { field.join(index) }, *address))
+                .collect::<Vec<_>>()
+        };
+        let mut taken = list("listen.https", &listen.https);
+        taken.extend(list("listen.http", listen.http.as_deref().unwrap_or_default()));
+        taken.extend(one("listen.ops", &listen.ops));
+        taken.extend(one("listen.peer", &listen.peer));
+        for (index, (field, address)) in taken.iter().enumerate() {
+            let other = taken[..index].iter().find(|(_, other)| overlap(*other, *address));
+            if let Some((other_field, other)) = other {
+                let text = format!("{address} is taken by {other_field}, {other}");
+                self.problems.push(Problem::new(field.clone(), text));
+            }
+            if let Some(ports) = tcp_ports.filter(|ports| ports.contains(address.port())) {
+                let text =
+                    format!("{address} is in the range of tcpPorts, {} to {}", ports.first, ports.last);
+                self.problems.push(Problem::new(field.clone(), text));
+            }
+        }
+    }
+
+    fn contradictions(
+        &mut self,
+        listen: Option<&Listen>,
+        plain_http: PlainHttp,
+        registry: Option<&RegistryUrl>,
+        store: Option<&StoreUrl>,
+        (peer, keys): (&Option<Peer>, &Option<Keys>),
+    ) {
+        let Some(listen) = listen else { return };
+        if plain_http == PlainHttp::Serve && listen.http.is_none() {
+            self.problem("plainHttp", "\"serve\" has no effect while listen.http is off");
+        }
+        if self.sound(&["peer", "listen.peer"]) {
+            match (listen.peer, peer) {
+                (Some(address), None) => {
+                    self.problem("listen.peer", format!("{address} needs the section peer"));
+                }
+                (None, Some(_)) => self.problem("peer", "needs listen.peer, where the other relays arrive"),
+                _ => {}
+            }
+        }
+        let Some(registry) = registry.filter(|_| self.sound(&["registry"])) else { return };
+        match registry {
+            RegistryUrl::Memory if peer.is_some() && self.sound(&["peer"]) => {
+                self.problem("peer", "has no effect with the registry memory:, which no other relay sees");
+            }
+            RegistryUrl::Memory => {}
+            RegistryUrl::Redis(_) => {
+                if self.sound(&["store"]) && matches!(store, Some(StoreUrl::Sqlite(_))) {
+                    self.problem(
+                        "store",
+                        "is a SQLite file, which no other relay sees: with Redis it has to be postgres://",
+                    );
+                }
+                if self.sound(&["keys"]) && keys.is_none() {
+                    self.problem(
+                        "keys",
+                        "is missing: with Redis all relays of the region need the same keys",
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Whether two listeners cannot be there at once.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    if a.port() != b.port() || a.port() == 0 {
+        return false;
+    }
+    let all = |ip: IpAddr| ip == IpAddr::from([0u16; 8]);
+    let covers = |ip: IpAddr, other: IpAddr| all(ip) || (ip.is_unspecified() && other.is_ipv4());
+    let (a, b) = (a.ip().to_canonical(), b.ip().to_canonical());
+    a == b || covers(a, b) || covers(b, a)
+}
+
+fn shown(path: &Path) -> String {
+    quoted(&path.display().to_string())
+}
