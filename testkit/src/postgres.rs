@@ -1,1 +1,364 @@
 //! A real PostgreSQL server.
+//!
+//! Postgres refuses to run as root: then it runs as the system's `postgres` user. Nothing is left behind: a small shell
+//! script waits until the test process lets go of it or is gone, ends a server that still runs, and removes its files.
+
+use crate::{
+    port::Port,
+    process::{Child, Signal, is_installed, send, spawn},
+};
+use std::{
+    fs,
+    os::unix::{fs::MetadataExt, process::CommandExt},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// The longest that starting or ending a server may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where Debian has its versions.
+const DEBIAN: &str = "/usr/lib/postgresql";
+
+/// Speed before durability: these files never outlive their test. No shared memory outside the server's folder, so that
+/// none is left when the server is killed.
+const SETTINGS: &[&str] = &[
+    "listen_addresses=127.0.0.1",
+    "unix_socket_directories=",
+    "fsync=off",
+    "full_page_writes=off",
+    "synchronous_commit=off",
+    "autovacuum=off",
+    "shared_buffers=16MB",
+    "max_connections=100",
+    "max_wal_size=256MB",
+    "dynamic_shared_memory_type=mmap",
+    "logging_collector=off",
+    "log_min_messages=warning",
+];
+
+/// Run with the folder as its argument: ends and removes what is left once standard input is closed.
+const WARDEN: &str = r#"
+trap '' INT TERM HUP
+cat >/dev/null
+here() { [ "$(readlink "/proc/$pid/cwd")" = "$1/data" ]; }
+pid=$(head -n1 "$1/data/postmaster.pid" 2>/dev/null)
+if [ -n "$pid" ] && here "$1"; then
+    kill -s CONT "$pid"; kill -s QUIT "$pid"
+    tries=200; while here "$1" && [ $tries -gt 0 ]; do tries=$((tries - 1)); sleep 0.05; done
+    here "$1" && kill -s KILL "$pid"
+fi
+tries=100; until rm -rf -- "$1" || [ $tries -eq 0 ]; do tries=$((tries - 1)); sleep 0.05; done
+"#;
+
+/// A server on a port of its own on 127.0.0.1, ended and removed when it is dropped and when the test process is killed.
+#[derive(Debug)]
+pub struct Postgres {
+    server: Option<Child>,
+    programs: PathBuf,
+    port: Port,
+    folder: PathBuf,
+    owner: Option<Owner>,
+    warden: std::process::Child,
+    frozen: Vec<u32>,
+}
+
+/// The user that runs the server when the test runs as root.
+#[derive(Clone, Copy, Debug)]
+struct Owner {
+    uid: u32,
+    gid: u32,
+}
+
+impl Postgres {
+    /// Starts a server with an empty set of databases. Blocks its thread for about a second.
+    ///
+    /// Panics when PostgreSQL is not installed or does not start.
+    pub fn start() -> Self {
+        let programs = programs();
+        let folder =
+            tempfile::Builder::new().prefix("adit-postgres-").tempdir().expect("a folder can be made");
+        let owner = owner_beside_root(folder.path());
+        if let Some(owner) = owner {
+            std::os::unix::fs::chown(folder.path(), Some(owner.uid), Some(owner.gid))
+                .expect("root may give a folder away");
+        }
+        let warden = start_warden(folder.path());
+        // From here on the warden removes the folder.
+        let folder = TempDir::keep(folder);
+        let mut postgres =
+            Self { server: None, programs, port: Port::take(), folder, owner, warden, frozen: Vec::new() };
+        postgres.init();
+        postgres.start_again();
+        postgres
+    }
+
+    /// One server for all tests of this process. It ends with the process.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Postgres> = OnceLock::new();
+        SHARED.get_or_init(Self::start)
+    }
+
+    /// Makes an empty database and returns its URL. Blocks its thread.
+    pub fn database(&self) -> String {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        self.run("createdb", &["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "postgres", &name]);
+        self.url(&name)
+    }
+
+    /// The URL of a database by its name.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}?sslmode=disable", self.port)
+    }
+
+    /// The port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port.number()
+    }
+
+    /// Ends the server in an orderly way; open connections are cut. Its databases stay.
+    pub fn stop(&mut self) {
+        self.thaw();
+        if let Some(mut server) = self.server.take() {
+            server.signal(Signal::Int);
+            assert!(server.wait(PATIENCE).is_some(), "postgres did not end: {}", server.output());
+        }
+    }
+
+    /// Starts the server again after [`Postgres::stop`], on the same port, and waits until it takes connections.
+    pub fn start_again(&mut self) {
+        let mut command = self.command("postgres");
+        command.arg("-D").arg(self.folder.join("data")).arg("-p").arg(self.port.to_string());
+        for setting in SETTINGS {
+            command.args(["-c", setting]);
+        }
+        // QUIT, not KILL: a server that is killed leaves a segment of the system's shared memory behind. Where the
+        // server runs as another user, the change of user takes this wish back, and the warden alone ends it.
+        let mut server = Child::start_with(&command, &self.folder.join("log"), Signal::Quit);
+        let end = Instant::now() + PATIENCE;
+        while !self.is_ready() {
+            if let Some(status) = server.exited() {
+                panic!("postgres ended ({status}): {}", server.output());
+            }
+            assert!(Instant::now() < end, "postgres did not start within {PATIENCE:?}: {}", server.output());
+            thread::sleep(Duration::from_millis(20));
+        }
+        self.server = Some(server);
+    }
+
+    /// Freezes the server and all its processes: connections stay open, nothing is answered.
+    pub fn freeze(&mut self) {
+        let Some(server) = &mut self.server else { return };
+        // The server first: then it starts no further process.
+        server.stop();
+        let mut all = children_of(server.pid());
+        all.push(server.pid());
+        for pid in &all {
+            send(*pid, Signal::Stop);
+        }
+        self.frozen = all;
+    }
+
+    /// Lets a frozen server go on.
+    pub fn thaw(&mut self) {
+        for pid in std::mem::take(&mut self.frozen) {
+            send(pid, Signal::Cont);
+        }
+    }
+
+    fn init(&self) {
+        let data = self.folder.join("data").to_string_lossy().into_owned();
+        self.run(
+            "initdb",
+            &["-D", &data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"],
+        );
+    }
+
+    fn is_ready(&self) -> bool {
+        let mut ready = Command::new(self.programs.join("pg_isready"));
+        ready.args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "postgres"]);
+        ready.status().expect("pg_isready can be started").success()
+    }
+
+    /// One of Postgres' programs, run by a user whom it accepts.
+    fn command(&self, program: &str) -> Command {
+        let program = self.programs.join(program);
+        let mut command = match self.owner {
+            None => Command::new(program),
+            Some(owner) => {
+                let mut command = Command::new("setpriv");
+                command.args([format!("--reuid={}", owner.uid), format!("--regid={}", owner.gid)]);
+                command.args(["--clear-groups", "--"]).arg(program);
+                command
+            }
+        };
+        command.current_dir(&self.folder);
+        command
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) {
+        let output = self.command(program).args(arguments).stdin(Stdio::null()).output();
+        let output = output.unwrap_or_else(|error| panic!("cannot start {program}: {error}"));
+        assert!(
+            output.status.success(),
+            "{program}: {}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.thaw();
+        if let Some(server) = &mut self.server {
+            server.signal(Signal::Quit);
+            server.wait(PATIENCE);
+        }
+        // Its end shows what it wrote if the test panics, so it comes before the files go.
+        drop(self.server.take());
+        drop(self.warden.stdin.take());
+        let _ = self.warden.wait();
+    }
+}
+
+fn start_warden(folder: &Path) -> std::process::Child {
+    let mut warden = Command::new("/bin/sh");
+    warden.args(["-c", WARDEN, "adit-testkit"]).arg(folder);
+    warden.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+    spawn(warden).expect("/bin/sh can be started")
+}
+
+/// The folder with the newest version of Postgres' programs.
+fn programs() -> PathBuf {
+    let version = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
+    let versions = fs::read_dir(DEBIAN).into_iter().flatten().flatten().map(|entry| entry.path());
+    let newest = versions.filter(|path| path.join("bin/postgres").is_file()).max_by_key(|path| version(path));
+    match newest {
+        Some(path) => path.join("bin"),
+        None if is_installed("postgres") => PathBuf::new(),
+        None => {
+            panic!("PostgreSQL is not installed: neither in {DEBIAN} nor in PATH is a program 'postgres'")
+        }
+    }
+}
+
+/// The user `postgres`, when a folder that this process made belongs to root.
+fn owner_beside_root(made: &Path) -> Option<Owner> {
+    if fs::metadata(made).expect("the folder is there").uid() != 0 {
+        return None;
+    }
+    let users = fs::read_to_string("/etc/passwd").expect("/etc/passwd can be read");
+    let fields: Vec<&str> = users.lines().find(|line| line.starts_with("postgres:"))?.split(':').collect();
+    Some(Owner { uid: fields.get(2)?.parse().ok()?, gid: fields.get(3)?.parse().ok()? })
+}
+
+/// The processes that `parent` has started and that have not ended, as proc(5) shows them.
+fn children_of(parent: u32) -> Vec<u32> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let is_child = |pid: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+        fields.split_whitespace().nth(1) == Some(parent.to_string().as_str())
+    };
+    pids.filter(is_child).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answers(postgres: &Postgres, database: &str) -> bool {
+        let mut psql = Command::new(postgres.programs.join("psql"));
+        psql.args(["-qtAc", "SELECT 1", &postgres.url(database)]).env("PGCONNECT_TIMEOUT", "2");
+        psql.stderr(Stdio::null()).output().unwrap().stdout == b"1\n"
+    }
+
+    fn is_gone(pid: u32) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.is_empty() || stat.contains(") Z ")
+    }
+
+    #[test]
+    fn a_server_stops_starts_again_freezes_and_is_removed() {
+        let mut postgres = Postgres::start();
+        let url = postgres.database();
+        let database = url.rsplit_once('/').unwrap().1.split_once('?').unwrap().0.to_owned();
+        assert!(answers(&postgres, &database));
+        postgres.stop();
+        assert!(!answers(&postgres, &database));
+        postgres.start_again();
+        assert!(answers(&postgres, &database), "databases outlive a restart");
+        postgres.freeze();
+        assert!(!answers(&postgres, &database));
+        postgres.thaw();
+        assert!(answers(&postgres, &database));
+        postgres.freeze();
+        let (folder, pid) = (postgres.folder.clone(), postgres.server.as_ref().unwrap().pid());
+        drop(postgres);
+        assert!(!folder.exists());
+        assert!(is_gone(pid));
+    }
+
+    #[test]
+    fn a_panic_leaves_nothing_behind() {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let test = thread::spawn(move || {
+            let postgres = Postgres::start();
+            sender.send((postgres.folder.clone(), postgres.server.as_ref().unwrap().pid())).unwrap();
+            panic!("as a failing test does");
+        });
+        assert!(test.join().is_err());
+        let (folder, pid) = receiver.recv().unwrap();
+        assert!(!folder.exists());
+        assert!(is_gone(pid));
+    }
+
+    /// Not a test of its own: the next one starts this test program again, with this one alone, and kills it.
+    #[test]
+    fn victim() {
+        let Ok(file) = std::env::var("ADIT_TESTKIT_POSTGRES_VICTIM") else { return };
+        let postgres = Postgres::shared();
+        let pid = postgres.server.as_ref().unwrap().pid();
+        fs::write(file, format!("{pid} {}\n", postgres.folder.display())).unwrap();
+        thread::sleep(PATIENCE);
+    }
+
+    #[test]
+    fn the_server_of_a_killed_test_process_is_gone_with_its_files() {
+        let scratch = tempfile::tempdir().unwrap();
+        let file = scratch.path().join("server");
+        let mut test = Child::start(
+            Command::new(std::env::current_exe().unwrap())
+                .args(["postgres::tests::victim", "--exact"])
+                .env("ADIT_TESTKIT_POSTGRES_VICTIM", &file),
+        );
+        let end = Instant::now() + PATIENCE;
+        let wait_until = |state: &str, reached: &dyn Fn() -> bool| {
+            while !reached() {
+                assert!(Instant::now() < end, "{state}: {}", test.output());
+                thread::sleep(Duration::from_millis(10));
+            }
+        };
+        wait_until("it starts", &|| fs::read_to_string(&file).is_ok_and(|text| text.ends_with('\n')));
+        let text = fs::read_to_string(&file).unwrap();
+        let (pid, folder) = text.trim_end().split_once(' ').unwrap();
+        let (pid, folder) = (pid.parse().unwrap(), PathBuf::from(folder));
+        assert!(!is_gone(pid));
+        test.kill();
+        let end = Instant::now() + PATIENCE;
+        while !is_gone(pid) || folder.exists() {
+            assert!(Instant::now() < end, "{pid} gone: {}, files: {}", is_gone(pid), folder.exists());
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
