@@ -8,6 +8,8 @@ mod error;
 mod files;
 mod format;
 mod raw;
+mod reference;
+mod summary;
 mod validate;
 
 pub use adit_config::{Access, Issuer, Limits, Secret, TcpPorts, Tokens, Version};
@@ -15,6 +17,7 @@ pub use environment::environment;
 pub use error::{ConfigError, ConfigErrors};
 pub use files::{PairError, load_certificates, load_pair};
 pub use raw::{AccessLogFormat, LogFormat, PlainHttp};
+pub use reference::reference;
 
 use adit_config::{
     Path as Field, Problem,

@@ -39,12 +39,16 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// Everything that is wrong with a configuration, at least one thing. As text: one line each.
+/// The most errors that are reported at once.
+const MAX_ERRORS: usize = 100;
+
+/// Everything that is wrong with a configuration, at least one thing and at most 100. As text: one line each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors(Vec<ConfigError>);
 
 impl ConfigErrors {
-    pub(super) fn new(errors: Vec<ConfigError>) -> Self {
+    pub(super) fn new(mut errors: Vec<ConfigError>) -> Self {
+        errors.truncate(MAX_ERRORS);
         Self(errors)
     }
 

@@ -372,3 +372,6 @@ fn bad_values_are_named_with_field_value_and_rule() {
     }
     assert!(wrong.is_empty(), "{wrong}");
 }
+
+mod hostile;
+mod reference;

@@ -1,0 +1,184 @@
+//! The command line as clap reads it.
+
+use super::{Admin, AdminQuestion, Command, Exit, Failure, Shell, Token, TokenSource};
+use adit_config::{DnsName, Invalid, duration};
+use adit_protocol::{Account, Kind};
+use clap::{Args, Parser, Subcommand};
+use std::{path::PathBuf, time::Duration};
+
+const TEMPLATE: &str = "{before-help}{about}\n\n{usage-heading} {usage}\n\n{all-args}{after-help}";
+
+const EXAMPLES: &str = "\
+Examples:
+  adit-relay --config relay.yaml           run a relay
+  adit-relay check --config relay.yaml     validate a configuration
+  adit-relay defaults > relay.yaml         begin with every key and its default
+  adit-relay token --account me > token    let a client in
+  adit-relay admin tunnels                 what a running relay has";
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  ended as asked      2  usage or configuration
+  1  unexpected failure  7  a relay or store cannot be reached";
+
+const TOKEN_EXAMPLES: &str = "\
+Examples:
+  adit-relay token --account me > token
+  adit-relay token --account acme-ci --names 'ci-*' --kinds http,tcp --ttl 5m
+  adit-relay token --account me --key token.key --domain tunnels.example.com";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  adit-relay check --config relay.yaml
+  ADIT_LIMITS_TUNNELS=3 adit-relay check --config relay.yaml";
+
+const ADMIN_EXAMPLES: &str = "\
+Examples:
+  adit-relay admin sessions --config relay.yaml
+  adit-relay admin tunnels --json --socket /run/adit/admin.sock";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  adit-relay completions bash > /etc/bash_completion.d/adit-relay";
+
+/// A tunnel provider's relay: the public process that clients dial and consumers reach.
+#[derive(Parser)]
+#[command(name = "adit-relay", version, help_template = TEMPLATE, before_help = EXAMPLES, after_help = EXIT_CODES)]
+#[command(disable_help_subcommand = true)]
+pub(super) struct Line {
+    /// The configuration [default: relay.yaml in this directory, if it is there]
+    ///
+    /// ADIT_* variables go before the keys of the file: ADIT_LISTEN_HTTPS is listen.https.
+    #[arg(long, value_name = "FILE", env = "ADIT_CONFIG", hide_env_values = true, global = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Print a token, which a client exchanges for a credential of its own; it can be used once
+    #[command(help_template = TEMPLATE, before_help = TOKEN_EXAMPLES)]
+    Token(TokenArgs),
+    /// Validate the configuration and print what was understood; nothing is started or written
+    #[command(help_template = TEMPLATE, before_help = CHECK_EXAMPLES)]
+    Check,
+    /// Print a relay.yaml with every key, its meaning, its variable and its default
+    Defaults,
+    /// Ask a running relay
+    #[command(help_template = TEMPLATE, before_help = ADMIN_EXAMPLES)]
+    Admin(AdminArgs),
+    /// Print what a shell needs to complete commands
+    #[command(help_template = TEMPLATE, before_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+#[derive(Args)]
+struct TokenArgs {
+    /// Whose token it is: what limits and complaints apply to
+    #[arg(long, value_name = "NAME", value_parser = account)]
+    account: Account,
+    /// How long the token can be used: 1s to 24h
+    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = ttl)]
+    ttl: Duration,
+    /// The names that it allows, with * for any letters; commas between them [default: every name]
+    #[arg(long, value_name = "PATTERNS", value_delimiter = ',', value_parser = pattern)]
+    names: Vec<String>,
+    /// The kinds of tunnel that it allows: http, tcp; commas between them
+    #[arg(long, value_name = "KINDS", value_delimiter = ',', default_value = "http", value_parser = kind)]
+    kinds: Vec<Kind>,
+    /// Sign with this key instead of the configuration's
+    #[arg(long, value_name = "FILE", requires = "domain")]
+    key: Option<PathBuf>,
+    /// The region's domain, with --key
+    #[arg(long, value_name = "NAME", requires = "key")]
+    domain: Option<DnsName>,
+}
+
+#[derive(Args)]
+struct AdminArgs {
+    #[command(subcommand)]
+    question: Question,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+    /// The admin socket [default: listen.admin of the configuration]
+    #[arg(long, value_name = "PATH", global = true)]
+    socket: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Question {
+    /// The sessions of the relay
+    Sessions,
+    /// The tunnels of the relay
+    Tunnels,
+}
+
+impl Line {
+    /// The command, with the configuration that is there if none is named.
+    pub(super) fn understood(self, default: Option<PathBuf>) -> Result<Command, Failure> {
+        let named = self.config.is_some();
+        let config = self.config.or(default);
+        Ok(match self.action {
+            None => Command::Run { config },
+            Some(Action::Check) => Command::Check { config },
+            Some(Action::Defaults) => Command::Defaults,
+            Some(Action::Completions { shell }) => Command::Completions { shell },
+            Some(Action::Admin(AdminArgs { question, json, socket })) => {
+                let question = match question {
+                    Question::Sessions => AdminQuestion::Sessions,
+                    Question::Tunnels => AdminQuestion::Tunnels,
+                };
+                Command::Admin(Admin { question, json, socket, config })
+            }
+            Some(Action::Token(args)) => Command::Token(args.token(config, named)?),
+        })
+    }
+}
+
+impl TokenArgs {
+    fn token(self, config: Option<PathBuf>, named: bool) -> Result<Token, Failure> {
+        let source = match (self.key, self.domain) {
+            (Some(_), Some(_)) if named && std::env::var_os("ADIT_CONFIG").is_none() => {
+                let what = "--key and --config exclude each other";
+                return Err(Failure::new(Exit::Usage, "usage", what).next("adit-relay token --help"));
+            }
+            (Some(key), Some(domain)) => TokenSource::Key { key, domain: domain.into() },
+            _ => TokenSource::Config(config),
+        };
+        let names = (!self.names.is_empty()).then_some(self.names);
+        Ok(Token { account: self.account, ttl: self.ttl, names, kinds: self.kinds, source })
+    }
+}
+
+fn account(text: &str) -> Result<Account, Invalid> {
+    let account = Account::managed(text);
+    let rule = "an account has 1 to 508 bytes, without '|' and control characters";
+    if account.is_valid() { Ok(account) } else { Err(Invalid::new(rule)) }
+}
+
+fn ttl(text: &str) -> Result<Duration, Invalid> {
+    let ttl = duration::parse(text).map_err(|rule| Invalid::new(format!("it {rule}")))?;
+    let range = Duration::from_secs(1)..=Duration::from_secs(86_400);
+    if range.contains(&ttl) { Ok(ttl) } else { Err(Invalid::new("it is not from 1s to 24h")) }
+}
+
+fn pattern(text: &str) -> Result<String, Invalid> {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'*');
+    if (1..=63).contains(&text.len()) && text.bytes().all(plain) {
+        return Ok(text.to_owned());
+    }
+    Err(Invalid::new("a pattern has 1 to 63 of a-z, 0-9, '-' and '*'"))
+}
+
+fn kind(text: &str) -> Result<Kind, Invalid> {
+    match text {
+        "http" => Ok(Kind::Http),
+        "tcp" => Ok(Kind::Tcp),
+        _ => Err(Invalid::new("it is not http or tcp")),
+    }
+}

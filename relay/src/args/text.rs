@@ -1,0 +1,26 @@
+//! The commands that only print text.
+
+use super::{Failure, Shell, load};
+use std::{fmt::Write, path::Path};
+
+/// What `adit-relay check` prints of a valid configuration.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn check(config: Option<&Path>) -> Result<String, Failure> {
+    let summary = load(config)?.summary();
+    let place = config.map_or("the environment".to_owned(), |file| file.display().to_string());
+    let mut text = format!("{place} is valid\n");
+    let width = summary.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (name, value) in summary {
+        writeln!(text, "  {name:<width$}  {value}").expect("writing to a String cannot fail");
+    }
+    Ok(text)
+}
+
+/// What `adit-relay completions` prints for a shell.
+pub fn completions(shell: Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut super::command(), "adit-relay", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}
