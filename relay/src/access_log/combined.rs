@@ -1,0 +1,46 @@
+//! A line in the combined format: `%h - - %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i"`.
+
+use super::{
+    Entry, redact,
+    stamp::Stamp,
+    text::{apache, cut, push_address, push_number},
+};
+
+pub(super) fn push(out: &mut Vec<u8>, entry: &Entry<'_>, stamp: &mut Stamp) {
+    push_address(out, entry.consumer.ip());
+    out.extend_from_slice(b" - - [");
+    stamp.push_apache(out, entry.time_us);
+    out.extend_from_slice(b"] \"");
+    apache(out, entry.method.as_bytes());
+    out.push(b' ');
+    // The format has no field for the host: an absolute target keeps it, and log readers understand it.
+    if entry.version.is_some() {
+        out.extend_from_slice(if entry.secure { b"https://" } else { b"http://" });
+    }
+    apache(out, entry.host.as_bytes());
+    redact::push(out, entry.target.as_bytes(), apache);
+    out.push(b' ');
+    out.extend_from_slice(entry.protocol().as_bytes());
+    out.extend_from_slice(b"\" ");
+    push_or_dash(out, entry.status.map(u64::from));
+    out.push(b' ');
+    push_or_dash(out, Some(entry.bytes_out).filter(|bytes| *bytes > 0));
+    out.extend_from_slice(b" \"");
+    match entry.referer {
+        Some(referer) => redact::push(out, cut(referer), apache),
+        None => out.push(b'-'),
+    }
+    out.extend_from_slice(b"\" \"");
+    match entry.user_agent {
+        Some(agent) => apache(out, cut(agent)),
+        None => out.push(b'-'),
+    }
+    out.extend_from_slice(b"\"\n");
+}
+
+fn push_or_dash(out: &mut Vec<u8>, number: Option<u64>) {
+    match number {
+        Some(number) => push_number(out, number),
+        None => out.push(b'-'),
+    }
+}
