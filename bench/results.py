@@ -1,0 +1,70 @@
+"""The runs that were made, and what they say together."""
+
+import json
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A median with the lowest and the highest."""
+
+    middle: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> "Spread | None":
+        found = list(values)
+        return cls(statistics.median(found), min(found), max(found)) if found else None
+
+    def show(self, form: str = "{:,.0f}") -> str:
+        low, middle, high = (form.format(value) for value in (self.low, self.middle, self.high))
+        return middle if low == high else f"{middle} ({low}–{high})"
+
+
+class Results:
+    """Runs by row and test. Each is a dict with `row`, `test`, `round`, and either `error` or what was measured."""
+
+    def __init__(self, runs: Iterable[dict] = ()):
+        self.runs = list(runs)
+
+    @classmethod
+    def read(cls, files: Iterable[Path]) -> "Results":
+        return cls(json.loads(line) for file in files for line in file.read_text().splitlines())
+
+    def of(self, row: str, test: str) -> list[dict]:
+        """The good runs; those that foreign load disturbed are left out as long as two others remain."""
+        good = [run for run in self.runs if run["row"] == row and run["test"] == test and "error" not in run]
+        quiet = [run for run in good if not run.get("disturbed")]
+        return quiet if len(quiet) >= 2 else good
+
+    def marked(self, row: str, test: str) -> str:
+        """How many runs count, with * when disturbed ones had to be among them and how many were left out."""
+        good = [run for run in self.runs if run["row"] == row and run["test"] == test and "error" not in run]
+        counted = self.of(row, test)
+        left_out = len(good) - len(counted)
+        star = "*" if any(run.get("disturbed") for run in counted) else ""
+        return f"{len(counted)}{star}" + (f" (+{left_out} disturbed)" if left_out else "")
+
+    def spread(self, row: str, test: str, field: str) -> Spread | None:
+        return Spread.of(run[field] for run in self.of(row, test) if run.get(field) is not None)
+
+    def ratio(self, row: str, other: str, test: str, field: str, other_field: str | None = None) -> Spread | None:
+        """The ratio of two rows' values, round by round: what is near in time is compared with each other."""
+        divisors = {run["round"]: run.get(other_field or field) for run in self.of(other, test)}
+        return Spread.of(
+            run[field] / divisors[run["round"]] for run in self.of(row, test)
+            if run.get(field) is not None and divisors.get(run["round"])
+        )
+
+    def errors(self) -> list[str]:
+        return [
+            f"{run['row']}, {run['test']}, round {run['round']}: {run['error'].splitlines()[0]}"
+            for run in self.runs if "error" in run
+        ]
+
+    def rounds(self) -> int:
+        return len({run["round"] for run in self.runs})
