@@ -8,7 +8,7 @@ use crate::{nearest, problem::quoted};
 /// What all names begin with.
 pub const PREFIX: &str = "ADIT_";
 
-/// What the client reads: its flags.
+/// What the client reads: its flags. `--port` has no variable, because Kubernetes sets `ADIT_PORT`.
 pub const CLIENT: &[&str] = &[
     "ADIT_ALLOW",
     "ADIT_ANY_NAME",
@@ -26,7 +26,6 @@ pub const CLIENT: &[&str] = &[
     "ADIT_JSON",
     "ADIT_NAME",
     "ADIT_PID",
-    "ADIT_PORT",
     "ADIT_QUIET",
     "ADIT_RELAY",
     "ADIT_TOKEN",

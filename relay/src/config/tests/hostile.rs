@@ -47,6 +47,26 @@ fn bad_variables_are_named() {
 }
 
 #[test]
+fn no_error_shows_a_password_that_stands_in_the_wrong_place() {
+    let place = Place::new();
+    let mut refused = 0;
+    for name in environment::names(&schema::of::<raw::RawConfig>()) {
+        for url in ["mysql://u:hunter2@h/db", "redis://:hunter2@h:0/0", "postgres://u:hunter2@h:x/db"] {
+            for value in
+                [url.to_owned(), format!("a, {url}"), format!("{{a: \"{url}\"}}"), format!("[\"{url}\"]")]
+            {
+                let Err(errors) = place.load("domain: adit.localhost\n", &[(&name, &value)]) else {
+                    continue;
+                };
+                assert!(!errors.to_string().contains("hunter2"), "{name}: {errors}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 200, "{refused}");
+}
+
+#[test]
 fn all_errors_come_at_once_from_file_and_variables() {
     let place = Place::new();
     let text = "domian: a\nlimits: {tunnels: -1}\nlisten: {http: off}\nplainHttp: serve\nkeys: {region: none, tokens: none}\n";
