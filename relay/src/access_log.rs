@@ -15,9 +15,9 @@ mod writer;
 pub use entry::Entry;
 pub use request_id::{RequestId, RequestIds, now_us};
 
+use crate::config::{self, AccessLogFormat, AccessLogPath};
 use std::{
     fmt, io,
-    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -33,31 +33,11 @@ const CHUNKS_WAITING: usize = 64;
 /// How long a line stays in its lane's buffer at most, while the writer can write.
 const FLUSH: Duration = Duration::from_millis(100);
 
-/// How a line looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// One JSON object.
-    Json,
-    /// The combined format of Apache and nginx.
-    Combined,
-}
-
-/// Where lines go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Destination {
-    /// Nowhere: nothing is formatted either.
-    Off,
-    /// The standard output.
-    Stdout,
-    /// A file that is appended to, made with mode 0640 when it is not there.
-    File(PathBuf),
-}
-
 /// The access log's destination cannot be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot open the access log {destination:?}")]
+#[error("cannot open the access log {path:?}")]
 pub struct OpenError {
-    destination: Destination,
+    path: AccessLogPath,
     #[source]
     source: io::Error,
 }
@@ -76,7 +56,7 @@ pub struct LaneLog {
 
 /// What lanes and writer share.
 struct Shared {
-    format: Format,
+    format: AccessLogFormat,
     full: mpsc::SyncSender<Chunk>,
     lanes: Mutex<Vec<Weak<LaneLog>>>,
     dropped: AtomicU64,
@@ -102,26 +82,26 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl AccessLog {
-    /// Opens `destination` and starts the writer.
+    /// Opens the log and starts its writer. A file that is not there is made with mode 0640.
     ///
     /// # Errors
     /// The file cannot be opened for appending, or no thread can be started.
-    pub fn open(format: Format, destination: Destination) -> Result<Self, OpenError> {
-        if destination == Destination::Off {
+    pub fn open(config: &config::AccessLog) -> Result<Self, OpenError> {
+        if config.path == AccessLogPath::Off {
             return Ok(Self { shared: None, ended: Mutex::new(None) });
         }
         let (full, chunks) = mpsc::sync_channel(CHUNKS_WAITING);
         let (end, ended) = mpsc::channel();
         let shared = Arc::new(Shared {
-            format,
+            format: config.format,
             full,
             lanes: Mutex::default(),
             dropped: AtomicU64::new(0),
             closing: AtomicBool::new(false),
             reopening: AtomicBool::new(false),
         });
-        let started = writer::start(Arc::clone(&shared), destination.clone(), chunks, end);
-        started.map_err(|source| OpenError { destination, source })?;
+        let started = writer::start(Arc::clone(&shared), config.path.clone(), chunks, end);
+        started.map_err(|source| OpenError { path: config.path.clone(), source })?;
         Ok(Self { shared: Some(shared), ended: Mutex::new(Some(ended)) })
     }
 
@@ -175,8 +155,8 @@ impl LaneLog {
         let mut buffer = lock(&self.buffer);
         let Buffer { bytes, lines, stamp } = &mut *buffer;
         match shared.format {
-            Format::Json => json::push(bytes, entry, stamp),
-            Format::Combined => combined::push(bytes, entry, stamp),
+            AccessLogFormat::Json => json::push(bytes, entry, stamp),
+            AccessLogFormat::Combined => combined::push(bytes, entry, stamp),
         }
         *lines += 1;
         if bytes.len() >= CHUNK_BYTES {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::{AccessLogFormat as Format, AccessLogPath as Destination};
 use adit_protocol::Code;
 use http::{HeaderValue, Version};
 use std::{
@@ -32,6 +33,10 @@ fn entry() -> Entry<'static> {
     }
 }
 
+fn open(format: Format, path: Destination) -> Result<AccessLog, OpenError> {
+    AccessLog::open(&config::AccessLog { format, path })
+}
+
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !holds() {
@@ -43,7 +48,7 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
 fn written(format: Format, entries: &[Entry<'_>]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("access.log");
-    let log = AccessLog::open(format, Destination::File(path.clone())).unwrap();
+    let log = open(format, Destination::File(path.clone())).unwrap();
     let lane = log.lane();
     entries.iter().for_each(|entry| lane.write(entry));
     assert!(log.close(Duration::from_secs(20)));
@@ -94,7 +99,7 @@ fn a_combined_line_is_what_log_readers_know() {
 fn lines_of_many_lanes_are_whole_and_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("access.log");
-    let log = AccessLog::open(Format::Json, Destination::File(path.clone())).unwrap();
+    let log = open(Format::Json, Destination::File(path.clone())).unwrap();
     std::thread::scope(|scope| {
         for lane in 0..3_u64 {
             let log = log.lane();
@@ -124,7 +129,7 @@ fn lines_of_many_lanes_are_whole_and_in_order() {
 fn a_line_appears_without_another_one() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("access.log");
-    let log = AccessLog::open(Format::Json, Destination::File(path.clone())).unwrap();
+    let log = open(Format::Json, Destination::File(path.clone())).unwrap();
     let lane = log.lane();
     lane.write(&entry());
     until("the line is written", || std::fs::read_to_string(&path).unwrap().ends_with("}\n"));
@@ -132,7 +137,7 @@ fn a_line_appears_without_another_one() {
 
 #[test]
 fn a_full_disk_drops_lines_and_counts_them() {
-    let log = AccessLog::open(Format::Json, Destination::File("/dev/full".into())).unwrap();
+    let log = open(Format::Json, Destination::File("/dev/full".into())).unwrap();
     let lane = log.lane();
     (0..500).for_each(|_| lane.write(&entry()));
     until("500 lines are dropped", || log.dropped() == 500);
@@ -143,7 +148,7 @@ fn a_full_disk_drops_lines_and_counts_them() {
 fn a_blocked_pipe_drops_lines_and_nobody_waits() {
     let (reader, pipe) = std::io::pipe().unwrap();
     let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
-    let log = AccessLog::open(Format::Json, Destination::File(path.into())).unwrap();
+    let log = open(Format::Json, Destination::File(path.into())).unwrap();
     drop(pipe);
     let lane = log.lane();
     let mut sent = 0_u64;
@@ -167,7 +172,7 @@ fn a_blocked_pipe_drops_lines_and_nobody_waits() {
 fn a_rotated_file_is_opened_anew() {
     let folder = tempfile::tempdir().unwrap();
     let (path, old) = (folder.path().join("access.log"), folder.path().join("access.log.1"));
-    let log = AccessLog::open(Format::Combined, Destination::File(path.clone())).unwrap();
+    let log = open(Format::Combined, Destination::File(path.clone())).unwrap();
     let lane = log.lane();
     lane.write(&entry());
     until("the first line is written", || std::fs::metadata(&path).unwrap().len() > 0);
@@ -184,7 +189,7 @@ fn a_rotated_file_is_opened_anew() {
 #[test]
 fn a_file_that_cannot_be_opened_is_said_at_the_start() {
     let missing = Destination::File("/nonexistent/access.log".into());
-    assert!(AccessLog::open(Format::Json, missing).unwrap_err().to_string().contains("/nonexistent"));
-    let off = AccessLog::open(Format::Json, Destination::Off).unwrap();
+    assert!(open(Format::Json, missing).unwrap_err().to_string().contains("/nonexistent"));
+    let off = open(Format::Json, Destination::Off).unwrap();
     assert!(!off.lane().is_on() && off.close(Duration::ZERO));
 }

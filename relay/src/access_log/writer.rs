@@ -1,6 +1,7 @@
 //! The thread that writes lines. Only it ever waits for a disk or a pipe.
 
-use super::{Chunk, Destination, FLUSH, Shared, lock};
+use super::{Chunk, FLUSH, Shared, lock};
+use crate::config::AccessLogPath;
 use std::{
     fs::{File, OpenOptions},
     io::{self, Write},
@@ -14,7 +15,7 @@ const REPORT: Duration = Duration::from_secs(60);
 
 struct Writer {
     shared: Arc<Shared>,
-    destination: Destination,
+    path: AccessLogPath,
     file: File,
     /// A line was cut off by a failure: the next one starts anew.
     torn: bool,
@@ -23,12 +24,12 @@ struct Writer {
 
 pub(super) fn start(
     shared: Arc<Shared>,
-    destination: Destination,
+    path: AccessLogPath,
     chunks: mpsc::Receiver<Chunk>,
     end: mpsc::Sender<()>,
 ) -> io::Result<()> {
-    let file = open(&destination)?;
-    let mut writer = Writer { shared, destination, file, torn: false, reported: None };
+    let file = open(&path)?;
+    let mut writer = Writer { shared, path, file, torn: false, reported: None };
     let run = move || {
         writer.run(&chunks);
         drop(end);
@@ -37,11 +38,13 @@ pub(super) fn start(
     Ok(())
 }
 
-fn open(destination: &Destination) -> io::Result<File> {
-    match destination {
-        Destination::File(path) => OpenOptions::new().append(true).create(true).mode(0o640).open(path),
+fn open(path: &AccessLogPath) -> io::Result<File> {
+    match path {
+        AccessLogPath::File(path) => OpenOptions::new().append(true).create(true).mode(0o640).open(path),
         // A duplicate of the descriptor, because std's own writer would cut chunks up at line ends.
-        Destination::Stdout | Destination::Off => Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?)),
+        AccessLogPath::Stdout | AccessLogPath::Off => {
+            Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
+        }
     }
 }
 
@@ -95,7 +98,7 @@ impl Writer {
     }
 
     fn reopen(&mut self) {
-        match open(&self.destination) {
+        match open(&self.path) {
             Ok(file) => {
                 self.file = file;
                 self.torn = false;

@@ -86,7 +86,7 @@ fn push_footer(page: &mut String, failure: &Failure<'_>) {
             "<li><time datetime=\"{date}T{h:02}:{m:02}:{s:02}Z\">{date} {h:02}:{m:02}:{s:02} UTC</time></li>"
         );
     }
-    if let Some(abuse) = failure.abuse {
+    if let Some(abuse) = failure.abuse.filter(|abuse| !abuse.is_empty()) {
         let scheme = if abuse.contains("://") { "" } else { "mailto:" };
         let _ = write!(page, "<li><a href=\"{scheme}");
         push_escaped(page, abuse);

@@ -1,0 +1,160 @@
+//! Whether a relay lives and serves, and why not.
+
+use serde_json::json;
+use std::{
+    fmt::Write as _,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+/// How far a relay has come in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It opens its back ends and its sockets.
+    Starting,
+    /// It serves.
+    Ready,
+    /// It takes nothing new, and waits for what is open.
+    Draining,
+}
+
+impl Phase {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+/// A part of a relay that can fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A runtime that misses its tick. Without it the relay does not live.
+    Lanes,
+    /// A listener that died. Without it the relay does not live.
+    Listeners,
+    /// The registry: without it live tunnels go on, new claims are refused.
+    Registry,
+    /// The store: without it live tunnels go on, new names are refused.
+    Store,
+    /// The certificate: expired, or the development CA's.
+    Certificate,
+    /// Links to peers.
+    Peers,
+}
+
+impl Part {
+    const ALL: [Self; 6] =
+        [Self::Lanes, Self::Listeners, Self::Registry, Self::Store, Self::Certificate, Self::Peers];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Lanes => "lanes",
+            Self::Listeners => "listeners",
+            Self::Registry => "registry",
+            Self::Store => "store",
+            Self::Certificate => "certificate",
+            Self::Peers => "peers",
+        }
+    }
+
+    /// Whether the relay must be started anew when this part fails. The registry and the store being away is no
+    /// reason: other relays would be no better off.
+    fn is_vital(self) -> bool {
+        matches!(self, Self::Lanes | Self::Listeners)
+    }
+}
+
+/// What the ops port says. The relay sets it, probes read it.
+#[derive(Debug)]
+pub struct Health {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    problems: [Option<(String, Instant)>; Part::ALL.len()],
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { state: Mutex::new(State { phase: Phase::Starting, problems: Default::default() }) }
+    }
+}
+
+impl Health {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Enters another phase.
+    pub fn enter(&self, phase: Phase) {
+        self.state().phase = phase;
+    }
+
+    /// The phase now.
+    pub fn phase(&self) -> Phase {
+        self.state().phase
+    }
+
+    /// Says what is wrong with a part; `None` when it works again. The time counts from when it last worked.
+    pub fn report(&self, part: Part, problem: Option<String>) {
+        let mut state = self.state();
+        let place = &mut state.problems[part as usize];
+        *place = problem.map(|text| (text, place.as_ref().map_or_else(Instant::now, |(_, since)| *since)));
+    }
+
+    /// Whether nothing vital has failed.
+    pub fn is_live(&self) -> bool {
+        let state = self.state();
+        Part::ALL.iter().all(|part| !part.is_vital() || state.problems[*part as usize].is_none())
+    }
+
+    /// Whether consumers and clients should be sent here.
+    pub fn is_ready(&self) -> bool {
+        self.phase() == Phase::Ready && self.is_live()
+    }
+
+    pub(super) fn live_text(&self) -> String {
+        let mut text = if self.is_live() { "live\n" } else { "not live\n" }.to_owned();
+        self.push_problems(&mut text, Part::is_vital);
+        text
+    }
+
+    pub(super) fn ready_text(&self) -> String {
+        let mut text = match (self.is_ready(), self.phase()) {
+            (true, _) => "ready\n".to_owned(),
+            (false, Phase::Ready) => "not ready\n".to_owned(),
+            (false, phase) => format!("not ready: {}\n", phase.as_str()),
+        };
+        self.push_problems(&mut text, |_| true);
+        text
+    }
+
+    fn push_problems(&self, text: &mut String, wanted: impl Fn(Part) -> bool) {
+        let state = self.state();
+        for part in Part::ALL.into_iter().filter(|part| wanted(*part)) {
+            if let Some((problem, since)) = &state.problems[part as usize] {
+                let seconds = since.elapsed().as_secs();
+                let _ = writeln!(text, "{}: {problem} (for {seconds} s)", part.as_str());
+            }
+        }
+    }
+
+    pub(super) fn to_json(&self) -> serde_json::Value {
+        let (live, ready) = (self.is_live(), self.is_ready());
+        let state = self.state();
+        let problem = |part: Part| {
+            let (problem, since) = state.problems[part as usize].as_ref()?;
+            let seconds = since.elapsed().as_secs();
+            Some(
+                json!({"part": part.as_str(), "reason": problem, "forSeconds": seconds, "vital": part.is_vital()}),
+            )
+        };
+        let problems: Vec<_> = Part::ALL.into_iter().filter_map(problem).collect();
+        json!({"live": live, "ready": ready, "phase": state.phase.as_str(), "problems": problems})
+    }
+}
