@@ -84,6 +84,9 @@ pub const RELAY: &[&str] = &[
     "ADIT_TLS_CERTIFICATES",
 ];
 
+/// What `make` hands to everything that it starts, relays and clients among it.
+pub const DEVELOPMENT: &[&str] = &["ADIT_BENCH_INSIDE", "ADIT_CACHE"];
+
 /// The variable of a key: `tcpPorts.first` is `ADIT_TCP_PORTS_FIRST`.
 pub fn variable(key: &str) -> String {
     let mut name = PREFIX.to_owned();
@@ -103,7 +106,7 @@ pub fn variable(key: &str) -> String {
 
 /// Whether any Adit program reads a variable.
 pub fn is_known(name: &str) -> bool {
-    RELAY.contains(&name) || CLIENT.contains(&name)
+    [RELAY, CLIENT, DEVELOPMENT].iter().any(|names| names.contains(&name))
 }
 
 /// What is wrong with a variable that no Adit program reads, in words that follow its name. Its value is not shown.
@@ -177,6 +180,17 @@ mod tests {
         {
             assert!(!is_service_link(name, value), "{name}");
         }
+    }
+
+    #[test]
+    fn what_make_exports_is_known() {
+        let makefile = include_str!("../../../Makefile");
+        let exports = makefile.lines().filter_map(|line| line.strip_prefix("export ADIT_"));
+        let names = exports.filter_map(|line| line.split([' ', '?', ':', '=']).next());
+        for name in names {
+            assert!(is_known(&format!("ADIT_{name}")), "{name}");
+        }
+        assert!(is_known("ADIT_CACHE"));
     }
 
     #[test]

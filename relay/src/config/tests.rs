@@ -167,6 +167,12 @@ fn a_relay_can_do_without_a_file() {
 }
 
 #[test]
+fn the_configuration_of_the_benchmark_is_valid() {
+    let text = include_str!("../../../bench/conf/adit-relay.yaml").replace("@WORK@", "/tmp");
+    Place::new().load(text, &[]).unwrap();
+}
+
+#[test]
 fn the_list_of_variables_is_that_of_the_keys() {
     use adit_config::environment::RELAY;
     let mut names = environment::names(&schema::of::<raw::RawConfig>());
