@@ -5,7 +5,7 @@
 
 use crate::{
     port::Port,
-    process::{Child, Signal, is_installed, send, spawn},
+    process::{Child, Signal, append_to, is_installed, send, spawn},
 };
 use std::{
     fs,
@@ -142,7 +142,7 @@ impl Postgres {
         }
         // QUIT, not KILL: a server that is killed leaves a segment of the system's shared memory behind. Where the
         // server runs as another user, the change of user takes this wish back, and the warden alone ends it.
-        let mut server = Child::start_with(&command, &self.folder.join("log"), Signal::Quit);
+        let mut server = Child::start_with(&command, append_to(&self.folder.join("log")), Signal::Quit);
         let end = Instant::now() + PATIENCE;
         while !self.is_ready() {
             if let Some(status) = server.exited() {

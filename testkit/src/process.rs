@@ -8,8 +8,8 @@ use std::{
     ffi::OsStr,
     fs::{File, OpenOptions},
     io,
-    os::unix::process::CommandExt,
-    path::{Path, PathBuf},
+    os::unix::{fs::FileExt, process::CommandExt},
+    path::Path,
     process::{Command, ExitStatus, Stdio},
     sync::{
         OnceLock,
@@ -18,7 +18,6 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use tempfile::TempDir;
 
 /// How much of a program's output is shown when its test fails.
 const SHOWN_BYTES: usize = 8 * 1024;
@@ -70,39 +69,28 @@ impl Signal {
 pub struct Child {
     name: String,
     process: std::process::Child,
-    output: PathBuf,
-    /// Removed with this value, when the output is not in a file of the caller's.
-    folder: Option<TempDir>,
+    output: File,
 }
 
 impl Child {
     /// Starts a program with its arguments, environment and folder, without input, and with its output in a file that
-    /// is removed with this value. `Command::env_clear` is not heeded: it cannot be seen.
+    /// has no name, so that nothing is left of it. `Command::env_clear` is not heeded: it cannot be seen.
     ///
     /// Panics when the program cannot be started.
     pub fn start(command: &Command) -> Self {
-        let folder = tempfile::Builder::new()
-            .prefix("adit-output-")
-            .tempdir()
-            .expect("a folder for output can be made");
-        let output = folder.path().join("output");
-        let mut child = Self::start_with(command, &output, Signal::Kill);
-        child.folder = Some(folder);
-        child
+        Self::start_with(command, tempfile::tempfile().expect("a file for output can be made"), Signal::Kill)
     }
 
     /// As [`Child::start`]; the output is added to a file of the caller's.
     pub fn start_with_output(command: &Command, output: &Path) -> Self {
-        Self::start_with(command, output, Signal::Kill)
+        Self::start_with(command, append_to(output), Signal::Kill)
     }
 
     /// As [`Child::start_with_output`]; `at_death` is what the kernel sends it when the test process ends.
-    pub(crate) fn start_with(command: &Command, output: &Path, at_death: Signal) -> Self {
+    pub(crate) fn start_with(command: &Command, output: File, at_death: Signal) -> Self {
         let name =
             Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let log =
-            OpenOptions::new().create(true).append(true).open(output).expect("the output file can be made");
-        let second: File = log.try_clone().expect("a file descriptor is free");
+        let another = || output.try_clone().expect("a file descriptor is free");
         let mut wrapped = Command::new("setpriv");
         wrapped
             .args(["--pdeathsig", at_death.name(), "--"])
@@ -110,10 +98,10 @@ impl Child {
             .args(command.get_args());
         copy_surroundings(command, &mut wrapped);
         // A group of its own: Ctrl-C at a terminal reaches the test alone, which then takes its children along.
-        wrapped.stdin(Stdio::null()).stdout(log).stderr(second).process_group(0);
+        wrapped.stdin(Stdio::null()).stdout(another()).stderr(another()).process_group(0);
         let process =
             spawn(wrapped).unwrap_or_else(|error| panic!("cannot start setpriv and {name}: {error}"));
-        Self { name, process, output: output.to_owned(), folder: None }
+        Self { name, process, output }
     }
 
     /// The process id.
@@ -174,7 +162,10 @@ impl Child {
 
     /// All that the program has written so far, to standard output and error.
     pub fn output(&self) -> String {
-        String::from_utf8_lossy(&std::fs::read(&self.output).unwrap_or_default()).into_owned()
+        let mut bytes = vec![0; usize::try_from(self.output.metadata().map_or(0, |m| m.len())).unwrap_or(0)];
+        // The child writes at the position of this very file: it must not be moved.
+        let read = self.output.read_at(&mut bytes, 0).unwrap_or(0);
+        String::from_utf8_lossy(&bytes[..read]).into_owned()
     }
 
     /// Waits until a line of the output contains `text`, and returns the first such line. Blocks its thread.
@@ -210,8 +201,12 @@ impl Drop for Child {
             eprintln!("--- {} (pid {}, {state}):\n{}---", self.name, self.pid(), &output[from..]);
         }
         self.kill();
-        drop(self.folder.take());
     }
+}
+
+/// Opens a file that output is added to.
+pub(crate) fn append_to(output: &Path) -> File {
+    OpenOptions::new().create(true).append(true).read(true).open(output).expect("the output file can be made")
 }
 
 /// Gives one command the environment and the folder of another.

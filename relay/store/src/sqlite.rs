@@ -1,6 +1,8 @@
 //! The store of a standalone relay: one file.
 
-use crate::{Changes, MigrateError, OpenError, POLL_INTERVAL, changes::Bell, connections::Connections};
+use crate::{
+    Changes, MigrateError, OpenError, POLL_INTERVAL, StoreError, changes::Bell, connections::Connections,
+};
 use sqlx::{
     Connection, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
@@ -10,6 +12,9 @@ use tokio::runtime::Handle;
 
 /// How long a statement waits for another process that writes to the same file.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// How long a migration waits for another program's.
+const MIGRATE_BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A SQLite file with one connection, which puts all calls in a row.
 #[derive(Clone)]
@@ -55,12 +60,20 @@ impl Sqlite {
     pub(crate) async fn migrate(&self) -> Result<(), MigrateError> {
         let connections = Arc::clone(&self.connections);
         let run = async move {
-            let mut connection = SqliteConnection::connect_with(connections.options())
-                .await
-                .map_err(crate::connections::no_connection)?;
+            let options = connections.options().clone().busy_timeout(MIGRATE_BUSY_TIMEOUT);
+            let mut connection =
+                SqliteConnection::connect_with(&options).await.map_err(crate::connections::no_connection)?;
             let mut migrator = sqlx::migrate!("migrations/sqlite");
             migrator.set_ignore_missing(true);
-            Ok(migrator.run_direct(None, &mut connection, false).await)
+            // Where Postgres has a lock of the migrator's own, the file's lock for writing makes the second of two
+            // programs wait, and find the first one's tables.
+            let mut transaction =
+                connection.begin_with("BEGIN IMMEDIATE").await.map_err(StoreError::from_driver)?;
+            let migrated = migrator.run_direct(None, &mut *transaction, false).await;
+            if migrated.is_ok() {
+                transaction.commit().await.map_err(StoreError::from_driver)?;
+            }
+            Ok(migrated)
         };
         crate::postgres::migrated(self.connections.runtime(), run).await
     }

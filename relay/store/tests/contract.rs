@@ -1,0 +1,77 @@
+//! What every store does, whichever back end it has: each of these tests runs against SQLite and against Postgres.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "support/place.rs"]
+mod place;
+
+#[path = "contract/names.rs"]
+mod names;
+#[path = "contract/proofs.rs"]
+mod proofs;
+#[path = "contract/races.rs"]
+mod races;
+#[path = "contract/sets.rs"]
+mod sets;
+#[path = "contract/tables.rs"]
+mod tables;
+
+macro_rules! contract {
+    ($($file:ident: $($name:ident),+;)+) => {
+        mod sqlite {
+            $($(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    crate::$file::$name(crate::place::Place::sqlite()).await;
+                }
+            )+)+
+        }
+        mod postgres {
+            $($(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    crate::$file::$name(crate::place::Place::postgres()).await;
+                }
+            )+)+
+        }
+    };
+}
+
+contract! {
+    names:
+        a_name_belongs_to_the_account_that_had_it_first,
+        the_newest_instance_has_a_new_generation,
+        a_name_without_a_sign_of_life_is_free_after_lease_and_quarantine,
+        a_released_name_is_closed_for_a_week_to_everyone_else,
+        what_an_earlier_owner_does_changes_nothing,
+        leases_are_extended_by_hundreds_and_the_lost_are_told,
+        an_extension_never_shortens_a_lease,
+        an_account_holds_no_more_names_than_its_limit,
+        ports_belong_to_a_region_and_host_names_to_the_provider;
+    races:
+        of_two_accounts_that_want_one_name_exactly_one_has_it,
+        of_two_accounts_at_the_end_of_a_quarantine_exactly_one_has_the_name,
+        instances_at_once_all_have_generations_of_their_own,
+        names_at_once_do_not_exceed_the_limit,
+        of_two_keys_that_use_one_token_exactly_one_may,
+        overlapping_extensions_do_not_block_each_other,
+        versions_grow_by_one_with_every_suspension;
+    proofs:
+        a_token_is_used_once_but_for_a_lost_reply,
+        tokens_of_other_issuers_are_other_tokens,
+        a_credential_stays_with_its_key,
+        revoked_credentials_are_told_until_they_end;
+    sets:
+        suspensions_are_in_force_until_they_are_lifted_or_end,
+        the_same_suspension_again_changes_nothing,
+        a_change_wakes_who_waits,
+        relays_are_seen_until_they_are_gone;
+    tables:
+        migrations_run_once_whoever_comes,
+        a_store_without_tables_refuses,
+        a_later_schema_is_left_alone,
+        what_has_ended_is_pruned_and_nothing_else,
+        text_comes_back_as_it_went_in,
+        the_end_of_time_does_no_harm,
+        a_call_goes_on_without_its_caller_and_on_any_runtime;
+}

@@ -1,0 +1,183 @@
+//! Who owns a name, and for how long.
+
+use crate::place::{NOW, Place, REGION, at, host, lease, wish};
+use adit_protocol::{Account, Endpoint};
+use adit_store::{LEASE_SECONDS, Lease, QUARANTINE_SECONDS, Reserve, ReserveError};
+
+pub(crate) async fn a_name_belongs_to_the_account_that_had_it_first(place: Place) {
+    let store = place.open().await;
+    assert_eq!(store.held_name(REGION, &host("shop")).await.unwrap(), None);
+    assert_eq!(store.names(NOW).await.unwrap(), 0);
+    assert_eq!(store.reserve(&wish("shop", "ada", "i-1")).await.unwrap().generation, 1);
+    assert!(matches!(store.reserve(&wish("shop", "bob", "i-2")).await, Err(ReserveError::Taken)));
+    let foreign = Reserve {
+        account: Account { issuer: "https://id.example".to_owned(), subject: "ada".to_owned() },
+        ..wish("shop", "ada", "i-1")
+    };
+    assert!(
+        matches!(store.reserve(&foreign).await, Err(ReserveError::Taken)),
+        "another issuer's ada is another"
+    );
+    assert_eq!(store.reserve(&wish("blog", "bob", "i-2")).await.unwrap().generation, 1);
+
+    let held = place.open().await.held_name(REGION, &host("shop")).await.unwrap().unwrap();
+    assert_eq!((held.account, held.instance.as_str()), (Account::managed("ada"), "i-1"));
+    assert_eq!((held.generation, held.leased_until), (1, NOW + LEASE_SECONDS));
+    assert_eq!(held.quarantine_until, NOW + LEASE_SECONDS + QUARANTINE_SECONDS);
+    assert_eq!(store.names(NOW).await.unwrap(), 2);
+}
+
+pub(crate) async fn the_newest_instance_has_a_new_generation(place: Place) {
+    let (store, other_relay) = (place.open().await, place.open().await);
+    assert_eq!(store.reserve(&wish("shop", "ada", "i-1")).await.unwrap().generation, 1);
+    assert_eq!(
+        other_relay.reserve(&wish("shop", "ada", "i-1")).await.unwrap().generation,
+        1,
+        "its second relay"
+    );
+    assert_eq!(store.reserve(&wish("shop", "ada", "i-2")).await.unwrap().generation, 2);
+    assert_eq!(other_relay.reserve(&wish("shop", "ada", "i-2")).await.unwrap().generation, 2);
+    assert_eq!(
+        store.reserve(&wish("shop", "ada", "i-1")).await.unwrap().generation,
+        3,
+        "generations never go back"
+    );
+}
+
+pub(crate) async fn a_name_without_a_sign_of_life_is_free_after_lease_and_quarantine(place: Place) {
+    let store = place.open().await;
+    store.reserve(&wish("shop", "ada", "i-1")).await.unwrap();
+    let free = NOW + LEASE_SECONDS + QUARANTINE_SECONDS;
+    let early = store.reserve(&at(free - 1, wish("shop", "bob", "i-2"))).await;
+    assert!(matches!(early, Err(ReserveError::Taken)));
+    assert_eq!(store.names(free - 1).await.unwrap(), 1);
+    assert_eq!(store.names(free).await.unwrap(), 0);
+    let generation = store.reserve(&at(free, wish("shop", "bob", "i-2"))).await.unwrap().generation;
+    assert_eq!(generation, 2, "a new owner is never mistaken for the last one");
+    let late = store.reserve(&at(free, wish("shop", "ada", "i-1"))).await;
+    assert!(matches!(late, Err(ReserveError::Taken)), "the name has a new owner");
+}
+
+pub(crate) async fn a_released_name_is_closed_for_a_week_to_everyone_else(place: Place) {
+    let store = place.open().await;
+    store.reserve(&wish("shop", "ada", "i-1")).await.unwrap();
+    assert!(store.release(REGION, &lease("shop", "ada", 1), NOW + 60).await.unwrap());
+    let held = store.held_name(REGION, &host("shop")).await.unwrap().unwrap();
+    assert_eq!((held.leased_until, held.quarantine_until), (NOW + 60, NOW + 60 + QUARANTINE_SECONDS));
+
+    let end = NOW + 60 + QUARANTINE_SECONDS;
+    assert!(matches!(store.reserve(&at(end - 1, wish("shop", "bob", "i"))).await, Err(ReserveError::Taken)));
+    let back = store.reserve(&at(end - 1, wish("shop", "ada", "i-1"))).await.unwrap();
+    assert_eq!(back.generation, 1, "the same owner with the same instance goes on");
+    assert!(store.release(REGION, &lease("shop", "ada", 1), NOW + 120).await.unwrap());
+    let end = NOW + 120 + QUARANTINE_SECONDS;
+    assert_eq!(store.reserve(&at(end, wish("shop", "bob", "i"))).await.unwrap().generation, 2);
+}
+
+pub(crate) async fn what_an_earlier_owner_does_changes_nothing(place: Place) {
+    let store = place.open().await;
+    store.reserve(&wish("shop", "ada", "i-1")).await.unwrap();
+    store.reserve(&wish("shop", "ada", "i-2")).await.unwrap();
+    let before = store.held_name(REGION, &host("shop")).await.unwrap();
+    for stale in
+        [lease("shop", "ada", 1), lease("shop", "ada", 3), lease("shop", "bob", 2), lease("none", "ada", 1)]
+    {
+        assert!(!store.release(REGION, &stale, NOW + 60).await.unwrap(), "{stale:?}");
+        assert_eq!(
+            store.extend(REGION, std::slice::from_ref(&stale), NOW + 60).await.unwrap(),
+            [stale.endpoint]
+        );
+    }
+    assert_eq!(store.held_name(REGION, &host("shop")).await.unwrap(), before);
+    assert_eq!(store.held_name(REGION, &host("none")).await.unwrap(), None);
+}
+
+pub(crate) async fn leases_are_extended_by_hundreds_and_the_lost_are_told(place: Place) {
+    let store = place.open().await;
+    let mut leases = Vec::new();
+    for n in 0..1_203 {
+        let name = format!("n{n}");
+        store.reserve(&wish(&name, "ada", "i-1")).await.unwrap();
+        leases.push(lease(&name, "ada", 1));
+    }
+    for lost in [0, 500, 1_202] {
+        leases[lost].generation = 9;
+    }
+    let lost = store.extend(REGION, &leases, NOW + 60).await.unwrap();
+    assert_eq!(lost, [host("n0"), host("n500"), host("n1202")]);
+    for (name, leased_until) in
+        [("n0", NOW + 300), ("n1", NOW + 360), ("n499", NOW + 360), ("n1201", NOW + 360)]
+    {
+        let held = store.held_name(REGION, &host(name)).await.unwrap().unwrap();
+        assert_eq!(held.leased_until, leased_until, "{name}");
+        assert_eq!(held.quarantine_until, leased_until + QUARANTINE_SECONDS, "{name}");
+    }
+    assert_eq!(store.extend(REGION, &[], NOW).await.unwrap(), []);
+    let twice = [leases[1].clone(), leases[1].clone()];
+    assert_eq!(store.extend(REGION, &twice, NOW + 120).await.unwrap(), []);
+}
+
+pub(crate) async fn an_extension_never_shortens_a_lease(place: Place) {
+    let store = place.open().await;
+    store.reserve(&wish("shop", "ada", "i-1")).await.unwrap();
+    let leases = [lease("shop", "ada", 1)];
+    store.extend(REGION, &leases, NOW + 100).await.unwrap();
+    let before = store.held_name(REGION, &host("shop")).await.unwrap();
+    assert_eq!(store.extend(REGION, &leases, NOW + 40).await.unwrap(), [], "another relay's clock is behind");
+    assert_eq!(store.held_name(REGION, &host("shop")).await.unwrap(), before);
+}
+
+pub(crate) async fn an_account_holds_no_more_names_than_its_limit(place: Place) {
+    let store = place.open().await;
+    let limited = |name: &str, now| Reserve { names_limit: 2, ..at(now, wish(name, "ada", "i-1")) };
+    store.reserve(&limited("a", NOW)).await.unwrap();
+    store.reserve(&limited("b", NOW)).await.unwrap();
+    let third = store.reserve(&limited("c", NOW)).await;
+    assert!(matches!(third, Err(ReserveError::TooManyNames { limit: 2 })));
+    assert_eq!(third.unwrap_err().to_string(), "the account holds 2 names, as many as it may");
+    assert_eq!(store.held_name(REGION, &host("c")).await.unwrap(), None);
+
+    store.reserve(&limited("a", NOW)).await.expect("a name that it holds is no further one");
+    let none = Reserve { names_limit: 0, ..wish("a", "ada", "i-1") };
+    store.reserve(&none).await.expect("a lower limit takes nothing away");
+    store
+        .reserve(&Reserve { names_limit: 1, ..wish("c", "bob", "i-2") })
+        .await
+        .expect("others have limits of their own");
+    let none = Reserve { names_limit: 0, ..wish("d", "eve", "i-3") };
+    assert!(matches!(store.reserve(&none).await, Err(ReserveError::TooManyNames { limit: 0 })));
+
+    store.release(REGION, &lease("a", "ada", 1), NOW).await.unwrap();
+    let end = NOW + QUARANTINE_SECONDS;
+    let during = store.reserve(&limited("d", end - 1)).await;
+    assert!(
+        matches!(during, Err(ReserveError::TooManyNames { .. })),
+        "a name in quarantine keeps others out still"
+    );
+    store.reserve(&limited("d", end)).await.unwrap();
+}
+
+pub(crate) async fn ports_belong_to_a_region_and_host_names_to_the_provider(place: Place) {
+    let store = place.open().await;
+    let port = |account: &str, region: &str| Reserve {
+        endpoint: Endpoint::Tcp(20_022),
+        region: region.to_owned(),
+        ..wish("-", account, "i-1")
+    };
+    store.reserve(&port("ada", "eu.example.com")).await.unwrap();
+    store.reserve(&port("bob", "us.example.com")).await.expect("the same port of another region is another");
+    assert!(matches!(store.reserve(&port("bob", "eu.example.com")).await, Err(ReserveError::Taken)));
+    let held = store.held_name("us.example.com", &Endpoint::Tcp(20_022)).await.unwrap().unwrap();
+    assert_eq!(held.account, Account::managed("bob"));
+    let ada = Lease { endpoint: Endpoint::Tcp(20_022), account: Account::managed("ada"), generation: 1 };
+    assert_eq!(
+        store.extend("us.example.com", std::slice::from_ref(&ada), NOW).await.unwrap(),
+        [Endpoint::Tcp(20_022)]
+    );
+    assert!(!store.release("us.example.com", &ada, NOW).await.unwrap());
+    assert!(store.release("eu.example.com", &ada, NOW).await.unwrap());
+
+    store.reserve(&wish("shop", "ada", "i-1")).await.unwrap();
+    let elsewhere = Reserve { region: "us.example.com".to_owned(), ..wish("shop", "bob", "i-2") };
+    assert!(matches!(store.reserve(&elsewhere).await, Err(ReserveError::Taken)));
+}
