@@ -7,13 +7,11 @@ export CARGO_TARGET_DIR ?= $(ADIT_CACHE)/target
 export PATH := $(ADIT_CACHE)/tools/bin:$(PATH):/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt bench clean
+.PHONY: help run test check build where fmt bench clean
 .PHONY: check-format check-tidy check-lints check-docs check-deps check-bench
 
 help: ## print this list
 	@grep -hE '^[a-z]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 10
-	@echo
-	@echo 'Output of builds: $(CARGO_TARGET_DIR)'
 
 run: ## build, then start a relay, a demo service and a client on this machine; Ctrl-C ends it all
 	@env --default-signal=INT scripts/run
@@ -23,6 +21,13 @@ test: ## install what the tests need, run every test
 	@scripts/test
 
 check: check-format check-tidy check-lints check-docs check-deps check-bench ## formatting, lints, docs, dependencies: everything but the tests
+
+build: ## build adit and adit-relay as they are shipped
+	cargo build --release --bin adit --bin adit-relay
+	@echo 'in $(CARGO_TARGET_DIR)/release'
+
+where: ## print the folder that `make build` and `make run` put the programs into
+	@echo '$(CARGO_TARGET_DIR)/release'
 
 fmt: ## format the Rust sources
 	cargo fmt --all

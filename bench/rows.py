@@ -46,7 +46,7 @@ PIKO_AGENT = (
     " --connect.tls.root-cas @TLS@/ca.crt --access-log.disable --log.level warn --server.enabled=false"
 )
 ADIT_RELAY = "adit-relay --config @WORK@/adit-relay.yaml"
-ADIT_TOKEN = "adit-relay token --account bench --config @WORK@/adit-relay.yaml"
+ADIT_TOKEN = "adit-relay token --account bench --kinds http,tcp --config @WORK@/adit-relay.yaml"
 ADIT_OPTIONS = "--relay bench.localhost:22080 --token-file @WORK@/token --ca @WORK@/adit/ca.pem"
 
 ROWS = (
