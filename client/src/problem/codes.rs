@@ -63,6 +63,12 @@ codes! {
         why []
         next ["send less at once, or ask the provider for a higher limit"]
         "A consumer's request was refused with status 413: its body is larger than limits.bodyBytes of the region."
+    "buffer_full" 429 4
+        what ["more than {limit} bytes wait for slow readers; {refused} streams were reset", "more bytes wait for slow readers than the account may have"]
+        why []
+        next []
+        "Consumers read slower than the service sends, or the service slower than consumers send: what waits in the relay \
+         passed limits.bufferBytes of the region, and the stream with most of it was reset. The others go on."
     "ca_unknown" 526 2
         what ["cannot verify {host}", "cannot verify the relay"]
         why ["its certificate comes from \"{issuer}\"", "its certificate comes from an authority that this computer does not trust"]

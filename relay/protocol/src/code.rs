@@ -128,6 +128,8 @@ codes! {
     RateLimited = "rate_limited",
     /// The account's streams, or the relay's, are all in use.
     TooManyStreams = "too_many_streams",
+    /// The account has more unread bytes than it may: its fullest stream was reset.
+    BufferFull = "buffer_full",
     /// Something failed inside the relay.
     Internal = "internal",
 }

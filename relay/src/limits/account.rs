@@ -1,0 +1,290 @@
+//! What one account uses of one relay.
+
+use super::{
+    Exceeded, Limits, Refused, SessionPermit, StreamBuffer, StreamPermit, TunnelPermit,
+    buffer::Buffers,
+    permit::Places,
+    rate::{Bucket, Rate},
+    refused::RefusedCounts,
+};
+use adit_protocol::{Account, Code, Endpoint};
+use arc_swap::ArcSwap;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// What one account uses of this relay, and what it may use. Shared by all of its sessions and by all lanes.
+///
+/// [`check_request`](Self::check_request) and [`try_stream`](Self::try_stream) are made for every request: they take no
+/// lock and allocate nothing.
+#[derive(Debug)]
+pub struct AccountUse {
+    account: Account,
+    /// What times are counted from.
+    epoch: Instant,
+    bounds: ArcSwap<Bounds>,
+    bucket: Bucket,
+    pub(super) streams: Places,
+    pub(super) sessions: Places,
+    refused: RefusedCounts,
+    pub(super) buffers: Buffers,
+    /// The sessions of this relay that serve each endpoint.
+    tunnels: Mutex<HashMap<Endpoint, u32>>,
+}
+
+#[derive(Debug)]
+struct Bounds {
+    limits: Limits,
+    rate: Rate,
+}
+
+impl Bounds {
+    fn new(limits: &Limits) -> Self {
+        let burst = limits.burst.unwrap_or(limits.requests_per_second);
+        Self { limits: limits.clone(), rate: Rate::new(limits.requests_per_second, burst) }
+    }
+}
+
+impl AccountUse {
+    pub(super) fn new(account: &Account, limits: &Limits, epoch: Instant) -> Self {
+        Self {
+            account: account.clone(),
+            epoch,
+            bounds: ArcSwap::from_pointee(Bounds::new(limits)),
+            bucket: Bucket::default(),
+            streams: Places::default(),
+            sessions: Places::default(),
+            refused: RefusedCounts::default(),
+            buffers: Buffers::default(),
+            tunnels: Mutex::default(),
+        }
+    }
+
+    /// Whose use it is.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// What the account may use: what its newest session brought.
+    pub fn limits(&self) -> Limits {
+        self.bounds.load().limits.clone()
+    }
+
+    /// Replaces what the account may use. What it holds already stays.
+    pub(super) fn set_limits(&self, limits: &Limits) {
+        if self.bounds.load().limits != *limits {
+            self.bounds.store(Arc::new(Bounds::new(limits)));
+        }
+    }
+
+    /// Takes a place for a session. `in_region` is how many sessions the region's table knows of the account.
+    ///
+    /// # Errors
+    /// [`Code::TooManySessions`].
+    pub fn try_session(self: &Arc<Self>, in_region: usize) -> Result<SessionPermit, Exceeded> {
+        let limit = self.bounds.load().limits.sessions;
+        let in_region = u32::try_from(in_region).unwrap_or(u32::MAX);
+        if self.sessions.take(limit, in_region) {
+            Ok(SessionPermit(self.clone()))
+        } else {
+            Err(Exceeded::new(Code::TooManySessions, limit))
+        }
+    }
+
+    /// Takes a place for a tunnel; the second session of a tunnel takes none. `others_in_region` is how many tunnels the
+    /// region's table knows of the account, that of this endpoint not counted.
+    ///
+    /// # Errors
+    /// [`Code::TooManyTunnels`].
+    pub fn try_tunnel(
+        self: &Arc<Self>,
+        endpoint: &Endpoint,
+        others_in_region: usize,
+    ) -> Result<TunnelPermit, Exceeded> {
+        let limit = self.bounds.load().limits.tunnels;
+        let mut tunnels = self.tunnels();
+        if let Some(sessions) = tunnels.get_mut(endpoint) {
+            *sessions += 1;
+        } else if tunnels.len().max(others_in_region) < limit as usize {
+            tunnels.insert(endpoint.clone(), 1);
+        } else {
+            return Err(Exceeded::new(Code::TooManyTunnels, limit));
+        }
+        Ok(TunnelPermit { account: self.clone(), endpoint: endpoint.clone() })
+    }
+
+    pub(super) fn close_tunnel(&self, endpoint: &Endpoint) {
+        let mut tunnels = self.tunnels();
+        if let Some(sessions) = tunnels.get_mut(endpoint) {
+            *sessions -= 1;
+            if *sessions == 0 {
+                tunnels.remove(endpoint);
+            }
+        }
+    }
+
+    fn tunnels(&self) -> MutexGuard<'_, HashMap<Endpoint, u32>> {
+        self.tunnels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place for a stream: a request, a WebSocket or a TCP connection.
+    ///
+    /// # Errors
+    /// [`Code::TooManyStreams`]; the refusal is counted for [`take_refused`](Self::take_refused).
+    pub fn try_stream(self: &Arc<Self>) -> Result<StreamPermit, Exceeded> {
+        let limit = self.bounds.load().limits.streams;
+        if self.streams.take(limit, 0) {
+            Ok(StreamPermit(self.clone()))
+        } else {
+            Err(self.refuse(Exceeded::new(Code::TooManyStreams, limit)))
+        }
+    }
+
+    /// Counts a request or a TCP connection that comes at `now`.
+    ///
+    /// # Errors
+    /// [`Code::RateLimited`] with the time until the next will be let through; the refusal is counted for
+    /// [`take_refused`](Self::take_refused).
+    pub fn check_request(&self, now: Instant) -> Result<(), Exceeded> {
+        let bounds = self.bounds.load();
+        self.bucket.take(bounds.rate, self.since_epoch(now)).map_err(|wait| {
+            let exceeded = Exceeded::new(Code::RateLimited, bounds.limits.requests_per_second);
+            self.refuse(Exceeded { retry_after: Some(wait), ..exceeded })
+        })
+    }
+
+    /// Whether a body of `bytes` is within the limit. A body without a length is checked again as it grows.
+    ///
+    /// # Errors
+    /// [`Code::BodyTooLarge`]; the refusal is counted for [`take_refused`](Self::take_refused).
+    pub fn check_body(&self, bytes: u64) -> Result<(), Exceeded> {
+        match self.bounds.load().limits.body_bytes {
+            Some(limit) if bytes > limit => Err(self.refuse(Exceeded::new(Code::BodyTooLarge, limit))),
+            _ => Ok(()),
+        }
+    }
+
+    /// A count of the bytes of one direction of a stream that have arrived and have not been read.
+    pub fn buffer(self: &Arc<Self>) -> StreamBuffer {
+        StreamBuffer::new(self.clone())
+    }
+
+    pub(super) fn buffer_limit(&self) -> u64 {
+        self.bounds.load().limits.buffer_bytes
+    }
+
+    pub(super) fn refuse(&self, exceeded: Exceeded) -> Exceeded {
+        self.refused.note(&exceeded);
+        exceeded
+    }
+
+    /// The consumers that were turned away since the last notice, for [`adit_protocol::ToClient::Limited`]: at most one
+    /// notice a second for the account, the limit that turned most away first. Each refusal is in one notice only.
+    pub fn take_refused(&self, now: Instant) -> Option<Refused> {
+        self.refused.take(self.since_epoch(now))
+    }
+
+    /// The sessions that are open at this relay.
+    pub fn sessions(&self) -> u32 {
+        self.sessions.held()
+    }
+
+    /// The streams that are open at this relay.
+    pub fn streams(&self) -> u32 {
+        self.streams.held()
+    }
+
+    /// The tunnels that are served by sessions at this relay.
+    pub fn tunnel_count(&self) -> usize {
+        self.tunnels().len()
+    }
+
+    /// The unread bytes at this relay, as far as they count: see [`StreamBuffer`].
+    pub fn buffered_bytes(&self) -> u64 {
+        self.buffers.total()
+    }
+
+    /// Whether a new [`AccountUse`] would do the same as this one.
+    pub(super) fn is_idle(&self, now: Instant) -> bool {
+        self.bucket.is_full(self.since_epoch(now))
+    }
+
+    fn since_epoch(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.epoch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::iter;
+
+    fn account_with(limits: Limits) -> Arc<AccountUse> {
+        Arc::new(AccountUse::new(&Account::managed("me"), &limits, Instant::now()))
+    }
+
+    #[test]
+    fn sessions_are_refused_at_the_limit_and_come_back() {
+        let account = account_with(Limits { sessions: 2, ..Limits::default() });
+        let first = account.try_session(0).unwrap();
+        let second = account.try_session(1).unwrap();
+        let refused = account.try_session(2).unwrap_err();
+        assert_eq!((refused.code, refused.limit), (Code::TooManySessions, 2));
+        assert_eq!(refused.to_string(), "the account has its 2 sessions already");
+        drop(first);
+        assert_eq!(account.sessions(), 1);
+        assert!(account.try_session(2).is_err(), "the table knows another one at another relay");
+        drop(account.try_session(1).unwrap());
+        drop(second);
+        assert_eq!(account.sessions(), 0);
+    }
+
+    #[test]
+    fn a_tunnel_counts_once_however_many_sessions_serve_it() {
+        let account = account_with(Limits { tunnels: 2, ..Limits::default() });
+        let (shop, ssh, api) =
+            (Endpoint::host("shop.example"), Endpoint::Tcp(22), Endpoint::host("api.example"));
+        let permits: Vec<_> = iter::repeat_with(|| account.try_tunnel(&shop, 1).unwrap()).take(3).collect();
+        let last = account.try_tunnel(&ssh, 1).unwrap();
+        assert_eq!(account.tunnel_count(), 2);
+        assert_eq!(account.try_tunnel(&api, 0).unwrap_err().code, Code::TooManyTunnels);
+        assert!(account.try_tunnel(&shop, 5).is_ok(), "it is open already");
+        drop(permits);
+        assert_eq!(account.try_tunnel(&api, 2).unwrap_err().limit, 2, "the others are at another relay");
+        drop(account.try_tunnel(&api, 1).unwrap());
+        drop(last);
+        assert_eq!(account.tunnel_count(), 0);
+    }
+
+    #[test]
+    fn refused_consumers_are_told_once() {
+        let limits = Limits { streams: 1, requests_per_second: 2, body_bytes: Some(10), ..Limits::default() };
+        let account = account_with(limits);
+        let now = Instant::now();
+        let _stream = account.try_stream().unwrap();
+        assert_eq!(account.try_stream().unwrap_err().code, Code::TooManyStreams);
+        assert!(account.check_request(now).is_ok() && account.check_request(now).is_ok());
+        let refused = account.check_request(now).unwrap_err();
+        assert_eq!((refused.code, refused.limit), (Code::RateLimited, 2));
+        assert_eq!(refused.retry_after, Some(Duration::from_millis(500)));
+        assert!(account.check_request(now).is_err() && account.check_body(10).is_ok());
+        assert_eq!(account.check_body(11).unwrap_err().limit, 10);
+        let notices: Vec<_> = (0..5)
+            .filter_map(|second| account.take_refused(now + Duration::from_secs(second)))
+            .map(|refused| (refused.code, refused.count))
+            .collect();
+        assert_eq!(notices[0], (Code::RateLimited, 2));
+        assert_eq!(notices.len(), 3);
+    }
+
+    #[test]
+    fn other_limits_take_effect_at_once() {
+        let account = account_with(Limits { streams: 1, ..Limits::default() });
+        let _stream = account.try_stream().unwrap();
+        account.set_limits(&Limits { streams: 2, ..Limits::default() });
+        assert!(account.try_stream().is_ok());
+        assert_eq!(account.limits().streams, 2);
+    }
+}

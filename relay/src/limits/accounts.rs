@@ -1,0 +1,95 @@
+//! The accounts that use a relay now.
+
+use super::{AccountUse, Limits};
+use adit_protocol::Account;
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+    time::Instant,
+};
+
+/// The accounts that use this relay now. Asked once a session, not once a request: a session keeps what it gets.
+#[derive(Debug)]
+pub struct Accounts {
+    epoch: Instant,
+    accounts: RwLock<HashMap<Account, Arc<AccountUse>>>,
+}
+
+impl Default for Accounts {
+    fn default() -> Self {
+        Self { epoch: Instant::now(), accounts: RwLock::default() }
+    }
+}
+
+impl Accounts {
+    /// What an account uses, for a session of its own. `limits` replace those of the account's earlier sessions.
+    pub fn get(&self, account: &Account, limits: &Limits) -> Arc<AccountUse> {
+        if let Some(found) = self.find(account) {
+            found.set_limits(limits);
+            return found;
+        }
+        let mut accounts = self.accounts.write().unwrap_or_else(PoisonError::into_inner);
+        let entry = accounts.entry(account.clone());
+        let found = entry.or_insert_with(|| Arc::new(AccountUse::new(account, limits, self.epoch))).clone();
+        drop(accounts);
+        found.set_limits(limits);
+        found
+    }
+
+    /// What an account uses, if it uses anything.
+    pub fn find(&self, account: &Account) -> Option<Arc<AccountUse>> {
+        self.accounts.read().unwrap_or_else(PoisonError::into_inner).get(account).cloned()
+    }
+
+    /// All accounts, in no order.
+    pub fn all(&self) -> Vec<Arc<AccountUse>> {
+        self.accounts.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Forgets the accounts that nobody holds and whose requests have been made up for. To be called every few seconds;
+    /// between two calls only accounts that had a session are added.
+    pub fn forget_idle(&self, now: Instant) {
+        let mut accounts = self.accounts.write().unwrap_or_else(PoisonError::into_inner);
+        // A count of one is the map's own. Nobody can take another one meanwhile: it would have to come from here.
+        accounts.retain(|_, account| Arc::strong_count(account) > 1 || !account.is_idle(now));
+    }
+
+    /// How many accounts are known.
+    pub fn len(&self) -> usize {
+        self.accounts.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Whether no account is known.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn an_account_is_forgotten_when_nobody_holds_it_and_nothing_is_owed() {
+        let accounts = Accounts::default();
+        let (me, other) = (Account::managed("me"), Account::managed("other"));
+        let limits = Limits { requests_per_second: 1, ..Limits::default() };
+        let held = accounts.get(&me, &limits);
+        assert!(Arc::ptr_eq(&held, &accounts.get(&me, &limits)));
+        assert!(!Arc::ptr_eq(&held, &accounts.get(&other, &limits)));
+        let now = Instant::now();
+        accounts.forget_idle(now);
+        assert_eq!((accounts.len(), accounts.find(&other).is_none()), (1, true));
+        let permit = held.try_session(0).unwrap();
+        held.check_request(now).unwrap();
+        drop(held);
+        accounts.forget_idle(now + Duration::from_secs(2));
+        assert_eq!(accounts.len(), 1, "the permit holds it");
+        drop(permit);
+        accounts.forget_idle(now);
+        assert_eq!(accounts.len(), 1, "the request of this second would be forgotten");
+        accounts.forget_idle(now + Duration::from_secs(1));
+        assert!(accounts.is_empty());
+    }
+}

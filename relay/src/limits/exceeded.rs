@@ -1,0 +1,39 @@
+//! How a limit says no.
+
+use adit_protocol::Code;
+use std::{fmt, time::Duration};
+
+/// What was asked for would pass a limit of the account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exceeded {
+    /// Which limit.
+    pub code: Code,
+    /// Its value: a count, or bytes.
+    pub limit: u64,
+    /// When it is worth another try. `None`: as soon as the account uses less.
+    pub retry_after: Option<Duration>,
+}
+
+impl Exceeded {
+    pub(super) fn new(code: Code, limit: impl Into<u64>) -> Self {
+        Self { code, limit: limit.into(), retry_after: None }
+    }
+}
+
+impl fmt::Display for Exceeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let limit = self.limit;
+        match self.code {
+            Code::TooManySessions => write!(f, "the account has its {limit} sessions already"),
+            Code::TooManyTunnels => write!(f, "the account has its {limit} tunnels already"),
+            Code::TooManyNames => write!(f, "the account holds its {limit} names already"),
+            Code::TooManyStreams => write!(f, "the account has its {limit} streams already"),
+            Code::RateLimited => write!(f, "the account has had its {limit} requests of this second"),
+            Code::BodyTooLarge => write!(f, "the body has more than {limit} bytes"),
+            Code::BufferFull => write!(f, "the account has more than {limit} unread bytes"),
+            code => write!(f, "the account has reached a limit of {limit} [{code}]"),
+        }
+    }
+}
+
+impl std::error::Error for Exceeded {}
