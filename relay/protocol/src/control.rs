@@ -127,6 +127,7 @@ impl Lines {
     ///
     /// # Errors
     /// [`LineError`] if the line is too long or is something else.
+    #[allow(clippy::should_implement_trait, reason = "each call may ask for another type")]
     pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, LineError> {
         let Some(end) = self.buffer.iter().position(|b| *b == b'\n') else { return Ok(None) };
         if end > MAX_LINE_BYTES {
