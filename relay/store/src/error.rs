@@ -47,6 +47,9 @@ pub enum StoreError {
     /// No answer within [`crate::CALL_TIMEOUT`].
     #[error("the store did not answer within {} s", crate::CALL_TIMEOUT.as_secs())]
     Timeout,
+    /// Others held what the call needed, for as long as it could wait: a SQLite file that another program writes to.
+    #[error("the store is busy")]
+    Busy(#[source] Cause),
     /// The store refused: tables are missing, a right is missing, the disk is full.
     #[error("the store refused")]
     Refused(#[source] Cause),
@@ -57,7 +60,13 @@ pub enum StoreError {
 
 impl StoreError {
     pub(crate) fn from_driver(error: sqlx::Error) -> Self {
-        if is_connection_lost(&error) { Self::Unreachable(Cause(error)) } else { Self::Refused(Cause(error)) }
+        if is_connection_lost(&error) {
+            Self::Unreachable(Cause(error))
+        } else if is_conflict(&error) {
+            Self::Busy(Cause(error))
+        } else {
+            Self::Refused(Cause(error))
+        }
     }
 }
 

@@ -40,6 +40,8 @@ enum ListenError {
     Lost(#[source] sqlx::Error),
     #[error("the connection that listens was closed")]
     Closed,
+    #[error("no probe can be sent")]
+    Probe(#[source] crate::StoreError),
     #[error("no answer within {} s", STEP_TIMEOUT.as_secs())]
     Timeout,
     #[error("a notification did not arrive; is a transaction pooler in front of Postgres?")]
@@ -161,12 +163,6 @@ impl Ear {
             sqlx::query("SELECT pg_notify($1, '')").bind(&probe).execute(connection).await?;
             Ok(())
         });
-        match result {
-            Ok(()) => Ok(()),
-            Err(crate::StoreError::Unreachable(cause) | crate::StoreError::Refused(cause)) => {
-                Err(ListenError::Lost(cause.0))
-            }
-            Err(_) => Err(ListenError::Timeout),
-        }
+        result.map_err(ListenError::Probe)
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     connections::{statement, transaction},
     number, unsigned,
 };
-use adit_protocol::Account;
+use adit_protocol::{Account, Endpoint};
 use sqlx::Row;
 
 /// Whom or what a suspension keeps out.
@@ -42,6 +42,21 @@ pub struct Suspensions {
     pub version: u64,
     /// In the order of their ids.
     pub list: Vec<Suspension>,
+}
+
+impl Suspensions {
+    /// The suspension, if any, that keeps an account from serving an endpoint at `now`. Those of the account go first.
+    pub fn against(&self, account: &Account, endpoint: &Endpoint, now: u64) -> Option<&Suspension> {
+        let in_force =
+            || self.list.iter().filter(|suspension| suspension.until.is_none_or(|until| until > now));
+        let is_account =
+            |s: &&Suspension| matches!(&s.target, Suspended::Account(suspended) if suspended == account);
+        let is_hostname = |s: &&Suspension| match (&s.target, endpoint) {
+            (Suspended::Hostname(suspended), Endpoint::Host(host)) => **suspended == **host,
+            _ => false,
+        };
+        in_force().find(is_account).or_else(|| in_force().find(is_hostname))
+    }
 }
 
 /// Raises the version of a set within the transaction that changes it, and gives the new one.
@@ -169,5 +184,46 @@ impl Store {
             suspensions.list.sort_unstable_by(|a, b| a.id.cmp(&b.id));
             Ok(suspensions)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn suspension(id: &str, target: Suspended, until: Option<u64>) -> Suspension {
+        Suspension {
+            id: id.to_owned(),
+            target,
+            until,
+            reason: "phishing".to_owned(),
+            complaint: None,
+            since: 1,
+        }
+    }
+
+    #[test]
+    fn a_suspension_is_found_by_account_or_host_name_until_it_ends() {
+        let (ada, bob) = (Account::managed("ada"), Account::managed("bob"));
+        let (shop, blog) = (Endpoint::host("shop.example"), Endpoint::host("blog.example"));
+        let all = Suspensions {
+            version: 3,
+            list: vec![
+                suspension("host", Suspended::Hostname("shop.example".to_owned()), Some(100)),
+                suspension("account", Suspended::Account(ada.clone()), Some(50)),
+                suspension("port", Suspended::Hostname("tcp:20022".to_owned()), None),
+            ],
+        };
+        let found =
+            |account, endpoint, now| all.against(account, endpoint, now).map(|found| found.id.as_str());
+        assert_eq!(found(&ada, &blog, 49), Some("account"));
+        assert_eq!(found(&ada, &shop, 49), Some("account"), "all of it is offline, not the name alone");
+        assert_eq!(found(&ada, &shop, 50), Some("host"));
+        assert_eq!(found(&ada, &blog, 50), None);
+        assert_eq!(found(&ada, &Endpoint::Tcp(20022), 49), Some("account"));
+        assert_eq!(found(&bob, &shop, 99), Some("host"));
+        assert_eq!(found(&bob, &shop, 100), None);
+        assert_eq!(found(&bob, &blog, 1), None);
+        assert_eq!(found(&bob, &Endpoint::Tcp(20022), 1), None, "a port is no host name");
     }
 }
