@@ -1,10 +1,10 @@
 # What one does with a clone of Adit. `make` alone prints the list.
 
 # Build output and tools live outside the clone, so that a second clone and the next CI run find them warm.
-CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/adit
-export ADIT_CACHE ?= $(CACHE)
-export CARGO_TARGET_DIR ?= $(ADIT_CACHE)/target
-export PATH := $(ADIT_CACHE)/tools/bin:$(PATH):/usr/sbin:/sbin
+# (Not named ADIT_...: those variables are the programs' own, and they refuse ones that they do not know.)
+export BUILD_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/adit
+export CARGO_TARGET_DIR ?= $(BUILD_CACHE)/target
+export PATH := $(BUILD_CACHE)/tools/bin:$(PATH):/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check build where fmt bench clean

@@ -20,7 +20,7 @@ from results import Results
 from rows import ROWS, Row
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
-INSIDE = "ADIT_BENCH_INSIDE"
+INSIDE = "BENCH_INSIDE"
 FULL_ROUNDS = 5
 
 
