@@ -23,11 +23,11 @@ test: ## install what the tests need, run every test
 check: check-format check-tidy check-lints check-docs check-deps check-bench ## formatting, lints, docs, dependencies: everything but the tests
 
 build: ## build adit and adit-relay as they are shipped
-	cargo build --release --bin adit --bin adit-relay
-	@echo 'in $(CARGO_TARGET_DIR)/release'
+	cargo build --profile dist --bin adit --bin adit-relay
+	@$(MAKE) -s where
 
-where: ## print the folder that `make build` and `make run` put the programs into
-	@echo '$(CARGO_TARGET_DIR)/release'
+where: ## print the folder that `make build` puts them into
+	@echo '$(CARGO_TARGET_DIR)/dist'
 
 fmt: ## format the Rust sources
 	cargo fmt --all

@@ -7,6 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 SCRIPT = Path(__file__).parent / "wrk.lua"
 ANSWER = 2**10
@@ -78,6 +79,16 @@ def requests(url: str, host: str, count: int, connections: int = 8) -> int:
                 connection.sendall(request("/1k", host))
                 good += read_answer(connection)
     return good
+
+
+def metric(url: str, name: str) -> int:
+    """The value of a gauge without labels."""
+    with urlopen(url, timeout=5) as response:
+        text = response.read().decode()
+    line = re.search(rf"^{name} (\d+)$", text, re.MULTILINE)
+    if not line:
+        raise RuntimeError(f"{url} has no {name}")
+    return int(line[1])
 
 
 def wrk_command(url: str, host: str, connections: int, seconds: float, close: bool = False) -> list[str]:

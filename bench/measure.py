@@ -214,29 +214,32 @@ def session_memory(bench: Bench, row: Row) -> dict | None:
     idle, place = row.sessions, bench.place
     if not idle:
         return None
-    numbers = range(idle.count // idle.a_client)
-    ports = {i: 23000 + i for i in numbers}
-    services = "".join(place.fill(idle.services, i=i, port=ports[i]) for i in numbers)
+    tunnels = range(idle.tunnels)
+    ports = {i: 23000 + i for i in tunnels}
+    services = "".join(place.fill(idle.services, i=i, port=ports[i]) for i in tunnels)
     place.refresh(services=services)
     running = Running(place, row)
     with RelayAlone(running):
         before = settled(running.relay_pids())
-        for i in numbers:
+        for i in tunnels[:1] if idle.together else tunnels:
             if idle.config:
                 place.write(f"client-{i}", idle.config, i=i)
-            running.client.append(place.start(idle.client, i=i, port=ports[i]))
+            running.client.append(place.start(idle.client, i=i, port=ports[i], tunnels=idle.tunnels))
             time.sleep(0.01)
-        sample = [i for i in numbers if i % max(1, len(numbers) // 20) == 0]
+        # From the last to the first: when the last one answers, all have been opened.
+        sample = tunnels[::-max(1, len(tunnels) // 20)]
         answered = sum(
             load.wait_for_answer(
-                place.fill(idle.probe, port=ports[i]), place.fill(idle.host, i=i), limit=10
+                place.fill(idle.probe, port=ports[i]), place.fill(idle.host, i=i), limit=60 if i == sample[0] else 5
             ) is not None for i in sample
         )
         after = settled(running.relay_pids())
         alive = sum(process.poll() is None for process in running.client)
-    if answered < len(sample) or alive < len(numbers):
-        raise RuntimeError(f"{alive} of {len(numbers)} clients alive, {answered} of {len(sample)} answered")
-    return {"sessions": idle.count, "relay_kib_each": (after - before) / idle.count, "relay_kib_empty": before}
+        sessions = load.metric("http://127.0.0.1:22081/metrics", idle.counted) if idle.counted else len(tunnels)
+    if answered < len(sample) or alive < len(running.client):
+        words = place.last_words()
+        raise RuntimeError(f"{alive} clients alive, {answered} of {len(sample)} tunnels answered\n{words}")
+    return {"sessions": sessions, "relay_kib_each": (after - before) / sessions, "relay_kib_empty": before}
 
 
 class RelayAlone:

@@ -2,14 +2,17 @@
 
 from dataclasses import dataclass
 
+from machine import CORES
+
 
 @dataclass(frozen=True)
 class Sessions:
-    """How many idle sessions a row opens, and with what. @I@ counts from 0, @PORT@ is 23000 + @I@."""
+    """How many idle sessions a row opens, and with what. @I@ counts tunnels from 0, @PORT@ is 23000 + @I@."""
 
-    count: int
-    client: str                     # one command a client
-    a_client: int = 1               # sessions that one such command opens
+    tunnels: int
+    client: str                     # one command a tunnel
+    together: bool = False          # or one command for all
+    counted: str = ""               # the metric that tells how many sessions there are; else one a tunnel
     config: str = ""                # a file of conf/ that each client gets as its own, filled in
     services: str = ""              # what the relay's configuration must list for each client
     probe: str = "http://127.0.0.1:@PORT@"
@@ -103,6 +106,14 @@ ROWS = (
         "adit", "Adit, http", "http://127.0.0.1:21080", tunnel_port=22080, host="app.bench.localhost",
         relay=(ADIT_RELAY,), token=ADIT_TOKEN,
         client=(f"adit http 127.0.0.1:@ORIGIN@ --name app {ADIT_OPTIONS}",),
+        # A client opens a session to each of the relay's lanes, two at most: 1,000 sessions in all.
+        sessions=Sessions(
+            1000 // min(2, CORES),
+            "adit-bench-sessions bench.localhost:22080 @WORK@/adit/ca.pem @WORK@/token @WORK@/adit/state"
+            " 127.0.0.1:@ORIGIN@ @TUNNELS@",
+            together=True, counted="adit_sessions_open",
+            probe="http://127.0.0.1:21080", host="app@I@.bench.localhost",
+        ),
     ),
     Row(
         "adit-tcp", "Adit, tcp", "http://127.0.0.1:21081", tunnel_port=22080,
