@@ -1,1 +1,17 @@
 //! Services and consumers that speak HTTP.
+//!
+//! [`Service`] is what a tunnel's owner would run: it echoes, streams, stalls and breaks off on demand. [`Consumer`]
+//! opens connections of its own and sends bytes as they are, so that requests can be wrong in every way.
+
+mod answer;
+mod body;
+mod consumer;
+mod routes;
+mod service;
+mod websocket;
+
+pub use answer::Answer;
+pub use body::{Body, pattern};
+pub use consumer::{Consumer, Wire};
+pub use service::Service;
+pub use websocket::{Frame, WebSocket};
