@@ -1,0 +1,200 @@
+//! What a client is to do, checked before anything is opened.
+
+use super::Client;
+use crate::{
+    address::RelayAddress,
+    dial::{proxy::ProxyRules, tls::RelayTls},
+    feed::Feed,
+    homing::Homing,
+    identity::{Identity, file::StateFile, random_id},
+    lanes::Lane,
+    problem::Problem,
+    service::TunnelSpec,
+    shared::Shared,
+    token::TokenSource,
+    tunnels::Published,
+};
+use adit_protocol::{Kind, Name, hello::MAX_TUNNELS};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+/// How many requests of the user may wait.
+const REQUESTS: usize = 8;
+
+/// Why a client was not started: everything that is wrong with its description, at once.
+#[derive(Debug)]
+pub struct StartError(Vec<Problem>);
+
+impl StartError {
+    /// What is wrong; there is at least one.
+    pub fn problems(&self) -> &[Problem] {
+        &self.0
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, problem) in self.0.iter().enumerate() {
+            let separator = if place == 0 { "" } else { "; " };
+            let why = problem.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            write!(f, "{separator}{problem}{why}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// Describes a client. At least the relay and one tunnel are needed, and something to show who the client is.
+#[derive(Clone, Debug, Default)]
+pub struct ClientBuilder {
+    relay: Option<String>,
+    token: Option<TokenSource>,
+    ca: Option<PathBuf>,
+    state_dir: Option<PathBuf>,
+    give_up_after: Option<Duration>,
+    tunnels: Vec<TunnelSpec>,
+}
+
+impl ClientBuilder {
+    /// The region: its domain, with a port if that is not 443. Clients dial `connect.<domain>`.
+    #[must_use]
+    pub fn relay(mut self, relay: impl Into<String>) -> Self {
+        self.relay = Some(relay.into());
+        self
+    }
+
+    /// The token itself.
+    #[must_use]
+    pub fn token(self, token: impl Into<String>) -> Self {
+        self.token_source(TokenSource::Text(token.into()))
+    }
+
+    /// A file with the token. It is read again whenever a token is needed.
+    #[must_use]
+    pub fn token_file(self, path: impl Into<PathBuf>) -> Self {
+        self.token_source(TokenSource::File(path.into()))
+    }
+
+    /// A shell command that prints the token. It runs whenever a token is needed and has 30 s.
+    #[must_use]
+    pub fn token_command(self, command: impl Into<String>) -> Self {
+        self.token_source(TokenSource::Command(command.into()))
+    }
+
+    /// Where the token comes from.
+    #[must_use]
+    pub fn token_source(mut self, source: TokenSource) -> Self {
+        self.token = Some(source);
+        self
+    }
+
+    /// A PEM file of the authorities that may vouch for relays; without it, the system's may.
+    #[must_use]
+    pub fn ca(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ca = Some(path.into());
+        self
+    }
+
+    /// A folder where the client's key and credential are kept, so that a token is needed only once. Without it they live
+    /// as long as the client.
+    #[must_use]
+    pub fn state_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.state_dir = Some(path.into());
+        self
+    }
+
+    /// Ends the client after so long without any session. Without it, the client tries for ever.
+    #[must_use]
+    pub fn give_up_after(mut self, time: Duration) -> Self {
+        self.give_up_after = Some(time);
+        self
+    }
+
+    /// Adds a tunnel.
+    #[must_use]
+    pub fn tunnel(mut self, spec: TunnelSpec) -> Self {
+        self.tunnels.push(spec);
+        self
+    }
+
+    /// Checks everything and starts the client on threads of its own. It dials at once and goes on by itself.
+    ///
+    /// # Errors
+    /// [`StartError`] with all that is wrong; nothing was started then.
+    pub fn start(self) -> Result<Client, StartError> {
+        let (shared, give_up_after) = self.check().map_err(StartError)?;
+        let failed =
+            |e: std::io::Error| StartError(vec![Problem::new("internal").with("message", e.to_string())]);
+        let threads = CancellationToken::new();
+        let lane = Lane::start(0, threads.clone()).map_err(failed)?;
+        let (requests, asked) = mpsc::channel(REQUESTS);
+        let (tell, ended) = watch::channel(None);
+        let homing = Homing::new(shared.clone(), lane.clone(), threads.clone(), give_up_after);
+        let feed = shared.feed.clone();
+        lane.spawn(async move {
+            let end = homing.run(asked).await;
+            feed.end();
+            // Nobody may be there to learn it.
+            let _ = tell.send(Some(end));
+        });
+        let guard = threads.clone().drop_guard();
+        Ok(Client { shared, requests, ended, threads, _stop_threads: guard })
+    }
+
+    fn check(self) -> Result<(Arc<Shared>, Option<Duration>), Vec<Problem>> {
+        let mut problems = vec![];
+        let wrong = |field: &str, rule: String| {
+            Problem::new("config_invalid").with("message", format!("{field}: {rule}"))
+        };
+        let relay = match self.relay.as_deref().map(str::parse::<RelayAddress>) {
+            Some(Ok(relay)) => Some(relay),
+            Some(Err(error)) => {
+                problems.push(wrong("relay", error.to_string()));
+                None
+            }
+            None => {
+                problems.push(wrong("relay", "the region's domain is missing".into()));
+                None
+            }
+        };
+        if self.tunnels.is_empty() || self.tunnels.len() > MAX_TUNNELS {
+            problems.push(wrong("tunnels", format!("a client has 1 to {MAX_TUNNELS} of them")));
+        }
+        let feed = Feed::default();
+        let mut tunnels = vec![];
+        for spec in self.tunnels {
+            if let Some(problem) = check_name(&spec) {
+                problems.push(problem);
+            }
+            match Published::new(random_id("tn_"), spec, feed.clone()) {
+                Ok(tunnel) => tunnels.push(Arc::new(tunnel)),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        let proxy = ProxyRules::from_environment(|name| std::env::var(name).ok())
+            .map_err(|error| problems.push(wrong("HTTPS_PROXY", error.to_string())));
+        let tls = RelayTls::new(self.ca.as_deref()).map_err(|problem| problems.push(problem));
+        let file = self
+            .state_dir
+            .zip(relay.as_ref())
+            .map(|(folder, relay)| StateFile::new(&folder, &relay.to_string().replace(':', "_")));
+        let identity = Identity::new(self.token, file).map_err(|problem| problems.push(problem));
+        match (relay, proxy, tls, identity) {
+            (Some(relay), Ok(proxy), Ok(tls), Ok(identity)) if problems.is_empty() => {
+                let shared = Shared { relay, identity, tls, proxy, feed, tunnels };
+                Ok((Arc::new(shared), self.give_up_after))
+            }
+            _ => Err(problems),
+        }
+    }
+}
+
+fn check_name(spec: &TunnelSpec) -> Option<Problem> {
+    let name = spec.name.as_ref().filter(|_| spec.kind() == Kind::Http)?;
+    let error = name.parse::<Name>().err()?;
+    let code =
+        if error == adit_protocol::name::InvalidName::Reserved { "name_reserved" } else { "name_invalid" };
+    Some(Problem::new(code).with("name", name.as_str()).with("rule", error.to_string()))
+}

@@ -1,0 +1,54 @@
+//! Hello and answer.
+
+use super::{Ask, RelayIo};
+use crate::identity::{Identity, Shown};
+use adit_protocol::{
+    Hello, MUX_H2, Reply, VERSION,
+    frame::{self, FrameError},
+    possession::{EXPORTER_BYTES, EXPORTER_LABEL},
+};
+use std::io;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Why a hello got no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HelloError {
+    #[error("TLS gives no exporter")]
+    Exporter(#[source] rustls::Error),
+    #[error("the connection failed")]
+    Connection(#[source] io::Error),
+    #[error("the answer is not a relay's")]
+    Frame(#[source] FrameError),
+}
+
+/// Says hello and reads the answer. After it, the connection has not a byte more read than the answer has.
+pub(super) async fn exchange(
+    io: &mut RelayIo,
+    identity: &Identity,
+    shown: &Shown,
+    ask: Ask,
+) -> Result<Reply, HelloError> {
+    let mut exporter = [0; EXPORTER_BYTES];
+    let (_, connection) = io.get_ref();
+    connection.export_keying_material(&mut exporter, EXPORTER_LABEL, None).map_err(HelloError::Exporter)?;
+    let hello = Hello {
+        versions: vec![VERSION],
+        mux: vec![MUX_H2.to_owned()],
+        client_version: crate::VERSION.to_owned(),
+        proof: shown.proof.clone(),
+        key: identity.public_key(),
+        signature: identity.sign(&exporter),
+        instance: identity.instance().clone(),
+        avoid: ask.avoid,
+        tunnels: ask.tunnels,
+    };
+    let bytes = frame::encode(&hello).map_err(HelloError::Frame)?;
+    io.write_all(&bytes).await.map_err(HelloError::Connection)?;
+    io.flush().await.map_err(HelloError::Connection)?;
+
+    let mut prefix = [0; frame::PREFIX_BYTES];
+    io.read_exact(&mut prefix).await.map_err(HelloError::Connection)?;
+    let mut json = vec![0; frame::length(prefix).map_err(HelloError::Frame)?];
+    io.read_exact(&mut json).await.map_err(HelloError::Connection)?;
+    frame::decode(&json).map_err(HelloError::Frame)
+}

@@ -1,0 +1,284 @@
+//! Which sessions a client should hold: a pure account of relays, sessions and dials.
+//!
+//! A client holds as many sessions with each of two relays as those say. It cannot choose whom it reaches, it can only
+//! name whom to avoid: a relay that is avoided answers `elsewhere`, and another dial may reach another one.
+
+use super::backoff::Backoff;
+use crate::{lanes, session::Key};
+use adit_protocol::{Elsewhere, RelayId, Welcome, hello::MAX_AVOID};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The most relays that a client has sessions with.
+const HOMES: usize = 2;
+/// A dial that takes longer than this gets company while the client has no session at all.
+const SLOW: Duration = Duration::from_secs(2);
+/// The most dials at once without any session.
+const MAX_DIALS: usize = 3;
+/// How often another relay is looked for in a row.
+const TRIES: u32 = 8;
+/// Then it is looked for again after this time.
+const SINGLE_HOMED: Duration = Duration::from_secs(30);
+/// The same in a region that has no other relay.
+const ONE_RELAY: Duration = Duration::from_secs(300);
+/// The same while a relay drains and no other answers.
+const DRAINING: Duration = Duration::from_secs(1);
+/// The longest pause between two tries in a row.
+const TRY_PAUSE: Duration = Duration::from_millis(100);
+/// With a session left, a lost one is dialled again within this time: its relay may have lost thousands.
+const SPREAD: Duration = Duration::from_millis(500);
+
+#[derive(Debug)]
+struct Held {
+    key: Key,
+    relay: RelayId,
+    lane: usize,
+    since: Instant,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Serving,
+    /// Its relay drains.
+    Moving,
+    /// The client has let it go.
+    Leaving,
+}
+
+#[derive(Debug)]
+struct Dial {
+    key: Key,
+    lane: usize,
+    since: Instant,
+    avoid: Vec<RelayId>,
+}
+
+/// One dial to make.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Order {
+    pub(super) lane: usize,
+    pub(super) avoid: Vec<RelayId>,
+}
+
+/// The sessions and dials of a client.
+#[derive(Debug)]
+pub(super) struct Homes {
+    held: Vec<Held>,
+    dials: Vec<Dial>,
+    /// How many sessions each relay should have; 0 until one has said so.
+    per_relay: usize,
+    /// How many relays the region has.
+    relays: usize,
+    backoff: Backoff,
+    /// No dial before this.
+    pause_until: Option<Instant>,
+    /// No search for another relay before this.
+    search_at: Option<Instant>,
+    searches: u32,
+}
+
+impl Homes {
+    /// No session and no dial.
+    pub(super) fn new() -> Self {
+        Self {
+            held: vec![],
+            dials: vec![],
+            per_relay: 0,
+            relays: 1,
+            backoff: Backoff::default(),
+            pause_until: None,
+            search_at: None,
+            searches: 0,
+        }
+    }
+
+    fn serving(&self) -> impl Iterator<Item = &Held> {
+        self.held.iter().filter(|held| held.state == State::Serving)
+    }
+
+    /// Whether a session is there that takes streams, one of a draining relay included.
+    pub(super) fn is_served(&self) -> bool {
+        self.held.iter().any(|held| held.state != State::Leaving)
+    }
+
+    /// Whether all sessions are there that should be.
+    pub(super) fn is_complete(&self) -> bool {
+        self.serving().count() >= self.per_relay * self.relays.min(HOMES)
+    }
+
+    /// The next dial to make now, if there is one. It counts as made.
+    pub(super) fn order(&mut self, key: Key, now: Instant) -> Option<Order> {
+        if self.pause_until.is_some_and(|until| now < until) {
+            return None;
+        }
+        let avoid = self.wanted(now)?;
+        let lanes = self.per_relay.clamp(1, lanes::MAX);
+        let load = |lane: usize| {
+            self.serving().filter(|held| held.lane == lane).count()
+                + self.dials.iter().filter(|dial| dial.lane == lane).count()
+        };
+        let lane = (0..lanes).min_by_key(|lane| load(*lane)).unwrap_or(0);
+        self.dials.push(Dial { key, lane, since: now, avoid: avoid.clone() });
+        Some(Order { lane, avoid })
+    }
+
+    /// Whom to avoid in the next dial; `None` when none is needed.
+    fn wanted(&self, now: Instant) -> Option<Vec<RelayId>> {
+        let may_search = self.search_at.is_none_or(|at| now >= at);
+        let mut avoid: Vec<RelayId> = vec![];
+        for held in self.held.iter().filter(|held| held.state != State::Serving) {
+            push_new(&mut avoid, &held.relay);
+        }
+        let serving = self.serving().count();
+        if serving == 0 {
+            let fresh = self.dials.iter().any(|dial| now - dial.since < SLOW);
+            let idle = !fresh && self.dials.len() < MAX_DIALS;
+            avoid.truncate(MAX_AVOID);
+            // A draining relay may be the only one: then there is no hurry until it has gone.
+            return (idle && (avoid.is_empty() || may_search)).then_some(avoid);
+        }
+        let homes = if self.relays == 1 && may_search && self.search_at.is_some() {
+            HOMES
+        } else {
+            self.relays.min(HOMES)
+        };
+        if serving + self.dials.len() >= self.per_relay * homes {
+            return None;
+        }
+        let mut room = false;
+        for held in self.serving() {
+            let has = self.serving().filter(|other| other.relay == held.relay).count();
+            let may_get = self.dials.iter().filter(|dial| !dial.avoid.contains(&held.relay)).count();
+            if has + may_get >= self.per_relay {
+                push_new(&mut avoid, &held.relay);
+            } else {
+                room = true;
+            }
+        }
+        avoid.truncate(MAX_AVOID);
+        (room || may_search).then_some(avoid)
+    }
+
+    /// When to ask for an order again, if not before something else happens.
+    pub(super) fn next_dial(&self, now: Instant) -> Option<Instant> {
+        let serving = self.serving().count();
+        let slow = self.dials.iter().map(|dial| dial.since + SLOW).max();
+        let slow = slow.filter(|_| serving == 0 && self.dials.len() < MAX_DIALS);
+        let complete = serving + self.dials.len() >= self.per_relay.max(1) * HOMES;
+        let search = self.search_at.filter(|_| !complete);
+        [self.pause_until, search, slow].into_iter().flatten().filter(|at| *at > now).min()
+    }
+
+    fn take_dial(&mut self, key: Key) -> Option<Dial> {
+        let place = self.dials.iter().position(|dial| dial.key == key)?;
+        Some(self.dials.swap_remove(place))
+    }
+
+    fn pause(&mut self, until: Instant) {
+        self.pause_until = Some(self.pause_until.map_or(until, |other| other.max(until)));
+    }
+
+    /// A dial failed. The next one comes after a pause, of at least `after` if the relay said so.
+    pub(super) fn failed(&mut self, key: Key, now: Instant, after: Option<Duration>) {
+        if self.take_dial(key).is_none() {
+            return;
+        }
+        let wait = self.backoff.failed(now, rand::random());
+        let asked = after.map(|after| after.mul_f64(1.0 + rand::random::<f64>() / 2.0));
+        self.pause(now + wait.max(asked.unwrap_or_default()));
+    }
+
+    /// A dial has ended without a session, and that is no reason to wait.
+    pub(super) fn dropped(&mut self, key: Key) {
+        self.take_dial(key);
+    }
+
+    /// The client has as many sessions as it may have.
+    pub(super) fn be_content(&mut self, now: Instant) {
+        self.pause(now + SINGLE_HOMED.mul_f64(1.0 + rand::random::<f64>() / 2.0));
+    }
+
+    /// A relay that was to be avoided answered. Answers whether the client gives up the search for a while although
+    /// there should be another relay.
+    pub(super) fn elsewhere(&mut self, key: Key, elsewhere: &Elsewhere, now: Instant) -> bool {
+        self.take_dial(key);
+        self.relays = elsewhere.relays.max(1) as usize;
+        let jitter: f64 = rand::random();
+        let moving = self.serving().next().is_none() && self.is_served();
+        if self.relays == 1 && !moving {
+            self.searches = 0;
+            self.search_at = Some(now + ONE_RELAY.mul_f64(1.0 + jitter / 2.0));
+            return false;
+        }
+        self.searches += 1;
+        if self.searches < TRIES {
+            self.search_at = Some(now + TRY_PAUSE.mul_f64(jitter));
+            return false;
+        }
+        self.searches = 0;
+        let wait = if moving { DRAINING } else { SINGLE_HOMED };
+        self.search_at = Some(now + wait.mul_f64(0.75 + jitter / 2.0));
+        !moving
+            && self.serving().all(|held| Some(&held.relay) == self.serving().next().map(|first| &first.relay))
+    }
+
+    /// A session has begun. Answers with those to let go: it may be one too many itself, or take the place of one whose
+    /// relay drains.
+    pub(super) fn up(&mut self, key: Key, welcome: &Welcome, now: Instant) -> Vec<Key> {
+        let lane = self.take_dial(key).map_or(0, |dial| dial.lane);
+        self.per_relay = usize::from(welcome.sessions).clamp(1, lanes::MAX);
+        self.relays = welcome.relays.max(1) as usize;
+        self.backoff.up();
+        (self.pause_until, self.searches) = (None, 0);
+        self.search_at =
+            (self.relays == 1).then(|| now + ONE_RELAY.mul_f64(1.0 + rand::random::<f64>() / 2.0));
+        let has = self.serving().filter(|held| held.relay == welcome.relay).count();
+        let state = if has >= self.per_relay { State::Leaving } else { State::Serving };
+        self.held.push(Held { key, relay: welcome.relay.clone(), lane, since: now, state });
+        if state == State::Leaving {
+            return vec![key];
+        }
+        let moving = self.held.iter_mut().find(|held| held.state == State::Moving);
+        moving.map_or(vec![], |held| {
+            held.state = State::Leaving;
+            vec![held.key]
+        })
+    }
+
+    /// A session's relay drains.
+    pub(super) fn moving(&mut self, key: Key) {
+        if let Some(held) = self.held.iter_mut().find(|held| held.key == key && held.state == State::Serving)
+        {
+            held.state = State::Moving;
+            (self.search_at, self.searches) = (None, 0);
+        }
+    }
+
+    /// A session or a dial has ended. Answers whether it is missed.
+    pub(super) fn down(&mut self, key: Key, now: Instant) -> bool {
+        self.take_dial(key);
+        let Some(place) = self.held.iter().position(|held| held.key == key) else { return false };
+        let held = self.held.swap_remove(place);
+        if held.state == State::Leaving {
+            return false;
+        }
+        (self.search_at, self.searches) = (None, 0);
+        let wait = self.backoff.ended(now - held.since, now, rand::random());
+        let spread =
+            if self.serving().next().is_some() { SPREAD.mul_f64(rand::random()) } else { Duration::ZERO };
+        if wait + spread > Duration::ZERO {
+            self.pause(now + wait.max(spread));
+        }
+        true
+    }
+}
+
+fn push_new(relays: &mut Vec<RelayId>, relay: &RelayId) {
+    if !relays.contains(relay) {
+        relays.push(relay.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! What a relay's refusal means for the client.
+
+use crate::{event::Time, problem::Problem};
+use adit_protocol::{Code, Refused};
+use std::time::Duration;
+
+/// What to do after a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The credential is of no use, a token may be.
+    UseToken,
+    /// Try again, not before this time if there is one.
+    Retry(Option<Duration>),
+    /// Trying again changes nothing.
+    Final,
+}
+
+/// What to do after this refusal. `has_other` says that a credential was shown although there is a token.
+pub(super) fn verdict(refused: &Refused, has_other: bool) -> Verdict {
+    let after = refused.retry_after_ms.map(Duration::from_millis);
+    match refused.code {
+        Code::CredentialInvalid | Code::CredentialExpired | Code::PossessionFailed if has_other => {
+            Verdict::UseToken
+        }
+        Code::Suspended | Code::UpgradeRequired | Code::Replaced => Verdict::Final,
+        Code::RegistryUnavailable
+        | Code::StoreUnavailable
+        | Code::Overloaded
+        | Code::Draining
+        | Code::Internal
+        | Code::Unknown => Verdict::Retry(after),
+        _ => after.map_or(Verdict::Final, |after| Verdict::Retry(Some(after))),
+    }
+}
+
+/// The refusal as a person reads it. `now` is this computer's clock in seconds since 1970.
+pub(super) fn problem(refused: &Refused, now: u64) -> Problem {
+    let at = |seconds: u64| Time::from_unix_ms(seconds.saturating_mul(1000)).to_seconds();
+    let clock = |seconds: u64| at(seconds)[11..19].to_owned();
+    let mut problem = Problem::new(refused.code.as_str()).with("message", refused.message.as_str());
+    if let Some(version) = &refused.least_version {
+        problem = problem.with("leastVersion", version.as_str());
+    }
+    if !refused.provider.abuse.is_empty() {
+        problem = problem.with("abuse", refused.provider.abuse.as_str());
+    }
+    if refused.code == Code::ClockSkew {
+        let direction = if now < refused.time { "slow" } else { "fast" };
+        let minutes = (now.abs_diff(refused.time) + 30) / 60;
+        if minutes > 0 {
+            problem = problem.with("skew", format!("{minutes} min {direction}"));
+        }
+        problem = problem.with("localTime", clock(now)).with("relayTime", clock(refused.time));
+    }
+    problem
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(code: Code, retry_after_ms: Option<u64>) -> Refused {
+        Refused {
+            code,
+            message: "because".into(),
+            time: 1_000_000,
+            least_version: None,
+            retry_after_ms,
+            provider: Default::default(),
+        }
+    }
+
+    #[test]
+    fn only_what_may_change_is_tried_again() {
+        let of = |code, after, other| verdict(&refused(code, after), other);
+        assert_eq!(of(Code::Suspended, Some(5), false), Verdict::Final);
+        assert_eq!(of(Code::TokenExpired, None, false), Verdict::Final);
+        assert_eq!(of(Code::TooManySessions, None, false), Verdict::Final);
+        assert_eq!(of(Code::TooManySessions, Some(5), false), Verdict::Retry(Some(Duration::from_millis(5))));
+        assert_eq!(of(Code::Overloaded, None, false), Verdict::Retry(None));
+        assert_eq!(of(Code::CredentialExpired, None, true), Verdict::UseToken);
+        assert_eq!(of(Code::CredentialExpired, None, false), Verdict::Final);
+    }
+
+    #[test]
+    fn a_wrong_clock_is_told_with_both_times() {
+        let problem = problem(&refused(Code::ClockSkew, None), 1_000_000 - 11 * 60);
+        assert_eq!(problem.message, "this computer's clock is 11 min slow");
+        assert_eq!(problem.details["relayTime"], "13:46:40");
+        assert_eq!(problem.details["localTime"], "13:35:40");
+    }
+}

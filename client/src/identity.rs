@@ -1,0 +1,210 @@
+//! Who this client is: its key, the run that it is, and what relays gave it to show so.
+
+pub(crate) mod file;
+
+use crate::{problem::Problem, token::TokenSource};
+use adit_protocol::{
+    InstanceId, Proof, Welcome,
+    possession::{self, EXPORTER_BYTES},
+};
+use aws_lc_rs::{
+    digest::{SHA256, digest},
+    signature::{Ed25519KeyPair, KeyPair},
+};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use file::{Saved, StateFile};
+use std::{
+    sync::{Mutex, MutexGuard},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// A credential that ends within this many seconds is not used for a new session.
+const SPARE_S: u64 = 10;
+
+/// What a relay gave for a token, bound to the client's key.
+#[derive(Clone)]
+struct Credential {
+    text: String,
+    /// Seconds since 1970.
+    expires: u64,
+    /// The digest of the token that bought it: another token is another identity.
+    token: Option<String>,
+}
+
+/// The client's identity. Its secrets stay inside.
+pub(crate) struct Identity {
+    instance: InstanceId,
+    key: Ed25519KeyPair,
+    tokens: Option<TokenSource>,
+    credential: Mutex<Option<Credential>>,
+    file: Option<StateFile>,
+}
+
+/// How a client showed who it is in one hello.
+pub(crate) struct Shown {
+    pub(crate) proof: Proof,
+    /// The digest of the token that the proof stands on.
+    token: Option<String>,
+}
+
+impl Shown {
+    /// Whether it was a credential rather than a token.
+    pub(crate) fn is_credential(&self) -> bool {
+        matches!(self.proof, Proof::Credential { .. })
+    }
+}
+
+/// Seconds since 1970 by this computer's clock.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+fn fingerprint(token: &str) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, token.as_bytes()))
+}
+
+/// A random identifier: the prefix and 16 letters and digits.
+pub(crate) fn random_id<T: std::str::FromStr>(prefix: &str) -> T
+where
+    T::Err: std::fmt::Debug,
+{
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let random: [u8; 16] = rand::random();
+    let text: String = random.iter().map(|b| char::from(LETTERS[usize::from(*b) % LETTERS.len()])).collect();
+    format!("{prefix}{text}").parse().expect("letters and digits are an identifier")
+}
+
+impl Identity {
+    /// A new run of a client. With a file, the key and the credential of an earlier run go on.
+    ///
+    /// # Errors
+    /// `internal` if the system gives no key.
+    pub(crate) fn new(tokens: Option<TokenSource>, file: Option<StateFile>) -> Result<Self, Problem> {
+        let failed = |_| Problem::new("internal").with("message", "the system makes no Ed25519 key");
+        let saved = file.as_ref().and_then(StateFile::load);
+        let (key, credential) = match saved.and_then(|saved| Some((saved.key_pair()?, saved))) {
+            Some((key, saved)) => {
+                let expires = saved.expires;
+                (key, Some(Credential { text: saved.credential, expires, token: saved.token }))
+            }
+            None => (Ed25519KeyPair::generate().map_err(failed)?, None),
+        };
+        Ok(Self { instance: random_id("in_"), key, tokens, credential: Mutex::new(credential), file })
+    }
+
+    /// This run.
+    pub(crate) fn instance(&self) -> &InstanceId {
+        &self.instance
+    }
+
+    /// The public key as it stands in a hello.
+    pub(crate) fn public_key(&self) -> String {
+        BASE64_URL_SAFE_NO_PAD.encode(self.key.public_key())
+    }
+
+    /// The signature that binds a hello to its connection.
+    pub(crate) fn sign(&self, exporter: &[u8; EXPORTER_BYTES]) -> String {
+        BASE64_URL_SAFE_NO_PAD.encode(self.key.sign(&possession::message(exporter)))
+    }
+
+    fn credential(&self) -> MutexGuard<'_, Option<Credential>> {
+        self.credential.lock().expect("no code panics while it holds this lock")
+    }
+
+    /// What to show in the next hello: the credential while it is good, else a token.
+    ///
+    /// # Errors
+    /// `token_missing`, or why the token cannot be read.
+    pub(crate) async fn show(&self) -> Result<Shown, Problem> {
+        let usable = self.credential().clone().filter(|c| c.expires > now() + SPARE_S);
+        let Some(credential) = usable else { return self.show_token().await };
+        // A token that differs from the one that bought the credential may be another account's. Commands give a new
+        // one each time, and a file that is gone says nothing.
+        if let (Some(bought_by), Some(source)) = (&credential.token, &self.tokens)
+            && !matches!(source, TokenSource::Command(_))
+            && let Ok(token) = source.read().await
+            && fingerprint(&token) != *bought_by
+        {
+            return Ok(Shown { token: Some(fingerprint(&token)), proof: Proof::Token { token } });
+        }
+        Ok(Shown { proof: Proof::Credential { credential: credential.text }, token: credential.token })
+    }
+
+    /// A fresh token.
+    ///
+    /// # Errors
+    /// `token_missing`, or why it cannot be read.
+    pub(crate) async fn show_token(&self) -> Result<Shown, Problem> {
+        let source = self.tokens.as_ref().ok_or_else(|| Problem::new("token_missing"))?;
+        let token = source.read().await?;
+        Ok(Shown { token: Some(fingerprint(&token)), proof: Proof::Token { token } })
+    }
+
+    /// Whether there is a token to fall back on when a credential is refused.
+    pub(crate) fn has_token(&self) -> bool {
+        self.tokens.is_some()
+    }
+
+    /// The credential was refused: it is of no use any more.
+    pub(crate) fn forget_credential(&self) {
+        *self.credential() = None;
+    }
+
+    /// A relay has welcomed the client.
+    pub(crate) fn welcomed(&self, shown: &Shown, welcome: &Welcome) {
+        self.keep(shown, welcome.credential.clone(), welcome.credential_expires);
+    }
+
+    /// A relay gave a credential for what was shown.
+    pub(crate) fn keep(&self, shown: &Shown, text: String, expires: u64) {
+        let kept = {
+            let mut credential = self.credential();
+            // Sessions renew one by one: the one that lasts longest serves all, unless the identity has changed.
+            if credential.as_ref().is_some_and(|old| old.expires > expires && old.token == shown.token) {
+                return;
+            }
+            credential.insert(Credential { text, expires, token: shown.token.clone() }).clone()
+        };
+        if let Some(file) = &self.file {
+            let saved = Saved::new(&self.key, kept.text, kept.expires, kept.token);
+            if let Err(error) = saved.and_then(|saved| file.save(&saved)) {
+                tracing::warn!(error = %error, "the credential cannot be kept for the next start");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(token: &str) -> Option<TokenSource> {
+        Some(TokenSource::Text(token.into()))
+    }
+
+    #[tokio::test]
+    async fn a_credential_serves_until_it_ends_or_the_token_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = || Some(StateFile::new(folder.path(), "eu.example.com"));
+        let first = Identity::new(text("a.a.a"), file()).unwrap();
+        let shown = first.show().await.unwrap();
+        assert!(matches!(&shown.proof, Proof::Token { token } if token == "a.a.a"));
+        first.keep(&shown, "sealed".into(), now() + 1000);
+        assert!(first.show().await.unwrap().is_credential());
+
+        let second = Identity::new(text("a.a.a"), file()).unwrap();
+        assert_eq!(second.public_key(), first.public_key());
+        assert_ne!(second.instance(), first.instance());
+        assert!(second.show().await.unwrap().is_credential());
+        assert!(Identity::new(None, file()).unwrap().show().await.unwrap().is_credential());
+        let other = Identity::new(text("b.b.b"), file()).unwrap();
+        assert!(!other.show().await.unwrap().is_credential());
+
+        first.keep(&shown, "late".into(), now() + 5);
+        assert!(first.show().await.unwrap().is_credential(), "the longer one stays");
+        first.forget_credential();
+        assert!(!first.show().await.unwrap().is_credential());
+        first.keep(&shown, "late".into(), now() + 5);
+        assert!(!first.show().await.unwrap().is_credential(), "too short for a session");
+    }
+}

@@ -1,0 +1,106 @@
+//! What outlives a run: the key and the credential of one region, in a file that only the user can read.
+
+use aws_lc_rs::signature::Ed25519KeyPair;
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde::{Deserialize, Serialize};
+use std::{
+    fs, io,
+    io::Write,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+/// More is not such a file.
+const MAX_BYTES: u64 = 64 * 1024;
+
+/// The content of a state file.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Saved {
+    /// The private key as PKCS #8, in base64.
+    key: String,
+    pub(crate) credential: String,
+    pub(crate) expires: u64,
+    #[serde(default)]
+    pub(crate) token: Option<String>,
+}
+
+impl Saved {
+    pub(crate) fn new(
+        key: &Ed25519KeyPair,
+        credential: String,
+        expires: u64,
+        token: Option<String>,
+    ) -> io::Result<Self> {
+        let key = key.to_pkcs8().map_err(|_| io::Error::other("the key cannot be written"))?;
+        Ok(Self { key: BASE64_STANDARD.encode(key.as_ref()), credential, expires, token })
+    }
+
+    pub(crate) fn key_pair(&self) -> Option<Ed25519KeyPair> {
+        let key = BASE64_STANDARD.decode(&self.key).ok()?;
+        Ed25519KeyPair::from_pkcs8(&key).ok()
+    }
+}
+
+/// Where it lies.
+pub(crate) struct StateFile(PathBuf);
+
+impl StateFile {
+    /// The file of one region in this folder, which is made when it is needed.
+    pub(crate) fn new(folder: &Path, region: &str) -> Self {
+        Self(folder.join(format!("{region}.json")))
+    }
+
+    /// What an earlier run left; `None` if there is nothing that can be read. A new token mends that.
+    pub(crate) fn load(&self) -> Option<Saved> {
+        let metadata = fs::metadata(&self.0).ok()?;
+        if !metadata.is_file() || metadata.len() > MAX_BYTES {
+            return None;
+        }
+        serde_json::from_slice(&fs::read(&self.0).ok()?).ok()
+    }
+
+    /// Writes it, all or nothing.
+    ///
+    /// # Errors
+    /// When the file system does not take it.
+    pub(crate) fn save(&self, saved: &Saved) -> io::Result<()> {
+        if let Some(folder) = self.0.parent() {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        }
+        let new = self.0.with_extension(format!("{}.new", std::process::id()));
+        let written = (|| {
+            let mut options = fs::OpenOptions::new();
+            let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+            file.write_all(&serde_json::to_vec(saved)?)?;
+            fs::rename(&new, &self.0)
+        })();
+        if written.is_err() {
+            let _ = fs::remove_file(&new);
+        }
+        written
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_lc_rs::signature::KeyPair;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_file_comes_back_and_is_its_owners_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = StateFile::new(&folder.path().join("adit"), "eu.example.com");
+        assert!(file.load().is_none());
+        let key = Ed25519KeyPair::generate().unwrap();
+        file.save(&Saved::new(&key, "sealed".into(), 7, None).unwrap()).unwrap();
+        let loaded = file.load().unwrap();
+        assert_eq!(loaded.key_pair().unwrap().public_key().as_ref(), key.public_key().as_ref());
+        assert_eq!((loaded.credential.as_str(), loaded.expires), ("sealed", 7));
+        let mode = fs::metadata(folder.path().join("adit/eu.example.com.json")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        fs::write(folder.path().join("adit/eu.example.com.json"), "{garbage").unwrap();
+        assert!(file.load().is_none());
+    }
+}

@@ -1,0 +1,93 @@
+//! The hop from a session to a tunnel's local service.
+
+mod connect;
+mod headers;
+mod http1;
+mod http2;
+mod io;
+mod record;
+mod request;
+mod tcp;
+pub(crate) mod tls;
+mod upgrade;
+
+use crate::tunnels::Published;
+use adit_protocol::{Code, Kind, stream};
+use bytes::Bytes;
+use connect::ServiceError;
+pub(crate) use connect::probe;
+use h2::{RecvStream, ext::Protocol, server::SendResponse};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use record::Record;
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+};
+
+/// One lane's connections to one service.
+pub(crate) struct Local {
+    pub(crate) tunnel: Arc<Published>,
+    pool: http1::Pool,
+    http2: Mutex<Option<adit_mux::Opener>>,
+}
+
+impl fmt::Debug for Local {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Local").field(&self.tunnel.id).finish()
+    }
+}
+
+impl Local {
+    /// No connection yet.
+    pub(crate) fn new(tunnel: Arc<Published>) -> Self {
+        Self { tunnel, pool: http1::Pool::default(), http2: Mutex::default() }
+    }
+
+    /// Serves one stream of a consumer to its end.
+    pub(crate) async fn serve(
+        self: Arc<Self>,
+        request: Request<RecvStream>,
+        mut respond: SendResponse<Bytes>,
+    ) {
+        let connect = *request.method() == Method::CONNECT;
+        let upgrade = connect && request.extensions().get::<Protocol>().is_some();
+        if (self.tunnel.spec.kind() == Kind::Tcp) != (connect && !upgrade) {
+            refuse(&mut respond, StatusCode::BAD_REQUEST, Code::BadRequest);
+            return;
+        }
+        let mut record = Record::new(&self.tunnel, &request);
+        if self.tunnel.is_paused() {
+            record.status(refuse(&mut respond, StatusCode::SERVICE_UNAVAILABLE, Code::Paused));
+        } else if upgrade {
+            upgrade::serve(&self, request, respond, &mut record).await;
+        } else if connect {
+            tcp::serve(&self, request, respond, &mut record).await;
+        } else {
+            request::serve(&self, request, respond, &mut record).await;
+        }
+        record.end();
+    }
+
+    /// Tells the consumer, and whoever watches, that the service failed. Answers with the status.
+    fn fail(&self, respond: &mut SendResponse<Bytes>, error: &ServiceError) -> Option<StatusCode> {
+        let (status, code) = match error {
+            ServiceError::ConsumerLeft => return None,
+            ServiceError::Down(_) => (StatusCode::BAD_GATEWAY, Code::ServiceDown),
+            ServiceError::Lost(_) => (StatusCode::BAD_GATEWAY, Code::ServiceDown),
+            ServiceError::Timeout => (StatusCode::GATEWAY_TIMEOUT, Code::ServiceTimeout),
+            ServiceError::Protocol(_) => (StatusCode::BAD_GATEWAY, Code::ServiceProtocol),
+        };
+        tracing::debug!(tunnel = %self.tunnel.id, error = error as &dyn std::error::Error, "the service failed");
+        Some(refuse(respond, status, code))
+    }
+}
+
+/// Answers a stream in the client's own name.
+pub(crate) fn refuse(respond: &mut SendResponse<Bytes>, status: StatusCode, code: Code) -> StatusCode {
+    let mut response = Response::new(());
+    *response.status_mut() = status;
+    response.headers_mut().insert(stream::ERROR, HeaderValue::from_static(code.as_str()));
+    // The consumer may be gone already.
+    let _ = respond.send_response(response, true);
+    status
+}

@@ -1,0 +1,310 @@
+//! HTTP/1.1 to a service: connections that are kept, and driven by the task that uses them.
+//!
+//! A connection has no task of its own: whoever sends a request polls it. So a request costs one task, and an answer's
+//! head and first bytes leave for the relay together.
+
+use super::{
+    Local,
+    connect::{Purpose, ServiceError, connect},
+    io::ServiceIo,
+};
+use adit_mux::body::StreamBody;
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use hyper::{
+    body::Incoming,
+    client::conn::http1::{Builder, Connection, Parts, SendRequest},
+};
+use hyper_util::rt::TokioIo;
+use std::{
+    pin::{Pin, pin},
+    sync::{
+        Arc, Mutex, MutexGuard, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+use tokio::time::{Instant, sleep};
+
+/// The most connections that are kept for later.
+const MAX_IDLE: usize = 512;
+/// Between two looks at the connections that are kept.
+const SWEEP: Duration = Duration::from_secs(1);
+/// A connection beyond [`FEW`] is closed after this time without use, so that a burst leaves no memory behind.
+const BURST: Duration = Duration::from_secs(2);
+/// How many are kept for longer.
+const FEW: usize = 2;
+/// Any connection is closed after this time without use.
+const LONG: Duration = Duration::from_secs(30);
+
+/// A request's body on its way to a service.
+pub(super) enum RequestBody {
+    Empty,
+    Stream(StreamBody, Option<Arc<AtomicU64>>),
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = h2::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        let Self::Stream(body, count) = &mut *self else { return Poll::Ready(None) };
+        let polled = Pin::new(body).poll_frame(cx);
+        if let (Poll::Ready(Some(Ok(frame))), Some(count)) = (&polled, count)
+            && let Some(data) = frame.data_ref()
+        {
+            count.fetch_add(data.len() as u64, Ordering::Relaxed);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Stream(body, _) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Stream(body, _) => body.size_hint(),
+        }
+    }
+}
+
+/// One connection.
+pub(super) struct Conn {
+    sender: SendRequest<RequestBody>,
+    driver: Connection<TokioIo<ServiceIo>, RequestBody>,
+    idle_since: Instant,
+}
+
+/// Why a connection brought no answer.
+enum Failed {
+    /// Not a byte was sent: here is the request again.
+    Unsent(Box<Request<RequestBody>>),
+    /// The connection ended before the answer began.
+    Broken(hyper::Error),
+}
+
+impl Conn {
+    /// Speaks HTTP/1.1 on a new connection.
+    pub(super) async fn new(io: ServiceIo) -> Result<Box<Self>, ServiceError> {
+        let (sender, driver) = Builder::new()
+            .handshake(TokioIo::new(io))
+            .await
+            .map_err(|error| ServiceError::Protocol(error.into()))?;
+        Ok(Box::new(Self { sender, driver, idle_since: Instant::now() }))
+    }
+
+    /// Lets the connection work. Answers whether it has ended.
+    fn drive(&mut self, cx: &mut Context<'_>) -> bool {
+        Pin::new(&mut self.driver).poll(cx).is_ready()
+    }
+
+    async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, Failed> {
+        let Self { sender, driver, .. } = self;
+        let mut answer = pin!(sender.try_send_request(request));
+        let mut ended = false;
+        std::future::poll_fn(|cx| {
+            if !ended {
+                ended = Pin::new(&mut *driver).poll(cx).is_ready();
+            }
+            answer.as_mut().poll(cx)
+        })
+        .await
+        .map_err(|mut error| match error.take_message() {
+            Some(request) => Failed::Unsent(Box::new(request)),
+            None => Failed::Broken(error.into_error()),
+        })
+    }
+
+    /// Polls a future that needs this connection to go on, until the future is done.
+    pub(super) async fn during<F: Future>(&mut self, future: F) -> F::Output {
+        let mut future = pin!(future);
+        let mut ended = false;
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                return Poll::Ready(output);
+            }
+            if !ended {
+                ended = self.drive(cx);
+                // What the connection has read is there now: no need to wait for the wake-up.
+                return future.as_mut().poll(cx);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Whether another request can be sent.
+    fn is_reusable(&mut self, cx: &mut Context<'_>) -> bool {
+        !self.drive(cx) && self.sender.is_ready()
+    }
+
+    /// After a 101: the connection, and what was read of it beyond the answer.
+    pub(super) async fn into_bytes(mut self) -> Result<(Bytes, ServiceIo), ServiceError> {
+        std::future::poll_fn(|cx| self.driver.poll_without_shutdown(cx))
+            .await
+            .map_err(|error| ServiceError::Protocol(error.into()))?;
+        let Parts { io, read_buf, .. } = self.driver.into_parts();
+        Ok((read_buf, io.into_inner()))
+    }
+
+    /// Sends the one request of a connection that is not kept.
+    pub(super) async fn send_once(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, ServiceError> {
+        self.send(request).await.map_err(Failed::into_service_error)
+    }
+}
+
+impl Failed {
+    fn into_service_error(self) -> ServiceError {
+        match self {
+            Self::Unsent(_) => ServiceError::Lost("closed at once".into()),
+            Self::Broken(error) if error.is_parse() => ServiceError::Protocol(error.into()),
+            Self::Broken(error) => ServiceError::Lost(error.into()),
+        }
+    }
+}
+
+/// Connections that wait for the next request; the one used last is used first.
+#[derive(Default)]
+pub(super) struct Pool {
+    idle: Mutex<Vec<Box<Conn>>>,
+    sweeping: AtomicBool,
+}
+
+impl Pool {
+    fn idle(&self) -> MutexGuard<'_, Vec<Box<Conn>>> {
+        self.idle.lock().expect("no code panics while it holds this lock")
+    }
+
+    /// A connection that is open as far as anyone can tell.
+    async fn take(&self) -> Option<Box<Conn>> {
+        std::future::poll_fn(|cx| {
+            loop {
+                // The lock is not held while a connection is driven or closed.
+                let last = self.idle().pop();
+                let Some(mut conn) = last else { return Poll::Ready(None) };
+                if conn.is_reusable(cx) {
+                    return Poll::Ready(Some(conn));
+                }
+            }
+        })
+        .await
+    }
+
+    fn sweep(&self) -> bool {
+        let mut closed = vec![];
+        let mut idle = self.idle();
+        let mut place = idle.len();
+        let (now, mut cx) = (Instant::now(), Context::from_waker(Waker::noop()));
+        // The oldest are first.
+        while place > 0 {
+            place -= 1;
+            let age = now.duration_since(idle[place].idle_since);
+            let beyond_few = idle.len() - place > FEW;
+            if age > LONG || (age > BURST && beyond_few) || idle[place].drive(&mut cx) {
+                closed.push(idle.remove(place));
+            }
+        }
+        if idle.is_empty() {
+            *idle = Vec::new();
+            self.sweeping.store(false, Ordering::Relaxed);
+            return false;
+        }
+        true
+    }
+}
+
+/// Keeps a connection for the next request if it can take one.
+pub(super) async fn keep(local: &Arc<Local>, mut conn: Box<Conn>) {
+    if !std::future::poll_fn(|cx| Poll::Ready(conn.is_reusable(cx))).await {
+        return;
+    }
+    conn.idle_since = Instant::now();
+    {
+        let mut idle = local.pool.idle();
+        if idle.len() >= MAX_IDLE {
+            return;
+        }
+        idle.push(conn);
+    }
+    if !local.pool.sweeping.swap(true, Ordering::Relaxed) {
+        let local = Arc::downgrade(local);
+        tokio::spawn(sweep(local));
+    }
+}
+
+async fn sweep(local: Weak<Local>) {
+    loop {
+        sleep(SWEEP).await;
+        match local.upgrade() {
+            Some(local) if local.pool.sweep() => {}
+            _ => return,
+        }
+    }
+}
+
+/// The request once more, if sending it twice does no harm (RFC 9110 section 9.2.2) and it has no body.
+fn again(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+    let idempotent = matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
+    );
+    if !idempotent || !matches!(request.body(), RequestBody::Empty) {
+        return None;
+    }
+    let mut copy = Request::new(RequestBody::Empty);
+    copy.method_mut().clone_from(request.method());
+    copy.uri_mut().clone_from(request.uri());
+    copy.headers_mut().clone_from(request.headers());
+    Some(copy)
+}
+
+/// An answer, and the connection that brings the rest of it.
+pub(super) type Answer = (Response<Incoming>, Box<Conn>);
+
+/// What a new connection turned out to be.
+pub(super) enum Opened {
+    Http1(Box<Conn>),
+    /// TLS agreed on HTTP/2.
+    Http2(ServiceIo),
+}
+
+/// Opens a connection for requests.
+pub(super) async fn open(local: &Local) -> Result<Opened, ServiceError> {
+    match connect(&local.tunnel, Purpose::Requests).await? {
+        (io, true) => Ok(Opened::Http2(io)),
+        (io, false) => Conn::new(io).await.map(Opened::Http1),
+    }
+}
+
+/// Sends a request on a connection that was kept.
+///
+/// `Ok(Err(request))` when there is none, or when it turned out to be closed and another may be tried.
+pub(super) async fn on_kept(
+    local: &Local,
+    request: Request<RequestBody>,
+) -> Result<Result<Answer, Request<RequestBody>>, ServiceError> {
+    let Some(mut conn) = local.pool.take().await else { return Ok(Err(request)) };
+    let copy = again(&request);
+    match conn.send(request).await {
+        Ok(answer) => Ok(Ok((answer, conn))),
+        Err(Failed::Unsent(request)) => Ok(Err(*request)),
+        // The service closed it while the request was on its way, as its idle time-out allows.
+        Err(Failed::Broken(error)) => match copy.filter(|_| !error.is_parse()) {
+            Some(request) => Ok(Err(request)),
+            None => Err(Failed::Broken(error).into_service_error()),
+        },
+    }
+}

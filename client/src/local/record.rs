@@ -1,0 +1,191 @@
+//! What one exchange was like, for whoever watches. It costs next to nothing while no one does.
+
+use crate::{
+    event::{Exchange, What},
+    tunnels::Published,
+};
+use adit_mux::splice::Count;
+use adit_protocol::stream;
+use bytes::Bytes;
+use h2::ext::Protocol;
+use http::{Method, Request, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use std::{
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::time::{Instant, sleep};
+
+/// An exchange that takes longer is reported before its end.
+const LONG: Duration = Duration::from_secs(1);
+/// How much of a path is shown.
+const MAX_PATH: usize = 2048;
+
+struct Watched {
+    exchange: Exchange,
+    started: Instant,
+    bytes_in: Arc<AtomicU64>,
+    bytes_out: Arc<AtomicU64>,
+    told_open: bool,
+}
+
+/// The record of one exchange.
+pub(super) struct Record {
+    tunnel: Arc<Published>,
+    watched: Option<Box<Watched>>,
+    count: Count,
+}
+
+impl Record {
+    /// An exchange begins.
+    pub(super) fn new<B>(tunnel: &Arc<Published>, request: &Request<B>) -> Self {
+        let watched = tunnel.feed.wants_requests().then(|| Box::new(Watched::new(tunnel, request)));
+        Self { tunnel: tunnel.clone(), watched, count: Count::default() }
+    }
+
+    /// The answer's status.
+    pub(super) fn status(&mut self, status: StatusCode) {
+        if let Some(watched) = &mut self.watched {
+            watched.exchange.status = Some(status.as_u16());
+        }
+    }
+
+    /// The service failed, and the consumer got this status if it was still there.
+    pub(super) fn failed(&mut self, status: Option<StatusCode>) {
+        if let Some(status) = status {
+            self.status(status);
+        }
+    }
+
+    /// The exchange broke off.
+    pub(super) fn broke<E: std::error::Error>(&self, error: &E) {
+        tracing::debug!(tunnel = %self.tunnel.id, %error, "an exchange broke off");
+    }
+
+    /// Where the request's bytes are counted.
+    pub(super) fn count_in(&self) -> Option<Arc<AtomicU64>> {
+        self.watched.as_ref().map(|watched| watched.bytes_in.clone())
+    }
+
+    /// Where a copy counts its bytes.
+    pub(super) fn splice_count(&self) -> &Count {
+        &self.count
+    }
+
+    /// The body, its bytes counted.
+    pub(super) fn counted<B>(&self, body: B) -> Counted<B> {
+        Counted { body, count: self.watched.as_ref().map(|watched| watched.bytes_out.clone()) }
+    }
+
+    /// A connection is open from now on.
+    pub(super) fn open(&mut self, status: StatusCode) {
+        let is_request = self.watched.as_ref().is_some_and(|watched| watched.exchange.method.is_some());
+        if is_request {
+            self.status(status);
+        }
+        if let Some(watched) = &mut self.watched {
+            watched.told_open = true;
+            self.tunnel.feed.send(watched.what(&self.count));
+        }
+    }
+
+    /// Waits for the rest of an answer; reports it as open if that takes long.
+    pub(super) fn watch<F: Future>(&self, future: F) -> impl Future<Output = F::Output> {
+        async move {
+            let Some(watched) = &self.watched else { return future.await };
+            let mut future = pin!(future);
+            tokio::select! {
+                biased;
+                done = &mut future => return done,
+                () = sleep(LONG) => {}
+            }
+            self.tunnel.feed.send(watched.what(&self.count));
+            future.await
+        }
+    }
+
+    /// The exchange has ended.
+    pub(super) fn end(self) {
+        if let Some(mut watched) = self.watched {
+            let took = u64::try_from(watched.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+            watched.exchange.duration_ms = Some(took);
+            self.tunnel.feed.send(watched.what(&self.count));
+        }
+    }
+}
+
+impl Watched {
+    fn new<B>(tunnel: &Published, request: &Request<B>) -> Self {
+        let header =
+            |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let upgrade = request.extensions().get::<Protocol>().is_some();
+        let method = match request.method() {
+            &Method::CONNECT if upgrade => Some("GET".to_owned()),
+            &Method::CONNECT => None,
+            method => Some(method.as_str().to_owned()),
+        };
+        let path = method.is_some().then(|| request.uri().path().chars().take(MAX_PATH).collect());
+        let exchange = Exchange {
+            tunnel: tunnel.id.clone(),
+            id: header(stream::REQUEST_ID).unwrap_or_else(|| crate::identity::random_id::<String>("")),
+            consumer: header(stream::CONSUMER).or_else(|| header("x-forwarded-for")),
+            method,
+            path,
+            status: None,
+            duration_ms: None,
+            bytes_in: 0,
+            bytes_out: 0,
+        };
+        Self {
+            exchange,
+            started: Instant::now(),
+            bytes_in: Arc::default(),
+            bytes_out: Arc::default(),
+            told_open: false,
+        }
+    }
+
+    fn what(&self, count: &Count) -> What {
+        let mut exchange = self.exchange.clone();
+        exchange.bytes_in = self.bytes_in.load(Ordering::Relaxed) + count.received.load(Ordering::Relaxed);
+        exchange.bytes_out = self.bytes_out.load(Ordering::Relaxed) + count.sent.load(Ordering::Relaxed);
+        if exchange.method.is_some() { What::Request(exchange) } else { What::Connection(exchange) }
+    }
+}
+
+/// A body whose bytes are counted.
+pub(super) struct Counted<B> {
+    body: B,
+    count: Option<Arc<AtomicU64>>,
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Counted<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let (Poll::Ready(Some(Ok(frame))), Some(count)) = (&polled, &self.count)
+            && let Some(data) = frame.data_ref()
+        {
+            count.fetch_add(data.len() as u64, Ordering::Relaxed);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,127 @@
+//! One HTTP request of a consumer.
+
+use super::{
+    Local,
+    connect::ServiceError,
+    headers,
+    http1::{self, Answer, Opened, RequestBody},
+    http2,
+    record::Record,
+};
+use crate::service::{Scheme, UpstreamProtocol};
+use adit_mux::body::StreamBody;
+use bytes::Bytes;
+use h2::{RecvStream, server::SendResponse};
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body::Body;
+use std::{pin::pin, sync::Arc, task::Poll};
+
+/// Serves one request to its end.
+pub(super) async fn serve(
+    local: &Arc<Local>,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    record: &mut Record,
+) {
+    if speaks_http2(local, request.headers()) {
+        http2::serve(local, request, respond, record).await;
+        return;
+    }
+    let (mut head, stream) = request.into_parts();
+    let body = if h2::RecvStream::is_end_stream(&stream) {
+        RequestBody::Empty
+    } else {
+        let length = headers::content_length(&head.headers);
+        RequestBody::Stream(StreamBody::new(stream, length), record.count_in())
+    };
+    let has_body = !matches!(body, RequestBody::Empty);
+    headers::to_http1(&mut head, local.tunnel.spec.host_header.as_deref(), has_body);
+    let exchanged = unless_left(&mut respond, exchange(local, Request::from_parts(head, body))).await;
+    match exchanged {
+        Ok(answer) => send_answer(local, answer, respond, record).await,
+        Err(error) => record.failed(local.fail(&mut respond, &error)),
+    }
+}
+
+/// Whether the service gets this request by HTTP/2.
+fn speaks_http2(local: &Local, headers: &HeaderMap) -> bool {
+    let spec = &local.tunnel.spec;
+    match (spec.service.scheme, spec.upstream_protocol) {
+        (_, UpstreamProtocol::Http1) => false,
+        (_, UpstreamProtocol::Http2) | (Scheme::H2c, _) => true,
+        (Scheme::Https, _) => http2::is_open(local),
+        _ => headers::is_grpc(headers),
+    }
+}
+
+/// Waits for a future, but not longer than the consumer does.
+pub(super) async fn unless_left<T>(
+    respond: &mut SendResponse<Bytes>,
+    future: impl Future<Output = Result<T, ServiceError>>,
+) -> Result<T, ServiceError> {
+    let mut future = pin!(future);
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(done) = future.as_mut().poll(cx) {
+            return Poll::Ready(done);
+        }
+        respond.poll_reset(cx).map(|_| Err(ServiceError::ConsumerLeft))
+    })
+    .await
+}
+
+async fn exchange(local: &Local, request: Request<RequestBody>) -> Result<Exchanged, ServiceError> {
+    let request = match http1::on_kept(local, request).await? {
+        Ok(answer) => return Ok(Exchanged::Http1(answer)),
+        Err(request) => request,
+    };
+    match http1::open(local).await? {
+        Opened::Http1(mut conn) => {
+            let answer = conn.send_once(request).await?;
+            Ok(Exchanged::Http1((answer, conn)))
+        }
+        Opened::Http2(io) => Ok(Exchanged::Http2(http2::adopt(local, io).await?, Box::new(request))),
+    }
+}
+
+enum Exchanged {
+    Http1(Answer),
+    /// The service turned out to speak HTTP/2; the request was not sent yet.
+    Http2(adit_mux::Opener, Box<Request<RequestBody>>),
+}
+
+async fn send_answer(
+    local: &Arc<Local>,
+    exchanged: Exchanged,
+    mut respond: SendResponse<Bytes>,
+    record: &mut Record,
+) {
+    let (answer, mut conn) = match exchanged {
+        Exchanged::Http1(answer) => answer,
+        Exchanged::Http2(opener, request) => {
+            http2::serve_late(local, opener, *request, respond, record).await;
+            return;
+        }
+    };
+    let (mut head, body) = answer.into_parts();
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        let error = ServiceError::Protocol("it switched protocols without being asked".into());
+        record.failed(local.fail(&mut respond, &error));
+        return;
+    }
+    headers::from_service(&mut head);
+    record.status(head.status);
+    let end = body.is_end_stream();
+    let Ok(stream) = respond.send_response(Response::from_parts(head, ()), end) else {
+        return;
+    };
+    if end {
+        http1::keep(local, conn).await;
+        return;
+    }
+    let sent = conn.during(record.watch(adit_mux::body::send(record.counted(body), stream))).await;
+    match sent {
+        Ok(_) => http1::keep(local, conn).await,
+        // The stream was reset: whoever reads it sees a break, not an end.
+        Err(error) => record.broke(&error),
+    }
+}

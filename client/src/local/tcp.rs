@@ -1,0 +1,35 @@
+//! One TCP connection of a consumer.
+
+use super::{
+    Local,
+    connect::{Purpose, connect},
+    record::Record,
+    request::unless_left,
+};
+use bytes::Bytes;
+use h2::{RecvStream, server::SendResponse};
+use http::{Request, Response, StatusCode};
+use std::sync::Arc;
+
+/// Connects to the service, then copies both ways until both have ended.
+pub(super) async fn serve(
+    local: &Arc<Local>,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    record: &mut Record,
+) {
+    let connected = unless_left(&mut respond, connect(&local.tunnel, Purpose::Bytes)).await;
+    let io = match connected {
+        Ok((io, _)) => io,
+        Err(error) => {
+            record.failed(local.fail(&mut respond, &error));
+            return;
+        }
+    };
+    let Ok(send) = respond.send_response(Response::new(()), false) else { return };
+    record.open(StatusCode::OK);
+    let spliced = adit_mux::splice::splice(io, send, request.into_body(), record.splice_count()).await;
+    if let Err(error) = spliced {
+        record.broke(&error);
+    }
+}

@@ -1,0 +1,111 @@
+//! One WebSocket, or another Upgrade (RFC 9110 section 7.8), of a consumer.
+
+use super::{
+    Local,
+    connect::{Purpose, ServiceError, connect},
+    headers,
+    http1::{Conn, RequestBody},
+    io::Prefixed,
+    record::Record,
+    request::unless_left,
+};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use h2::{RecvStream, ext::Protocol, server::SendResponse};
+use http::{
+    HeaderName, HeaderValue, Method, Request, Response, StatusCode,
+    header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE},
+    request,
+};
+use http_body::Body;
+use std::sync::Arc;
+
+const NOT_FOR_UPGRADES: [HeaderName; 2] = [http::header::CONTENT_LENGTH, http::header::TRANSFER_ENCODING];
+
+/// Asks the service to switch protocols, then copies both ways until both have ended.
+pub(super) async fn serve(
+    local: &Arc<Local>,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    record: &mut Record,
+) {
+    let (mut head, stream) = request.into_parts();
+    let own_key = prepare(&mut head, local.tunnel.spec.host_header.as_deref());
+    let asked = unless_left(&mut respond, ask(local, head)).await;
+    let (answer, mut conn) = match asked {
+        Ok(answer) => answer,
+        Err(error) => {
+            record.failed(local.fail(&mut respond, &error));
+            return;
+        }
+    };
+    let (mut head, body) = answer.into_parts();
+    headers::from_service(&mut head);
+    if head.status != StatusCode::SWITCHING_PROTOCOLS {
+        if head.status.is_success() {
+            // On this stream a success would say that the service has switched.
+            let error = ServiceError::Protocol("it ignored the request for another protocol".into());
+            record.failed(local.fail(&mut respond, &error));
+            return;
+        }
+        record.status(head.status);
+        let end = body.is_end_stream();
+        let Ok(to) = respond.send_response(Response::from_parts(head, ()), end) else { return };
+        if !end && let Err(error) = conn.during(adit_mux::body::send(record.counted(body), to)).await {
+            record.broke(&error);
+        }
+        return;
+    }
+    head.status = StatusCode::OK;
+    for name in NOT_FOR_UPGRADES {
+        head.headers.remove(name);
+    }
+    if own_key {
+        head.headers.remove(SEC_WEBSOCKET_ACCEPT);
+    }
+    let (read_ahead, io) = match conn.into_bytes().await {
+        Ok(parts) => parts,
+        Err(error) => {
+            record.failed(local.fail(&mut respond, &error));
+            return;
+        }
+    };
+    let Ok(send) = respond.send_response(Response::from_parts(head, ()), false) else { return };
+    record.open(StatusCode::SWITCHING_PROTOCOLS);
+    let io = Prefixed::new(read_ahead, io);
+    if let Err(error) = adit_mux::splice::splice(io, send, stream, record.splice_count()).await {
+        record.broke(&error);
+    }
+}
+
+/// Makes an extended CONNECT a GET with Upgrade. Answers whether the WebSocket key is the client's own: a consumer that
+/// speaks HTTP/2 sends none (RFC 8441 section 5).
+fn prepare(head: &mut request::Parts, host_header: Option<&str>) -> bool {
+    let protocol = head.extensions.get::<Protocol>().map_or_else(Default::default, |p| p.as_str().to_owned());
+    headers::to_http1(head, host_header, false);
+    head.method = Method::GET;
+    for name in NOT_FOR_UPGRADES {
+        head.headers.remove(name);
+    }
+    let own_key = protocol.eq_ignore_ascii_case("websocket") && !head.headers.contains_key(SEC_WEBSOCKET_KEY);
+    if own_key {
+        let key = BASE64_STANDARD.encode(rand::random::<[u8; 16]>());
+        let key = HeaderValue::try_from(key).expect("base64 is a header's value");
+        head.headers.insert(SEC_WEBSOCKET_KEY, key);
+    }
+    head.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    if let Ok(protocol) = HeaderValue::try_from(protocol) {
+        head.headers.insert(UPGRADE, protocol);
+    }
+    own_key
+}
+
+async fn ask(
+    local: &Local,
+    head: request::Parts,
+) -> Result<(Response<hyper::body::Incoming>, Box<Conn>), ServiceError> {
+    let (io, _) = connect(&local.tunnel, Purpose::Bytes).await?;
+    let mut conn = Conn::new(io).await?;
+    let answer = conn.send_once(Request::from_parts(head, RequestBody::Empty)).await?;
+    Ok((answer, conn))
+}

@@ -1,0 +1,283 @@
+//! One session: from dialling to its end, on one lane.
+
+mod control;
+mod open;
+
+use crate::{
+    dial::{Answer, Ask, DialError, RelayIo, dial},
+    identity::Shown,
+    lanes::Lane,
+    local::{Local, refuse},
+    shared::Shared,
+};
+use adit_mux::{Accepted, Acceptor, MAX_STREAMS};
+use adit_protocol::{
+    Code, Elsewhere, OpenedTunnel, Refused, Reply, ToClient, ToRelay, TunnelId, Welcome, stream,
+};
+use h2::Reason;
+use http::StatusCode;
+use open::Open;
+use std::{
+    collections::HashMap,
+    pin::pin,
+    sync::{Arc, Mutex, RwLock},
+    time::Duration,
+};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+const POISONED: &str = "no code panics while it holds this lock";
+
+/// How long the relay may take from its welcome to the control stream.
+const START: Duration = Duration::from_secs(5);
+/// How many commands may wait for the control stream.
+const COMMANDS: usize = 32;
+/// A relay opens no more than [`MAX_STREAMS`]; those that it has reset end a little later here.
+const STREAMS: usize = 2 * MAX_STREAMS;
+
+/// What a session of this process is called, in the order in which they are dialled.
+pub(crate) type Key = u64;
+
+/// What a session tells the one that dialled it.
+pub(crate) enum Report {
+    /// The relay could not be reached.
+    Failed(DialError),
+    /// The relay is one to avoid.
+    Elsewhere(Elsewhere),
+    /// The relay will not have this client. The flag says whether it had shown a credential.
+    Refused(Box<Refused>, bool),
+    /// The session has begun.
+    Up(Box<Welcome>, mpsc::Sender<Command>),
+    /// The relay says something.
+    Said(ToClient),
+    /// The last round trip.
+    Latency(Duration),
+    /// The credential could not be renewed.
+    NotRenewed(Box<crate::Problem>),
+    /// The session has ended.
+    Down(End),
+}
+
+/// How a session ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The client left it, or was told to stop.
+    Left,
+    /// The relay closed it.
+    Closed(Code, String),
+    /// It broke.
+    Lost(String),
+}
+
+/// What a session is told.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Say this to the relay.
+    Tell(ToRelay),
+    /// Say this, take no new streams, and end once those that are open are through.
+    Finish(ToRelay),
+}
+
+/// What a session needs to begin.
+pub(crate) struct Start {
+    pub(crate) key: Key,
+    pub(crate) lane: Arc<Lane>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) reports: mpsc::Sender<(Key, Report)>,
+    /// Ends the session at once.
+    pub(crate) cut: CancellationToken,
+}
+
+/// A session that has been welcomed.
+struct Session {
+    start: Start,
+    /// The tunnels that streams of this session may be for.
+    routes: RwLock<HashMap<String, Arc<Local>>>,
+    open: Arc<Open>,
+    /// Why it ends; whoever says so first is right.
+    end: Mutex<Option<End>>,
+    finish: Notify,
+}
+
+impl Start {
+    /// Dials a relay and serves the session to its end.
+    pub(crate) async fn run(self, ask: Ask) {
+        let cut = self.cut.clone();
+        let dialled = tokio::select! {
+            () = cut.cancelled() => return self.report(Report::Down(End::Left)).await,
+            dialled = dial(&self.shared, ask) => dialled,
+        };
+        let Answer { io, reply, shown } = match dialled {
+            Ok(answer) => answer,
+            Err(error) => return self.report(Report::Failed(error)).await,
+        };
+        match reply {
+            Reply::Elsewhere(elsewhere) => self.report(Report::Elsewhere(elsewhere)).await,
+            Reply::Refused(refused) => {
+                self.report(Report::Refused(Box::new(refused), shown.is_credential())).await;
+            }
+            Reply::Welcome(welcome) => {
+                self.shared.identity.welcomed(&shown, &welcome);
+                Session::new(self).run(io, welcome, shown).await;
+            }
+        }
+    }
+
+    async fn report(&self, report: Report) {
+        // Nobody listens any more once the client is being dropped.
+        let _ = self.reports.send((self.key, report)).await;
+    }
+}
+
+impl Session {
+    fn new(start: Start) -> Arc<Self> {
+        Arc::new(Self {
+            start,
+            routes: RwLock::default(),
+            open: Arc::default(),
+            end: Mutex::default(),
+            finish: Notify::new(),
+        })
+    }
+
+    /// Ends the session at once, for this reason unless there is one already.
+    fn end(&self, end: End) {
+        self.end.lock().expect(POISONED).get_or_insert(end);
+        self.start.cut.cancel();
+    }
+
+    async fn run(self: Arc<Self>, io: RelayIo, welcome: Box<Welcome>, shown: Shown) {
+        for opened in &welcome.opened {
+            self.route(opened);
+        }
+        match self.begin(io, welcome, shown).await {
+            Ok(acceptor) => self.serve(acceptor).await,
+            Err(end) => self.end(end),
+        }
+        self.start.cut.cancel();
+        let routes = std::mem::take(&mut *self.routes.write().expect(POISONED));
+        for local in routes.values() {
+            local.tunnel.lost();
+        }
+        let end = self.end.lock().expect(POISONED).clone().unwrap_or(End::Left);
+        self.start.report(Report::Down(end)).await;
+    }
+
+    /// Waits for the control stream, which is the first one.
+    async fn begin(
+        self: &Arc<Self>,
+        io: RelayIo,
+        welcome: Box<Welcome>,
+        shown: Shown,
+    ) -> Result<Acceptor<RelayIo>, End> {
+        let begun = timeout(START, async {
+            let (mut acceptor, pinger) = adit_mux::accept(io).await.map_err(|error| lost(&error))?;
+            match acceptor.next().await {
+                Some(Ok(first)) => Ok((acceptor, pinger, first)),
+                Some(Err(error)) => Err(lost(&error)),
+                None => Err(End::Lost("the relay closed the connection".into())),
+            }
+        });
+        let (acceptor, pinger, (request, respond)) = tokio::select! {
+            () = self.start.cut.cancelled() => return Err(End::Left),
+            begun = begun => begun.unwrap_or(Err(End::Lost("the relay went silent".into())))?,
+        };
+        if !request.headers().contains_key(stream::CONTROL) {
+            return Err(End::Lost("the relay opened no control stream".into()));
+        }
+        let (commands, told) = mpsc::channel(COMMANDS);
+        let renewal = control::Renewal::new(&welcome, shown);
+        self.start.report(Report::Up(welcome, commands)).await;
+        tokio::spawn(control::run(self.clone(), request.into_body(), respond, told, renewal));
+
+        let session = self.clone();
+        tokio::spawn(async move {
+            let reports = session.start.reports.clone();
+            let key = session.start.key;
+            let watch = pinger.watch(|round_trip| {
+                // A round trip that nobody has time for is soon followed by another.
+                let _ = reports.try_send((key, Report::Latency(round_trip)));
+            });
+            tokio::select! {
+                () = session.start.cut.cancelled() => {}
+                silent = watch => session.end(End::Lost(silent.to_string())),
+            }
+        });
+        Ok(acceptor)
+    }
+
+    /// Takes the relay's streams until the session ends.
+    async fn serve(self: &Arc<Self>, mut acceptor: Acceptor<RelayIo>) {
+        let mut cut = pin!(self.start.cut.cancelled());
+        let mut finish = pin!(self.finish.notified());
+        let mut finishing = false;
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                accepted = acceptor.next() => accepted,
+                () = &mut cut => return,
+                () = &mut finish, if !finishing => {
+                    finishing = true;
+                    acceptor.graceful_shutdown();
+                    continue;
+                }
+            };
+            match accepted {
+                Some(Ok(accepted)) => self.dispatch(accepted),
+                Some(Err(error)) => return self.end(if finishing { End::Left } else { lost(&error) }),
+                None if finishing => return self.end(End::Left),
+                None => return self.end(End::Lost("the relay closed the connection".into())),
+            }
+        }
+    }
+
+    /// Hands a stream to the tunnel that it names, if this session serves it.
+    fn dispatch(&self, (request, mut respond): Accepted) {
+        let headers = request.headers();
+        let tunnel = headers.get(stream::TUNNEL).and_then(|id| id.to_str().ok());
+        let local = tunnel.and_then(|id| self.routes.read().expect(POISONED).get(id).cloned());
+        let Some(local) = local else {
+            refuse(&mut respond, StatusCode::NOT_FOUND, Code::UnknownHost);
+            return;
+        };
+        let Some(place) = Open::place(&self.open, STREAMS) else {
+            respond.send_reset(Reason::REFUSED_STREAM);
+            return;
+        };
+        tokio::spawn(async move {
+            local.serve(request, respond).await;
+            drop(place);
+        });
+    }
+
+    /// Streams for this tunnel are served from now on.
+    fn route(&self, opened: &OpenedTunnel) {
+        let Some(tunnel) = self.start.shared.tunnel(&opened.tunnel) else { return };
+        let local = self.start.lane.local(tunnel);
+        let before = self.routes.write().expect(POISONED).insert(opened.tunnel.to_string(), local);
+        if before.is_some() {
+            tunnel.lost();
+        }
+        tunnel.opened(opened);
+    }
+
+    /// Streams for this tunnel are not served any more.
+    fn unroute(&self, tunnel: &TunnelId) {
+        if let Some(local) = self.routes.write().expect(POISONED).remove(tunnel.as_str()) {
+            local.tunnel.lost();
+        }
+    }
+}
+
+fn lost(error: &h2::Error) -> End {
+    let broken = error.get_io().map(|error| error.kind());
+    match broken {
+        Some(std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::UnexpectedEof) => {
+            End::Lost("the connection broke".into())
+        }
+        _ => End::Lost(error.to_string()),
+    }
+}

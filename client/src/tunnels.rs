@@ -1,0 +1,286 @@
+//! The tunnels of a client as they stand: what was asked for, what relays granted, and how the service does.
+
+use crate::{
+    event::{self, Time, TunnelState, TunnelStatus, What},
+    feed::Feed,
+    local::tls::ServiceTls,
+    problem::Problem,
+    service::TunnelSpec,
+};
+use adit_protocol::{Code, Endpoint, Kind, OpenTunnel, OpenedTunnel, TunnelId};
+use std::{
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// For how long a tunnel counts as limited after consumers were refused; relays tell once a second.
+pub(crate) const LIMITED: Duration = Duration::from_millis(1500);
+
+/// What relays have said about a tunnel.
+#[derive(Clone, Debug, Default)]
+struct Grant {
+    /// How many sessions serve it.
+    sessions: usize,
+    endpoint: Option<Endpoint>,
+    url: Option<String>,
+    ticket: Option<String>,
+    name_refused: Option<Code>,
+    /// It was refused or closed, for good unless there is a time to try again.
+    refused: Option<(Code, String, Option<Instant>)>,
+    closed: Option<(Code, String)>,
+    limited: Option<(Code, String, Instant)>,
+    /// Why the service is down, in words.
+    down: Option<String>,
+    told: Option<TunnelStatus>,
+}
+
+/// One tunnel of this client.
+#[derive(Debug)]
+pub(crate) struct Published {
+    pub(crate) id: TunnelId,
+    pub(crate) spec: TunnelSpec,
+    pub(crate) feed: Feed,
+    /// How to speak TLS with the service, if it does.
+    pub(crate) tls: Option<ServiceTls>,
+    paused: AtomicBool,
+    down: AtomicBool,
+    grant: Mutex<Grant>,
+}
+
+impl Published {
+    /// A tunnel that no relay has granted yet.
+    ///
+    /// # Errors
+    /// `config_invalid` when the service's authorities cannot be read.
+    pub(crate) fn new(id: TunnelId, spec: TunnelSpec, feed: Feed) -> Result<Self, Problem> {
+        let tls = ServiceTls::of(&spec)?;
+        let (paused, down, grant) = (AtomicBool::new(false), AtomicBool::new(false), Mutex::default());
+        Ok(Self { id, spec, feed, tls, paused, down, grant })
+    }
+
+    fn grant(&self) -> MutexGuard<'_, Grant> {
+        self.grant.lock().expect("no code panics while it holds this lock")
+    }
+
+    /// What the next hello asks for; `None` once the tunnel has ended for good.
+    pub(crate) fn ask(&self) -> Option<OpenTunnel> {
+        let grant = self.grant();
+        let refused_for_good = matches!(&grant.refused, Some((_, _, None)));
+        if !self.spec.enabled || grant.closed.is_some() || (refused_for_good && grant.sessions == 0) {
+            return None;
+        }
+        let mut ask = OpenTunnel {
+            tunnel: self.id.clone(),
+            kind: self.spec.kind(),
+            name: self.spec.name.clone().filter(|_| self.spec.kind() == Kind::Http),
+            any_name: self.spec.any_name,
+            port: self.spec.port,
+            ticket: grant.ticket.clone(),
+        };
+        match &grant.endpoint {
+            // What was granted is asked for again, so that a name survives a ticket that has ended.
+            Some(Endpoint::Host(host)) if ask.name.is_none() || grant.name_refused.is_some() => {
+                ask.name = host.split('.').next().map(str::to_owned);
+                ask.any_name = true;
+            }
+            Some(Endpoint::Tcp(port)) => ask.port = Some(*port),
+            _ => {}
+        }
+        Some(ask)
+    }
+
+    /// A session serves it.
+    pub(crate) fn opened(&self, opened: &OpenedTunnel) {
+        let mut grant = self.grant();
+        grant.sessions += 1;
+        grant.refused = None;
+        grant.endpoint = Some(opened.endpoint.clone());
+        grant.url = Some(opened.url.clone());
+        grant.ticket = Some(opened.ticket.clone());
+        if grant.name_refused.is_none() {
+            grant.name_refused = opened.name_refused;
+        }
+        self.tell(&mut grant);
+    }
+
+    /// A session that served it has ended.
+    pub(crate) fn lost(&self) {
+        let mut grant = self.grant();
+        grant.sessions = grant.sessions.saturating_sub(1);
+        self.tell(&mut grant);
+    }
+
+    /// A relay will not serve it. Answers whether this is for good.
+    pub(crate) fn refused(&self, code: Code, message: &str, retry_after: Option<Duration>) -> bool {
+        let mut grant = self.grant();
+        let mut retry = retry_after.map(|after| Instant::now() + after);
+        if code == Code::PortUnavailable && self.spec.port.is_none() && grant.endpoint.take().is_some() {
+            // The port that it had is gone, but any will do.
+            grant.ticket = None;
+            retry = retry.or(Some(Instant::now()));
+        }
+        if grant.sessions > 0 {
+            return false;
+        }
+        grant.refused = Some((code, message.to_owned(), retry));
+        self.tell(&mut grant);
+        retry.is_none()
+    }
+
+    /// A relay has closed it for good.
+    pub(crate) fn close(&self, code: Code, message: &str) {
+        let mut grant = self.grant();
+        grant.closed = Some((code, message.to_owned()));
+        self.tell(&mut grant);
+    }
+
+    /// When a refusal that is not for good is over.
+    pub(crate) fn retry_at(&self) -> Option<Instant> {
+        self.grant().refused.as_ref().and_then(|(_, _, retry)| *retry)
+    }
+
+    /// Consumers were refused because of a limit of the account.
+    pub(crate) fn limited(&self, code: Code, reason: &str) {
+        let mut grant = self.grant();
+        grant.limited = Some((code, reason.to_owned(), Instant::now() + LIMITED));
+        self.tell(&mut grant);
+    }
+
+    /// Answers consumers with 503, or not any more.
+    pub(crate) fn pause(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Relaxed);
+        self.tell(&mut self.grant());
+    }
+
+    /// Whether consumers are to get 503.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
+    }
+
+    /// The service answers.
+    pub(crate) fn service_up(&self) {
+        if self.down.load(Ordering::Relaxed) {
+            self.down.store(false, Ordering::Relaxed);
+            let mut grant = self.grant();
+            grant.down = None;
+            self.tell(&mut grant);
+        }
+    }
+
+    /// The service does not take connections.
+    pub(crate) fn service_down(&self, reason: String) {
+        self.down.store(true, Ordering::Relaxed);
+        let mut grant = self.grant();
+        grant.down = Some(reason);
+        self.tell(&mut grant);
+    }
+
+    /// Whether the service was down when it was last needed.
+    pub(crate) fn is_down(&self) -> bool {
+        self.down.load(Ordering::Relaxed)
+    }
+
+    /// Where consumers reach it, once it was granted.
+    pub(crate) fn url(&self) -> Option<String> {
+        self.grant().url.clone()
+    }
+
+    /// Whether consumers reach it now.
+    pub(crate) fn is_open(&self) -> bool {
+        self.grant().sessions > 0
+    }
+
+    /// Why it has ended for good, if it has.
+    pub(crate) fn ended(&self) -> Option<Problem> {
+        let grant = self.grant();
+        let (code, message) = match (&grant.closed, &grant.refused) {
+            (Some((code, message)), _) => (*code, message),
+            (None, Some((code, message, None))) if grant.sessions == 0 => (*code, message),
+            _ => return None,
+        };
+        let mut problem = Problem::new(code.as_str())
+            .with("message", message.as_str())
+            .with("service", self.spec.service.to_string())
+            .with("kind", self.spec.kind().to_string());
+        if let Some(name) = &self.spec.name {
+            problem = problem.with("name", name.as_str());
+        }
+        if let Some(port) = self.spec.port {
+            problem = problem.with("port", port);
+        }
+        if let Some(url) = &grant.url {
+            problem = problem.with("url", url.as_str());
+        }
+        Some(problem)
+    }
+
+    /// Reports its state if it has changed.
+    pub(crate) fn refresh(&self) {
+        self.tell(&mut self.grant());
+    }
+
+    fn tell(&self, grant: &mut Grant) {
+        let status = self.status(grant);
+        if grant.told.as_ref() != Some(&status) {
+            grant.told = Some(status.clone());
+            self.feed.send(What::TunnelState(status));
+        }
+    }
+
+    fn status(&self, grant: &mut Grant) -> TunnelStatus {
+        if grant.limited.as_ref().is_some_and(|(_, _, until)| *until <= Instant::now()) {
+            grant.limited = None;
+        }
+        let asked_for_name = self.spec.name.is_some() && self.spec.kind() == Kind::Http;
+        let mut status = TunnelStatus {
+            tunnel: self.id.clone(),
+            state: TunnelState::Connected,
+            url: grant.url.clone(),
+            name_granted: (asked_for_name && grant.url.is_some()).then_some(grant.name_refused.is_none()),
+            code: grant.name_refused,
+            reason: None,
+            retry_at: None,
+        };
+        let mut set = |state, code: Option<Code>, reason: Option<String>| {
+            status.state = state;
+            status.code = code.or(status.code);
+            status.reason = reason;
+        };
+        if let Some((code, message)) = &grant.closed {
+            set(TunnelState::Closed, Some(*code), Some(message.clone()));
+        } else if let Some((code, message, retry)) = &grant.refused {
+            set(TunnelState::Refused, Some(*code), Some(message.clone()));
+            status.retry_at = retry.map(time_at);
+        } else if grant.sessions == 0 {
+            set(TunnelState::Connecting, None, None);
+        } else if self.is_paused() {
+            set(TunnelState::Paused, None, None);
+        } else if let Some(reason) = &grant.down {
+            set(TunnelState::ServiceDown, Some(Code::ServiceDown), Some(reason.clone()));
+        } else if let Some((code, reason, _)) = &grant.limited {
+            set(TunnelState::Limited, Some(*code), Some(reason.clone()));
+        }
+        status
+    }
+
+    /// What was asked for, as events tell it.
+    pub(crate) fn described(&self) -> event::Tunnel {
+        event::Tunnel {
+            tunnel: self.id.clone(),
+            name: self.spec.name.clone(),
+            kind: self.spec.kind(),
+            service: self.spec.service.to_string(),
+            enabled: self.spec.enabled,
+            options: self.spec.options(),
+        }
+    }
+}
+
+/// A moment of this process as a time of day.
+pub(crate) fn time_at(instant: Instant) -> Time {
+    Time::now() + instant.saturating_duration_since(Instant::now())
+}
