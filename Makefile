@@ -17,8 +17,9 @@ run: ## build, then start a relay, a demo service and a client on this machine; 
 	@env --default-signal=INT scripts/run
 
 test: ## install what the tests need, run every test
-	@scripts/need redis-server postgresql haproxy openssl curl
+	@scripts/need redis-server postgresql haproxy openssl curl procps
 	@scripts/test
+	@scripts/test-run
 
 check: check-format check-tidy check-lints check-docs check-deps check-bench ## formatting, lints, docs, dependencies: everything but the tests
 
