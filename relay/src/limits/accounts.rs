@@ -8,7 +8,8 @@ use std::{
     time::Instant,
 };
 
-/// The accounts that use this relay now. Asked once a session, not once a request: a session keeps what it gets.
+/// The accounts that use this relay now. A session asks once and keeps what it gets; a request that goes to another relay
+/// asks itself, which takes a lock that is hardly ever written to.
 #[derive(Debug)]
 pub struct Accounts {
     epoch: Instant,
@@ -22,18 +23,23 @@ impl Default for Accounts {
 }
 
 impl Accounts {
-    /// What an account uses, for a session of its own. `limits` replace those of the account's earlier sessions.
+    /// What an account uses, for a session of its own. `limits` replace those of the account's earlier sessions: a token
+    /// can carry limits, and the newest counts.
     pub fn get(&self, account: &Account, limits: &Limits) -> Arc<AccountUse> {
+        let found = self.visit(account, limits);
+        found.set_limits(limits);
+        found
+    }
+
+    /// What an account uses, for a request to one of its tunnels whose sessions are at other relays. `limits` are those of
+    /// the region: they hold only where the account has no session that brought others.
+    pub fn visit(&self, account: &Account, limits: &Limits) -> Arc<AccountUse> {
         if let Some(found) = self.find(account) {
-            found.set_limits(limits);
             return found;
         }
         let mut accounts = self.accounts.write().unwrap_or_else(PoisonError::into_inner);
         let entry = accounts.entry(account.clone());
-        let found = entry.or_insert_with(|| Arc::new(AccountUse::new(account, limits, self.epoch))).clone();
-        drop(accounts);
-        found.set_limits(limits);
-        found
+        entry.or_insert_with(|| Arc::new(AccountUse::new(account, limits, self.epoch))).clone()
     }
 
     /// What an account uses, if it uses anything.
@@ -47,7 +53,7 @@ impl Accounts {
     }
 
     /// Forgets the accounts that nobody holds and whose requests have been made up for. To be called every few seconds;
-    /// between two calls only accounts that had a session are added.
+    /// between two calls only accounts are added that have a session in the region.
     pub fn forget_idle(&self, now: Instant) {
         let mut accounts = self.accounts.write().unwrap_or_else(PoisonError::into_inner);
         // A count of one is the map's own. Nobody can take another one meanwhile: it would have to come from here.
@@ -69,6 +75,17 @@ impl Accounts {
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[test]
+    fn a_visit_leaves_the_limits_that_a_session_brought() {
+        let accounts = Accounts::default();
+        let (me, region) = (Account::managed("me"), Limits::default());
+        let own = Limits { streams: 7, ..region.clone() };
+        assert_eq!(accounts.visit(&me, &region).limits(), region);
+        assert_eq!(accounts.get(&me, &own).limits(), own);
+        assert_eq!(accounts.visit(&me, &region).limits(), own);
+        assert_eq!(accounts.get(&me, &region).limits(), region, "the newest session's count");
+    }
 
     #[test]
     fn an_account_is_forgotten_when_nobody_holds_it_and_nothing_is_owed() {

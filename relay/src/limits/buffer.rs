@@ -126,6 +126,9 @@ impl StreamBuffer {
 
     /// Ready once [`is_shed`](Self::is_shed). Worth asking only where the reader makes the stream wait: until then it is
     /// cheaper to ask [`is_shed`](Self::is_shed) after each count.
+    ///
+    /// A reader that stalls may mean that nobody polls the stream's task. The waker can then be one that resets the
+    /// stream itself (see [`std::task::Wake`]): it is woken once, from another stream's task, outside of all locks.
     pub fn poll_shed(&self, cx: &mut Context<'_>) -> Poll<()> {
         let charge = self.charge.get_or_init(|| self.enter());
         charge.driver.register(cx.waker());
