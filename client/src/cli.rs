@@ -1,1 +1,356 @@
-//! What the command adit does with the library: arguments, files, the terminal.
+//! The command `adit`: arguments, files, the terminal.
+
+mod args;
+mod claim;
+mod desktop;
+mod file;
+mod folder;
+mod help;
+mod line;
+mod log;
+mod number;
+mod output;
+mod painter;
+mod run;
+#[cfg(test)]
+mod script;
+mod settings;
+mod source;
+mod state;
+mod status;
+mod terminal;
+mod view;
+mod writer;
+
+use crate::{
+    client::{Client, ClientBuilder},
+    event::{Event, Time, What},
+    problem::Problem,
+    service::TunnelSpec,
+};
+use args::{Cli, Command, Global};
+use claim::Claim;
+use line::Line;
+use number::Clock;
+use output::Output;
+use run::Run;
+use settings::{OnLine, Settings, Surroundings};
+use source::{Replay, Source};
+use state::State;
+use status::{snapshot::About, socket::Socket};
+use std::{
+    env,
+    ffi::OsString,
+    io::{self, IsTerminal, Write},
+    path::Path,
+    process::ExitCode,
+};
+use terminal::Keyboard;
+
+/// How a command failed before it ran.
+struct Failed {
+    problem: Problem,
+    /// More about it, one line each.
+    lines: Vec<String>,
+}
+
+impl From<Problem> for Failed {
+    fn from(problem: Problem) -> Self {
+        Self { problem, lines: vec![] }
+    }
+}
+
+/// Runs the command with the arguments of this process.
+pub fn main() -> ExitCode {
+    // While there is only one thread.
+    let clock = Clock::local();
+    let args: Vec<OsString> = env::args_os().collect();
+    let (cli, on_line) = match args::read(args) {
+        Ok(read) => read,
+        Err(error) => return usage(&error),
+    };
+    let streams = Streams::of_process(&cli.global);
+    let ended = match &cli.command {
+        Command::Help { topic } => {
+            help::topic(topic.as_deref()).map(|text| print(text.as_bytes())).map_err(Failed::from)
+        }
+        Command::Completions { shell } => Ok(print(&help::completions(*shell))),
+        Command::Status(which) => Ok(show_status(which, cli.global.json)),
+        Command::Replay { file, many } => replay(file, *many, &cli.global, &streams, clock),
+        Command::Http(_) | Command::Tcp(_) | Command::Start(_) => publish(&cli, on_line, &streams, clock),
+    };
+    match ended {
+        Ok(code) => ExitCode::from(code),
+        Err(failed) => {
+            let code = failed.problem.exit_code();
+            streams.fail(&failed, cli.global.json);
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// What the standard streams are.
+struct Streams {
+    stderr_color: bool,
+    stderr_can_redraw: bool,
+    stdout_is_terminal: bool,
+}
+
+impl Streams {
+    fn of_process(global: &Global) -> Self {
+        let term = env::var("TERM").ok();
+        let no_color = env::var("NO_COLOR").ok();
+        let stderr_is_terminal = io::stderr().is_terminal();
+        Self {
+            stderr_color: terminal::color(
+                global.color,
+                stderr_is_terminal,
+                no_color.as_deref(),
+                term.as_deref(),
+            ),
+            stderr_can_redraw: stderr_is_terminal && terminal::can_redraw(term.as_deref()),
+            stdout_is_terminal: io::stdout().is_terminal(),
+        }
+    }
+
+    /// Says why a command did not run; with `--json` to programs as well.
+    fn fail(&self, failed: &Failed, json: bool) {
+        let mut lines = view::problem_lines(&failed.problem, true);
+        let at = 1.min(lines.len());
+        lines.splice(at..at, failed.lines.iter().map(|line| Line::plain(format!("  {line}"))));
+        let text: String = lines.iter().map(|line| line.paint(self.stderr_color) + "\n").collect();
+        // Nobody is left who could be told that nobody listens.
+        let _ = io::stderr().write_all(text.as_bytes());
+        if json {
+            let mut problem = failed.problem.clone().fatal();
+            if !failed.lines.is_empty() {
+                problem = problem.with("errors", failed.lines.clone());
+            }
+            let stopped =
+                What::ClientStopped { exit_code: problem.exit_code(), reason: problem.message.clone() };
+            for event in [Event::now(What::Error(problem)), Event::now(stopped)] {
+                print(format!("{}\n", serde_json::to_string(&event).unwrap_or_default()).as_bytes());
+            }
+        }
+    }
+
+    fn output(&self, global: &Global, clock: Clock) -> io::Result<Output> {
+        let manner = output::manner(global.quiet, global.verbose, global.json, self.stderr_can_redraw);
+        // The block shows the URL already, if stdout is the same terminal.
+        let urls = !global.json && !(manner == output::Manner::Live && self.stdout_is_terminal);
+        Output::new(manner, global.json, urls, self.stderr_color, clock)
+    }
+}
+
+/// Writes results to stdout; a reader that has enough of them is no failure.
+fn print(results: &[u8]) -> u8 {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(results).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => 1,
+        _ => 0,
+    }
+}
+
+/// What clap has to say, in the words of all other errors.
+fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let rendered = error.render().to_string();
+    let mut paragraphs = rendered.split("\n\n");
+    let what = paragraphs.next().unwrap_or_default().trim_start_matches("error: ");
+    let what: Vec<&str> = what.lines().map(str::trim).collect();
+    let mut problem = Problem::new("usage").with("message", what.join(" "));
+    let mut usage = None;
+    for paragraph in paragraphs {
+        let paragraph = paragraph.trim();
+        if let Some(tip) = paragraph.strip_prefix("tip: ") {
+            problem = problem.with("tip", tip.lines().next().unwrap_or(tip));
+        } else if let Some(line) = paragraph.strip_prefix("Usage: ") {
+            usage = line.lines().next();
+        }
+    }
+    let command: Vec<&str> =
+        usage.unwrap_or("adit").split(' ').take_while(|w| !w.starts_with(['[', '<', '-'])).collect();
+    problem = problem.with("usage", format!("{} --help", command.join(" ")));
+    let stderr = io::stderr();
+    let term = env::var("TERM").ok();
+    let no_color = env::var("NO_COLOR").ok();
+    let color = terminal::color(args::When::Auto, stderr.is_terminal(), no_color.as_deref(), term.as_deref());
+    let streams = Streams { stderr_color: color, stderr_can_redraw: false, stdout_is_terminal: false };
+    streams.fail(&problem.into(), false);
+    ExitCode::from(2)
+}
+
+fn show_status(which: &args::Status, json: bool) -> u8 {
+    let directory = env::current_dir().unwrap_or_default();
+    let answer = status::ask(which, json, &directory);
+    print(answer.results.as_bytes());
+    for remark in answer.remarks {
+        let _ = writeln!(io::stderr(), "{}", Line::plain(remark).text());
+    }
+    answer.exit_code
+}
+
+/// `adit http`, `adit tcp`, `adit start`.
+fn publish(cli: &Cli, on_line: OnLine, streams: &Streams, clock: Clock) -> Result<u8, Failed> {
+    let around = Surroundings::of_process();
+    let settings = settings::gather(cli, on_line, &around)
+        .map_err(|lines| Failed { problem: Problem::new("config_invalid"), lines })?;
+    if cli.global.verbose {
+        log_library();
+    }
+    let output = streams.output(&cli.global, clock).map_err(internal)?;
+    runtime().map_err(internal)?.block_on(run_client(settings, output, &around.directory))
+}
+
+fn internal(error: io::Error) -> Failed {
+    Problem::new("internal").with("message", error.to_string()).into()
+}
+
+/// One thread: the client's sessions have their own.
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).build()
+}
+
+/// What the library says for those who look for faults, on stderr.
+fn log_library() {
+    let filter = tracing_subscriber::EnvFilter::new("adit=debug");
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false);
+    // A second subscriber cannot be installed, and there is none.
+    let _ = lines.try_init();
+}
+
+async fn run_client(mut settings: Settings, mut output: Output, directory: &Path) -> Result<u8, Failed> {
+    let folder = folder::runtime();
+    let mut claims = vec![];
+    if let Some(folder) = folder.as_deref().filter(|_| !settings.force) {
+        claims = claim_services(&mut settings, folder, &mut output)?;
+    }
+    let requests = output.json || matches!(output.manner, output::Manner::Live | output::Manner::Verbose);
+    let region = settings.relay.domain().to_owned();
+    let config = settings.config.as_ref().map(|path| path.display().to_string());
+    let enabled = settings.tunnels.iter().map(|tunnel| tunnel.enabled).collect::<Vec<_>>();
+    let state = State::new(settings.many, Time::now());
+    let client = builder(settings).start().map_err(|error| start_failed(error.problems()))?;
+    let ids = client.tunnels();
+    for (claim, id) in
+        claims.iter().zip(ids.iter().zip(&enabled).filter(|(_, enabled)| **enabled).map(|(id, _)| id))
+    {
+        if let Some(claim) = claim {
+            claim.note(Some(id));
+        }
+    }
+    let started = What::ClientStarted {
+        version: env!("CARGO_PKG_VERSION").into(),
+        pid: std::process::id(),
+        config: config.clone(),
+        inspect: None,
+    };
+    output.event(&Event::now(started), &state);
+    let socket = folder.as_deref().map(Socket::bind).and_then(|bound| {
+        bound
+            .map_err(|error| output.remark(&format!("`adit status` will not find this client: {error}")))
+            .ok()
+    });
+    let about = About { started_at: Time::now(), region, directory: directory.display().to_string(), config };
+    let keyboard = if output.manner == output::Manner::Live { Keyboard::open() } else { None };
+    let source = Source::of_client(client, requests);
+    let code = Run { state, source, output, about, socket, keyboard }.to_end().await.map_err(internal)?;
+    drop(claims);
+    Ok(code)
+}
+
+/// Takes each enabled service for this client. Tunnels whose services others have are left out.
+fn claim_services(
+    settings: &mut Settings,
+    folder: &Path,
+    output: &mut Output,
+) -> Result<Vec<Option<Claim>>, Failed> {
+    let mut claims = vec![];
+    let mut refused = None;
+    let mut left: Vec<TunnelSpec> = vec![];
+    for tunnel in std::mem::take(&mut settings.tunnels) {
+        if !tunnel.enabled {
+            left.push(tunnel);
+            continue;
+        }
+        match Claim::take(folder, &tunnel.service) {
+            Ok(claim) => {
+                claims.push(claim);
+                left.push(tunnel);
+            }
+            Err(problem) => {
+                let problem = match &tunnel.name {
+                    Some(name) => problem.with("name", name.as_str()),
+                    None => problem,
+                };
+                if let Some(earlier) = refused.replace(problem) {
+                    output.problem(&earlier, true);
+                }
+            }
+        }
+    }
+    settings.tunnels = left;
+    match refused {
+        Some(problem) if !settings.many || !settings.tunnels.iter().any(|t| t.enabled) => Err(problem.into()),
+        Some(problem) => {
+            output.event(&Event::now(What::Error(problem)), &State::new(true, Time::now()));
+            Ok(claims)
+        }
+        None => Ok(claims),
+    }
+}
+
+fn builder(settings: Settings) -> ClientBuilder {
+    let mut builder = Client::builder().relay(settings.relay.to_string());
+    if let Some(token) = settings.token {
+        builder = builder.token_source(token);
+    }
+    if let Some(ca) = settings.ca {
+        builder = builder.ca(ca);
+    }
+    if let Some(folder) = folder::lasting().filter(|folder| folder::make_private(folder).is_ok()) {
+        builder = builder.state_dir(folder);
+    }
+    if let Some(time) = settings.give_up_after {
+        builder = builder.give_up_after(time);
+    }
+    settings.tunnels.into_iter().fold(builder, ClientBuilder::tunnel)
+}
+
+/// The library checks again what this command has checked, and what only it can: files of authorities, proxies.
+fn start_failed(problems: &[Problem]) -> Failed {
+    match problems {
+        [problem] => problem.clone().into(),
+        _ => Failed {
+            problem: Problem::new("config_invalid"),
+            lines: problems
+                .iter()
+                .map(|p| p.why.as_ref().map_or_else(|| p.to_string(), |why| format!("{p}: {why}")))
+                .collect(),
+        },
+    }
+}
+
+/// `adit replay`.
+fn replay(file: &Path, many: bool, global: &Global, streams: &Streams, clock: Clock) -> Result<u8, Failed> {
+    let unreadable = |error: io::Error| {
+        let message = format!("{}: {error}", file.display());
+        Failed { problem: Problem::new("usage").with("message", message), lines: vec![] }
+    };
+    runtime().map_err(internal)?.block_on(async {
+        let source = Source::Replay(Replay::read(file).map_err(unreadable)?);
+        let output = streams.output(global, clock).map_err(internal)?;
+        let about = About {
+            started_at: Time::now(),
+            region: "replay".into(),
+            directory: String::new(),
+            config: None,
+        };
+        let keyboard = if output.manner == output::Manner::Live { Keyboard::open() } else { None };
+        let state = State::new(many, Time::now());
+        Run { state, source, output, about, socket: None, keyboard }.to_end().await.map_err(internal)
+    })
+}

@@ -24,8 +24,8 @@ impl Time {
     }
 
     /// Milliseconds since 1970 (UTC), at most the end of the year 9999.
-    pub fn from_unix_ms(unix_ms: u64) -> Self {
-        Self { unix_ms: unix_ms.min(LAST_UNIX_MS) }
+    pub const fn from_unix_ms(unix_ms: u64) -> Self {
+        Self { unix_ms: if unix_ms < LAST_UNIX_MS { unix_ms } else { LAST_UNIX_MS } }
     }
 
     /// Milliseconds since 1970 (UTC).

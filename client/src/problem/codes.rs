@@ -355,7 +355,7 @@ codes! {
         "The region's access.minimumClientVersion is higher than this client's version."
     "usage" 422 2
         what ["{message}", "the command line is not valid"]
-        why []
-        next ["adit --help"]
+        why ["{tip}"]
+        next ["{usage}", "adit --help"]
         "The command line breaks a rule: an unknown flag or command, or a value that cannot be."
 }

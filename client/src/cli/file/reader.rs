@@ -1,0 +1,168 @@
+//! Reads fields out of a document and gathers what is wrong with them.
+
+use adit_config::{
+    Path, Problem, nearest,
+    problem::{quoted, shown},
+};
+use serde_json::{Map, Value};
+use std::{path::PathBuf, sync::LazyLock};
+
+/// Gathers the problems of one document.
+pub(super) struct Reader {
+    problems: Vec<Problem>,
+}
+
+/// One mapping of the document.
+pub(super) struct Mapping<'a> {
+    fields: &'a Map<String, Value>,
+    path: Path,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Reader {
+    /// A reader that knows of these problems already.
+    pub(super) fn new(problems: Vec<Problem>) -> Self {
+        Self { problems }
+    }
+
+    /// The document's own mapping; an empty document is an empty one.
+    pub(super) fn root<'a>(&'a mut self, root: &'a Value) -> Option<Mapping<'a>> {
+        static EMPTY: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+        let fields = match root {
+            Value::Object(fields) => fields,
+            Value::Null => &EMPTY,
+            other => {
+                let text = format!("is {}: it has to be a mapping", shown(other));
+                self.problems.push(Problem::new(Path::default(), text));
+                return None;
+            }
+        };
+        Some(Mapping { fields, path: Path::default(), problems: &mut self.problems })
+    }
+
+    /// The value if nothing was wrong, else all problems.
+    pub(super) fn finish<T>(self, value: T) -> Result<T, Vec<String>> {
+        if self.problems.is_empty() {
+            Ok(value)
+        } else {
+            Err(self.problems.iter().map(Problem::to_string).collect())
+        }
+    }
+}
+
+impl Mapping<'_> {
+    /// Whether there is a field with this key.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.fields.contains_key(key)
+    }
+
+    /// Refuses a field, in words that follow its name.
+    pub(super) fn refuse(&mut self, key: &'static str, text: impl Into<String>) {
+        self.problems.push(Problem::new(self.path.join(key), text));
+    }
+
+    /// Refuses the mapping as a whole.
+    pub(super) fn refuse_all(&mut self, text: impl Into<String>) {
+        self.problems.push(Problem::new(self.path.clone(), text));
+    }
+
+    /// Refuses the mapping's own key if there is a rule that it breaks.
+    pub(super) fn check_key(&mut self, rule: impl FnOnce() -> Option<String>) {
+        if let Some(text) = rule() {
+            self.refuse_all(text);
+        }
+    }
+
+    /// A text. The rule's words follow the value.
+    pub(super) fn text<T>(
+        &mut self,
+        key: &'static str,
+        rule: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        match self.fields.get(key)? {
+            Value::String(text) => self.ruled(key, text, rule),
+            other => {
+                self.refuse(key, format!("{} is not text", shown(other)));
+                None
+            }
+        }
+    }
+
+    /// A text or a whole number.
+    pub(super) fn scalar<T>(
+        &mut self,
+        key: &'static str,
+        rule: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        match self.fields.get(key)? {
+            Value::Number(number) => self.ruled(key, &number.to_string(), rule),
+            _ => self.text(key, rule),
+        }
+    }
+
+    fn ruled<T>(
+        &mut self,
+        key: &'static str,
+        text: &str,
+        rule: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        match rule(text) {
+            Ok(value) => Some(value),
+            Err(rule) => {
+                self.refuse(key, format!("{} {rule}", quoted(text)));
+                None
+            }
+        }
+    }
+
+    /// `true` or `false`.
+    pub(super) fn boolean(&mut self, key: &'static str) -> Option<bool> {
+        let value = self.fields.get(key)?;
+        if value.as_bool().is_none() {
+            self.refuse(key, format!("{} is not true or false", shown(value)));
+        }
+        value.as_bool()
+    }
+
+    /// A path, seen from this directory.
+    pub(super) fn path(&mut self, key: &'static str, directory: &std::path::Path) -> Option<PathBuf> {
+        self.text(key, |text| {
+            if text.is_empty() || text.contains('\0') {
+                Err("is not a path".into())
+            } else {
+                Ok(directory.join(text))
+            }
+        })
+    }
+
+    /// Each entry of a mapping of mappings.
+    pub(super) fn each(&mut self, key: &'static str, most: usize, mut entry: impl FnMut(&str, Mapping<'_>)) {
+        let entries = match self.fields.get(key) {
+            None => return,
+            Some(Value::Object(entries)) if entries.len() <= most => entries,
+            Some(Value::Object(entries)) => {
+                return self.refuse(key, format!("has {} entries: there may be {most}", entries.len()));
+            }
+            Some(other) => return self.refuse(key, format!("{} is not a mapping", shown(other))),
+        };
+        for (name, value) in entries {
+            let path = self.path.join(key).join(name.clone());
+            match value {
+                Value::Object(fields) => entry(name, Mapping { fields, path, problems: &mut *self.problems }),
+                other => self.problems.push(Problem::new(path, format!("{} is not a mapping", shown(other)))),
+            }
+        }
+    }
+
+    /// Refuses every field that is not one of these. The values of such fields may be secrets and are not shown.
+    pub(super) fn end(self, known: &[&str]) {
+        for key in self.fields.keys().filter(|key| !known.contains(&key.as_str())) {
+            let meant = match nearest(key, known.iter().copied()) {
+                Some(near) => format!("did you mean {near}?"),
+                None => format!("there are {}", known.join(", ")),
+            };
+            let text = format!("is not a key of this version of Adit: {meant}");
+            self.problems.push(Problem::new(self.path.join(key.clone()), text));
+        }
+    }
+}

@@ -1,0 +1,78 @@
+use super::*;
+
+fn read(text: &str) -> Result<File, Vec<String>> {
+    parse(text, Path::new("/etc/adit"))
+}
+
+#[test]
+fn tunnels_are_read_with_their_settings() {
+    let file = read(
+        "relay: eu.example.com\ntokenCommand: kubectl -n tunnels adit token --account ci\nca: ca.pem\n\
+         giveUpAfter: 5m\ntunnels:\n  shop:\n    http: 3000\n    anyName: true\n    upstreamProtocol: http2\n  \
+         ssh: {tcp: 22, enabled: false, port: 20022}\n",
+    )
+    .unwrap();
+    assert_eq!(file.relay.as_ref().map(|r| r.to_string()).as_deref(), Some("eu.example.com"));
+    assert_eq!(file.ca, Some(PathBuf::from("/etc/adit/ca.pem")));
+    assert_eq!(file.give_up_after, Some(Duration::from_secs(300)));
+    let [shop, ssh] = &file.tunnels[..] else { panic!("{file:?}") };
+    assert_eq!((shop.name.as_deref(), shop.any_name, shop.enabled), (Some("shop"), true, true));
+    assert_eq!(
+        (shop.service.to_string().as_str(), shop.upstream_protocol),
+        ("http://127.0.0.1:3000", UpstreamProtocol::Http2)
+    );
+    assert_eq!(
+        (ssh.service.to_string().as_str(), ssh.enabled, ssh.port),
+        ("127.0.0.1:22", false, Some(20022))
+    );
+}
+
+#[test]
+fn all_errors_come_at_once_with_field_value_and_rule() {
+    let errors = read(
+        "relay: 10.0.0.1\ntokenFile: a\ntokenCommand: b\ntunnel: {}\ngiveUpAfter: 5\ntunnels:\n  \
+         Shop: {http: 70000}\n  docs: {serve: ./public}\n  both: {http: 1, tcp: 2}\n  \
+         ssh: {tcp: 22, hostHeader: a, enabled: yes please}\n  list: []\n",
+    )
+    .unwrap_err();
+    for expected in [
+        "relay: \"10.0.0.1\" is not a region: it is a domain, not an IP address: tunnels are names below it",
+        "giveUpAfter: 5 is not text",
+        "tokenCommand: is one source of the token too many: tokenFile is there as well",
+        "tunnels.Shop.http: \"70000\" is not a service: a port is a number from 1 to 65535",
+        "tunnels.Shop: is not a name that can be had: a name has 1 to 63 of a-z, 0-9 and '-', with a letter or digit at both ends",
+        "tunnels.docs: has no service: a tunnel has http or tcp",
+        "tunnels.docs.serve: is not a key of this version of Adit: there are http, tcp, enabled, port",
+        "tunnels.both.tcp: is one kind too many: a tunnel has http or tcp",
+        "tunnels.ssh.hostHeader: is not a key of this version of Adit: there are http, tcp, enabled, port",
+        "tunnels.ssh.enabled: \"yes please\" is not true or false",
+        "tunnels.list: a list is not a mapping",
+        "tunnel: is not a key of this version of Adit: did you mean tunnels?",
+    ] {
+        assert!(errors.iter().any(|e| e == expected), "{expected}\nnot in {errors:#?}");
+    }
+    assert_eq!(errors.len(), 12, "{errors:#?}");
+}
+
+#[test]
+fn an_unknown_keys_value_is_not_shown() {
+    let errors = read("token: hunter2\n").unwrap_err().join("\n");
+    assert!(errors.contains("token:") && !errors.contains("hunter2"), "{errors}");
+}
+
+#[test]
+fn what_is_no_mapping_is_refused_and_nothing_is_nothing() {
+    assert_eq!(read("").unwrap(), File::default());
+    for bad in ["- a", "text", "relay: a\nrelay: b", "a: [", "tunnels: [a]", "relay: !tag x"] {
+        assert!(read(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn no_more_tunnels_than_a_hello_can_open() {
+    let text: String = (0..=MAX_TUNNELS).map(|i| format!("  t{i}: {{http: 1}}\n")).collect();
+    assert_eq!(
+        read(&format!("tunnels:\n{text}")).unwrap_err(),
+        ["tunnels: has 101 entries: there may be 100"]
+    );
+}

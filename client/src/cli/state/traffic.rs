@@ -1,0 +1,59 @@
+//! Numbers about requests and connections.
+
+use crate::event::Exchange;
+use std::collections::{HashSet, VecDeque};
+
+/// How many of the newest durations the quantiles are made of.
+const DURATIONS: usize = 1000;
+/// How many open exchanges are told apart; more are not counted.
+const OPEN: usize = 4096;
+
+/// What consumers have asked for since the client began.
+#[derive(Debug, Default)]
+pub(in crate::cli) struct Traffic {
+    /// Requests, or TCP connections, open ones included.
+    pub(in crate::cli) total: u64,
+    /// Those that were answered with a status from 500.
+    pub(in crate::cli) failed: u64,
+    /// Those that were reported open and have not ended.
+    open: HashSet<String>,
+    /// How long the newest took in milliseconds; upgraded ones are left out, because they last as long as they like.
+    durations: VecDeque<u64>,
+}
+
+impl Traffic {
+    pub(super) fn count(&mut self, exchange: &Exchange) {
+        let Some(duration) = exchange.duration_ms else {
+            if self.open.len() < OPEN && self.open.insert(exchange.id.clone()) {
+                self.total += 1;
+            }
+            return;
+        };
+        if !self.open.remove(&exchange.id) {
+            self.total += 1;
+        }
+        if exchange.status.is_some_and(|status| status >= 500) {
+            self.failed += 1;
+        }
+        if exchange.status.is_some_and(|status| status >= 200) {
+            if self.durations.len() == DURATIONS {
+                self.durations.pop_front();
+            }
+            self.durations.push_back(duration);
+        }
+    }
+
+    /// How many are open.
+    pub(in crate::cli) fn open(&self) -> usize {
+        self.open.len()
+    }
+
+    /// The median and the 99th percentile of the newest requests, in milliseconds.
+    pub(in crate::cli) fn quantiles(&self) -> Option<(u64, u64)> {
+        let mut sorted: Vec<u64> = self.durations.iter().copied().collect();
+        sorted.sort_unstable();
+        let at =
+            |percent: usize| sorted.get(((sorted.len() * percent).div_ceil(100)).saturating_sub(1)).copied();
+        Some((at(50)?, at(99)?))
+    }
+}

@@ -1,0 +1,105 @@
+//! `adit status`: what this user's running clients say of themselves.
+
+pub(super) mod snapshot;
+pub(super) mod socket;
+mod table;
+
+use super::{args, folder};
+use serde_json::json;
+use snapshot::{Client, Tunnel};
+use std::path::Path;
+
+/// The code with which the command ends if something is not well.
+const PROBLEM: u8 = 8;
+
+/// What the command prints, and the code with which it ends.
+pub(super) struct Answer {
+    /// For stdout.
+    pub(super) results: String,
+    /// For stderr.
+    pub(super) remarks: Vec<String>,
+    /// 0, or 8 if something is not well.
+    pub(super) exit_code: u8,
+}
+
+/// Asks the running clients.
+pub(super) fn ask(args: &args::Status, json: bool, directory: &Path) -> Answer {
+    let clients = folder::runtime().map(|folder| snapshot::read_all(&folder)).unwrap_or_default();
+    answer(&clients, args.which.as_deref(), json, directory)
+}
+
+fn answer(clients: &[Client], which: Option<&str>, json: bool, directory: &Path) -> Answer {
+    let all = clients.iter().flat_map(|client| client.tunnels.iter().map(move |tunnel| (client, tunnel)));
+    let chosen: Vec<(&Client, &Tunnel)> = all
+        .filter(|(client, tunnel)| which.is_none_or(|which| matches(which, client, tunnel, directory)))
+        .collect();
+    let mut remarks: Vec<String> = chosen
+        .iter()
+        .filter(|(client, tunnel)| is_problem(client, tunnel))
+        .filter_map(|(_, tunnel)| {
+            let name = tunnel.name.as_deref().unwrap_or(&tunnel.service);
+            let reason = tunnel.reason.as_deref()?;
+            Some(match tunnel.code {
+                Some(code) => format!("{name}: {reason} [{code}]"),
+                None => format!("{name}: {reason}"),
+            })
+        })
+        .collect();
+    if chosen.is_empty() {
+        remarks.push(match which {
+            Some(which) => format!("no tunnel of yours is {which:.80?}"),
+            None => "no tunnel of yours is open on this computer".to_owned(),
+        });
+    }
+    let bad = chosen.iter().any(|(client, tunnel)| is_problem(client, tunnel))
+        || (chosen.is_empty() && which.is_some());
+    let results = if json { as_json(&chosen) } else { table::table(&chosen) };
+    Answer { results, remarks, exit_code: if bad { PROBLEM } else { 0 } }
+}
+
+/// Whether consumers of a tunnel that is meant to be open do not reach its service.
+fn is_problem(client: &Client, tunnel: &Tunnel) -> bool {
+    tunnel.enabled
+        && !matches!(table::word(client, tunnel), "connected" | "connected*" | "paused" | "connecting")
+}
+
+fn as_json(chosen: &[(&Client, &Tunnel)]) -> String {
+    let tunnels: Vec<_> = chosen
+        .iter()
+        .map(|(client, tunnel)| {
+            let mut value = serde_json::to_value(tunnel).unwrap_or_default();
+            if let Some(fields) = value.as_object_mut() {
+                fields.insert("relays".into(), table::relays(client, tunnel).into());
+                fields.insert("pid".into(), client.pid.into());
+                fields.insert("version".into(), client.version.as_str().into());
+                fields.insert("region".into(), client.region.as_str().into());
+                fields.insert("directory".into(), client.directory.as_str().into());
+                fields.insert("client".into(), json!({"state": client.state, "reason": client.reason}));
+                fields.insert("sessions".into(), serde_json::to_value(&client.sessions).unwrap_or_default());
+            }
+            value
+        })
+        .collect();
+    format!("{:#}\n", json!({"v": snapshot::VERSION, "tunnels": tunnels}))
+}
+
+/// Whether a tunnel is the one that is meant: by name, id, port, directory, service or URL.
+fn matches(which: &str, client: &Client, tunnel: &Tunnel, directory: &Path) -> bool {
+    if tunnel.name.as_deref() == Some(which) || tunnel.tunnel.as_str() == which || tunnel.service == which {
+        return true;
+    }
+    if let Ok(port) = which.parse::<u16>() {
+        return tunnel.service.ends_with(&format!(":{port}"));
+    }
+    let address =
+        |url: &str| url.split_once("://").map_or(url, |(_, rest)| rest).trim_end_matches('/').to_lowercase();
+    let host = address(which).split('/').next().map(str::to_owned).unwrap_or_default();
+    if [Some(&tunnel.service), tunnel.url.as_ref()].into_iter().flatten().any(|url| address(url) == host) {
+        return true;
+    }
+    let there = directory.join(which).canonicalize();
+    there.is_ok_and(|there| there.is_dir() && there == Path::new(&client.directory))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,75 @@
+//! The socket on which a running client says how it is.
+
+use super::{
+    super::folder,
+    snapshot::{self, Client},
+};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{UnixListener, UnixStream},
+    sync::Semaphore,
+    time::timeout,
+};
+
+/// How many readers are answered at once; more wait.
+const READERS: usize = 8;
+/// How long a reader may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A client's socket; it is taken away when this is dropped.
+pub(in crate::cli) struct Socket {
+    listener: UnixListener,
+    path: PathBuf,
+    readers: Arc<Semaphore>,
+}
+
+impl Socket {
+    /// Listens in the folder under this process's id.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or is another's, or the path is too long for a socket.
+    pub(in crate::cli) fn bind(folder: &Path) -> io::Result<Self> {
+        folder::make_private(folder)?;
+        let path = snapshot::socket(folder, std::process::id());
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(&path)?;
+        Ok(Self { listener, path, readers: Arc::new(Semaphore::new(READERS)) })
+    }
+
+    /// Waits for a reader. It is safe to cancel.
+    pub(in crate::cli) async fn accept(&self) -> UnixStream {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => return stream,
+                // No file descriptor is free: the next try would fail at once as well.
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        }
+    }
+
+    /// Answers a reader without waiting for it.
+    pub(in crate::cli) fn answer(&self, mut stream: UnixStream, client: &Client) {
+        let Ok(permit) = self.readers.clone().try_acquire_owned() else { return };
+        let text = serde_json::to_vec(client).unwrap_or_default();
+        tokio::spawn(async move {
+            // A reader that goes away or does not read is its own problem.
+            let _ = timeout(PATIENCE, stream.write_all(&text)).await;
+            drop(permit);
+        });
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}

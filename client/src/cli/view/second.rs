@@ -1,0 +1,208 @@
+//! The second line: how the tunnel is, in one word and what explains it.
+
+use super::{
+    super::{
+        line::{Line, Style},
+        number,
+        state::{State, TunnelView},
+    },
+    Frame,
+};
+use crate::event::{ClientState, SessionState, TunnelState};
+use adit_protocol::Code;
+use std::time::Duration;
+
+/// How long a name stays its account's after its last session.
+const LEASE: Duration = Duration::from_secs(5 * 60);
+/// The column where the explanation begins.
+const COLUMN: usize = 15;
+
+/// The lines of a client with one tunnel: one, or two where there is more to say.
+pub(super) fn lines(state: &State, tunnel: Option<&TunnelView>, frame: &Frame) -> Vec<Line> {
+    let well = matches!(state.client, ClientState::Connected | ClientState::Reconnecting)
+        && !state.relays().is_empty();
+    let of_tunnel = tunnel.filter(|_| well).and_then(of_tunnel);
+    of_tunnel.map_or_else(|| client_lines(state, frame), |line| vec![line])
+}
+
+/// What the tunnel itself has to say while the client is connected.
+fn of_tunnel(tunnel: &TunnelView) -> Option<Line> {
+    let reason = tunnel.reason.as_deref();
+    Some(match tunnel.state {
+        TunnelState::ServiceDown => {
+            let reason =
+                reason.map_or_else(|| format!("{} does not answer", tunnel.wanted.service), str::to_owned);
+            labelled(Style::Bad, "service down", format!("{reason}; consumers get 502"))
+        }
+        TunnelState::Limited => {
+            labelled(Style::Warn, "limited", reason.unwrap_or("a limit of the account is reached"))
+        }
+        TunnelState::Paused => labelled(Style::Warn, "paused", "consumers get 503; p goes on"),
+        TunnelState::Refused => {
+            labelled(Style::Bad, "refused", coded(reason.unwrap_or("by the region"), tunnel.code))
+        }
+        TunnelState::Closed => {
+            labelled(Style::Bad, "closed", coded(reason.unwrap_or("by the region"), tunnel.code))
+        }
+        TunnelState::Connected if tunnel.name_granted == Some(false) => {
+            let asked = tunnel.wanted.name.as_deref().unwrap_or("the name");
+            let refused =
+                coded(&format!("as {}: \"{asked}\" was refused", granted_name(tunnel)), tunnel.name_code);
+            labelled(Style::Warn, "connected*", refused)
+        }
+        TunnelState::Connecting => {
+            labelled(Style::Warn, "connecting", reason.unwrap_or("the relay opens the tunnel"))
+        }
+        TunnelState::Connected => return None,
+    })
+}
+
+/// The first label of the URL's host.
+fn granted_name(tunnel: &TunnelView) -> &str {
+    let host =
+        tunnel.url.as_deref().and_then(|url| url.split_once("://")).map_or("another name", |(_, host)| host);
+    host.split('.').next().unwrap_or(host)
+}
+
+fn coded(text: &str, code: Option<Code>) -> String {
+    code.map_or_else(|| text.to_owned(), |code| format!("{text} [{code}]"))
+}
+
+/// What the client as a whole has to say.
+pub(super) fn client_lines(state: &State, frame: &Frame) -> Vec<Line> {
+    let reason = state.reason.as_deref();
+    let waited = number::ago(frame.now.since(state.since));
+    match state.client {
+        ClientState::Connecting => {
+            let mut text = format!("{}, {waited}", reason.unwrap_or("the relay"));
+            if let Some(at) = state.retry_at {
+                text.push_str(&format!("; try {} in {}", state.tries, number::until(at, frame.now)));
+            }
+            vec![labelled(Style::Warn, "connecting", text)]
+        }
+        ClientState::Connected => vec![moving(state).unwrap_or_else(|| connected(state, frame))],
+        ClientState::Reconnecting => vec![labelled(Style::Warn, "reconnecting", reconnecting(state, frame))],
+        ClientState::Offline => offline(state, frame),
+        ClientState::Suspended => {
+            vec![labelled(Style::Bad, "suspended", reason.unwrap_or("by the provider"))]
+        }
+        ClientState::UpgradeRequired => {
+            vec![labelled(Style::Bad, "too old", reason.unwrap_or("the relay needs a newer adit"))]
+        }
+        ClientState::Stopping => {
+            let open = state.traffic.open();
+            let text = match open {
+                0 => "Ctrl-C leaves at once".to_owned(),
+                1 => "1 answer in flight ends within 5 s; Ctrl-C leaves at once".to_owned(),
+                _ => format!("{open} answers in flight end within 5 s; Ctrl-C leaves at once"),
+            };
+            vec![labelled(Style::Warn, "stopping", text)]
+        }
+    }
+}
+
+fn connected(state: &State, frame: &Frame) -> Line {
+    let relays = state.relays().into_iter().map(|(relay, latency)| match latency {
+        Some(ms) => format!("{relay} {ms} ms"),
+        None => relay.to_owned(),
+    });
+    let mut text = relays.collect::<Vec<_>>().join(", ");
+    if let Some(reason) = &state.reason {
+        text.push_str(&format!("; {reason}"));
+        if let Some(at) = state.retry_at {
+            text.push_str(&format!(", tries again in {}", number::until(at, frame.now)));
+        }
+    }
+    labelled(Style::Good, "connected", text)
+}
+
+fn moving(state: &State) -> Option<Line> {
+    let draining = state.draining.as_ref()?;
+    state.sessions.values().find(|s| s.state == SessionState::Moving && s.relay == draining.relay)?;
+    let text = match state.successor() {
+        Some(relay) => format!("{} drains, {relay} has taken over", draining.relay),
+        None => format!("{} drains, another relay is dialled", draining.relay),
+    };
+    Some(labelled(Style::Warn, "moving", text))
+}
+
+fn reconnecting(state: &State, frame: &Frame) -> String {
+    let mut text = match (&state.lost, &state.reason) {
+        (Some(lost), _) => format!("{} lost {} ago", lost.relay, number::ago(frame.now.since(lost.at))),
+        (None, Some(reason)) => reason.clone(),
+        (None, None) => format!("for {}", number::ago(frame.now.since(state.since))),
+    };
+    text.push_str(&format!(", try {}", state.tries));
+    if let Some(at) = state.retry_at.filter(|at| *at > frame.now) {
+        text.push_str(&format!(" in {}", number::until(at, frame.now)));
+    }
+    let others: Vec<&str> = state.relays().into_keys().collect();
+    if let [relay] = others[..] {
+        text.push_str(&format!("; {relay} carries on"));
+    } else if !others.is_empty() {
+        text.push_str(&format!("; {} carry on", others.join(" and ")));
+    }
+    text
+}
+
+fn offline(state: &State, frame: &Frame) -> Vec<Line> {
+    let since = state.alone_since.unwrap_or(state.since);
+    let mut text = format!("no relay for {}", number::ago(frame.now.since(since)));
+    if let Some(reason) = &state.reason {
+        text.push_str(&format!(": {reason}"));
+    }
+    text.push_str(&format!("; try {}", state.tries));
+    if let Some(at) = state.retry_at.filter(|at| *at > frame.now) {
+        text.push_str(&format!(" in {}", number::until(at, frame.now)));
+    }
+    let ours = since + LEASE;
+    let named: Vec<String> =
+        state.tunnels.iter().filter(|t| t.url.is_some()).filter_map(|t| t.wanted.name.clone()).collect();
+    let whose = match named.as_slice() {
+        _ if frame.now >= ours || state.alone_since.is_none() => String::new(),
+        [] => String::new(),
+        [name] => format!("\"{name}\" stays yours until {}", frame.clock.time_of_day(ours)),
+        names => format!("{} names stay yours until {}", names.len(), frame.clock.time_of_day(ours)),
+    };
+    if whose.is_empty() {
+        return vec![labelled(Style::Bad, "offline", text)];
+    }
+    vec![labelled(Style::Bad, "offline", format!("{text};")), Line::plain(format!("{:COLUMN$}{whose}", ""))]
+}
+
+fn labelled(style: Style, label: &str, text: impl AsRef<str>) -> Line {
+    Line::default()
+        .and(style, label)
+        .and(Style::Plain, " ".repeat(COLUMN.saturating_sub(label.len()).max(1)))
+        .and(Style::Plain, text)
+}
+
+/// A tunnel's state in a table.
+pub(super) fn word(tunnel: &TunnelView) -> (&'static str, Style) {
+    if !tunnel.wanted.enabled {
+        return ("disabled", Style::Dim);
+    }
+    match tunnel.state {
+        TunnelState::Connecting => ("connecting", Style::Warn),
+        TunnelState::Connected if tunnel.name_granted == Some(false) => ("connected*", Style::Warn),
+        TunnelState::Connected => ("connected", Style::Good),
+        TunnelState::Refused => (refused_word(tunnel.code), Style::Bad),
+        TunnelState::ServiceDown => ("service down", Style::Bad),
+        TunnelState::Limited => ("limited", Style::Warn),
+        TunnelState::Paused => ("paused", Style::Warn),
+        TunnelState::Closed => ("closed", Style::Bad),
+    }
+}
+
+/// What was refused.
+pub(in crate::cli) fn refused_word(code: Option<Code>) -> &'static str {
+    match code {
+        Some(Code::NameInvalid | Code::NameReserved | Code::NameTaken | Code::NameNotAllowed) => {
+            "name refused"
+        }
+        Some(Code::KindNotAllowed) => "kind refused",
+        Some(Code::PortUnavailable) => "port refused",
+        Some(Code::TooManyTunnels | Code::TooManySessions | Code::TooManyNames) => "limit refused",
+        _ => "refused",
+    }
+}

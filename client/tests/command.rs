@@ -1,0 +1,218 @@
+//! The command `adit` as a program: its streams, files, messages and exit codes. No relay is needed.
+
+use serde_json::Value;
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    path::Path,
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+/// The command in a directory of its own, with nothing of this computer's user.
+fn adit(home: &Path, arguments: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_adit"));
+    let arguments = arguments.split(' ').filter(|a| !a.is_empty());
+    command
+        .args(arguments)
+        .current_dir(home)
+        .env_clear()
+        .env("HOME", home)
+        .env("XDG_RUNTIME_DIR", home.join("run"));
+    command.stdin(Stdio::null());
+    command
+}
+
+fn run(home: &Path, arguments: &str) -> Output {
+    adit(home, arguments).output().unwrap()
+}
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+/// Events a tenth of a second apart.
+fn events(home: &Path, lines: &[&str]) {
+    let text = lines
+        .iter()
+        .enumerate()
+        .map(|(n, line)| format!("{{\"v\":1,\"time\":\"2026-11-21T10:41:07.{n}00Z\",{line}}}\n"));
+    fs::write(home.join("events"), text.collect::<String>()).unwrap();
+}
+
+const ADDED: &str = r#""event":"tunnel.added","tunnel":"tn_1","name":"shop","kind":"http","service":"http://127.0.0.1:3000","enabled":true,"options":{}"#;
+const UP: &str = r#""event":"session.state","session":"s1","relay":"eu-7c9f","region":"eu.example.com","state":"connected","latencyMs":12"#;
+const OPEN: &str = r#""event":"tunnel.state","tunnel":"tn_1","state":"connected","url":"https://shop.eu.example.com","nameGranted":true"#;
+const DOWN: &str = r#""event":"tunnel.state","tunnel":"tn_1","state":"serviceDown","url":"https://shop.eu.example.com","code":"service_down","reason":"127.0.0.1:3000 refuses connections""#;
+const TAKEN: &str = r#""event":"error","code":"name_taken","status":409,"message":"the name \"shop\" belongs to another account","next":"choose another --name, or leave it out for a random one","details":{"name":"shop"},"fatal":true"#;
+
+#[test]
+fn off_a_terminal_stdout_is_the_url_and_stderr_the_log() {
+    let home = tempfile::tempdir().unwrap();
+    events(home.path(), &[ADDED, UP, OPEN, DOWN, OPEN]);
+    let output = run(home.path(), "replay events");
+    assert_eq!(stdout(&output), "https://shop.eu.example.com\n");
+    let log = stderr(&output);
+    assert!(log.contains("Z connected relay=eu-7c9f latencyMs=12\n"), "{log}");
+    assert!(log.contains("service_down name=shop") && !log.contains('\x1b'), "{log}");
+    assert!(output.status.success());
+}
+
+#[test]
+fn quiet_says_nothing_but_the_url_and_errors() {
+    let home = tempfile::tempdir().unwrap();
+    events(home.path(), &[ADDED, UP, OPEN]);
+    let output = run(home.path(), "replay events -q");
+    assert_eq!((stdout(&output), stderr(&output)), ("https://shop.eu.example.com\n", ""));
+}
+
+#[test]
+fn the_url_comes_at_once_not_at_the_end() {
+    let home = tempfile::tempdir().unwrap();
+    let later = r#""event":"client.state","state":"connected""#;
+    let mut lines = vec![ADDED, OPEN];
+    lines.extend([later; 7]);
+    events(home.path(), &lines);
+    // Ten minutes later there is one more.
+    let last = format!("{{\"v\":1,\"time\":\"2026-11-21T10:51:07.000Z\",{later}}}\n");
+    fs::write(home.path().join("events"), fs::read_to_string(home.path().join("events")).unwrap() + &last)
+        .unwrap();
+    let mut child =
+        adit(home.path(), "replay events").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut url = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut url).unwrap();
+    let running = child.try_wait().unwrap().is_none();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!((url.as_str(), running), ("https://shop.eu.example.com\n", true));
+}
+
+#[test]
+fn json_is_one_object_a_line_and_ends_with_the_exit_code() {
+    let home = tempfile::tempdir().unwrap();
+    events(home.path(), &[ADDED, UP, OPEN, TAKEN]);
+    let output = run(home.path(), "replay events --json");
+    let lines: Vec<Value> = stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let names: Vec<&str> = lines.iter().map(|line| line["event"].as_str().unwrap()).collect();
+    assert_eq!(names, ["tunnel.added", "session.state", "tunnel.state", "error", "client.stopped"]);
+    assert!(lines.iter().all(|line| line["v"] == 1 && line["time"].is_string()));
+    assert_eq!(lines[4]["exitCode"], 4);
+    assert_eq!(output.status.code(), Some(4));
+}
+
+#[test]
+fn a_fatal_error_is_said_in_three_parts_with_its_code() {
+    let home = tempfile::tempdir().unwrap();
+    events(home.path(), &[ADDED, TAKEN]);
+    let output = run(home.path(), "replay events -q");
+    assert_eq!(
+        stderr(&output),
+        "error: the name \"shop\" belongs to another account [name_taken]\n  \
+         next:  choose another --name, or leave it out for a random one\n"
+    );
+    assert_eq!(output.status.code(), Some(4));
+}
+
+/// Waits until a child has ended, and kills it after ten seconds.
+fn ended(child: &mut std::process::Child) -> Option<i32> {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(10) {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    panic!("the command did not end");
+}
+
+#[test]
+fn a_reader_that_closes_stdout_ends_json_alone() {
+    let home = tempfile::tempdir().unwrap();
+    let later = r#""event":"client.state","state":"connected""#;
+    let mut lines = vec![ADDED, OPEN];
+    lines.extend([later; 8]);
+    events(home.path(), &lines);
+    for (arguments, all) in [("replay events --json", false), ("replay events -v", true)] {
+        let mut child =
+            adit(home.path(), arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let mut log = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        assert_eq!(ended(&mut child), Some(0), "{arguments}: {log}");
+        assert_eq!(log.contains("the client has ended"), all, "{arguments}: {log}");
+    }
+}
+
+#[test]
+fn everything_wrong_with_the_configuration_is_said_at_once_with_code_2() {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(
+        home.path().join("adit.yaml"),
+        "relay: eu.example.com\ntunnels: {a: {http: 0}, b: {serve: .}}\n",
+    )
+    .unwrap();
+    let output = adit(home.path(), "start").env("ADIT_TOKENFILE", "x").output().unwrap();
+    assert_eq!(
+        stderr(&output),
+        "error: the configuration is not valid [config_invalid]\n  \
+         ADIT_TOKENFILE: no Adit program reads this variable; did you mean ADIT_TOKEN_FILE?\n  \
+         adit.yaml: tunnels.a.http: \"0\" is not a service: a port is a number from 1 to 65535\n  \
+         adit.yaml: tunnels.b: has no service: a tunnel has http or tcp\n  \
+         adit.yaml: tunnels.b.serve: is not a key of this version of Adit: there are http, tcp, enabled, port\n"
+    );
+    assert_eq!((output.status.code(), stdout(&output)), (Some(2), ""));
+}
+
+#[test]
+fn a_flag_of_a_later_version_is_unknown() {
+    let home = tempfile::tempdir().unwrap();
+    let output = run(home.path(), "http 3000 --auth a:b");
+    assert!(
+        stderr(&output).starts_with("error: unexpected argument '--auth' found [usage]\n"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(stderr(&output).ends_with("  next:  adit http --help\n"), "{}", stderr(&output));
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn without_a_token_the_code_is_3() {
+    let home = tempfile::tempdir().unwrap();
+    let output = run(home.path(), "http 3000 --relay adit.localhost:1");
+    assert!(stderr(&output).contains("[token_missing]"), "{}", stderr(&output));
+    assert_eq!(output.status.code(), Some(3));
+}
+
+#[test]
+fn help_explains_codes_and_completions_come_for_shells() {
+    let home = tempfile::tempdir().unwrap();
+    let output = run(home.path(), "help name_taken");
+    assert!(stdout(&output).starts_with("name_taken: ") && output.status.success());
+    let output = run(home.path(), "help nonsense-that-is-nothing");
+    assert_eq!((stdout(&output), output.status.code()), ("", Some(2)));
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(stdout(&run(home.path(), &format!("completions {shell}"))).contains("adit"));
+    }
+    assert!(stdout(&run(home.path(), "--help")).contains("Examples:"));
+    assert!(stdout(&run(home.path(), "--version")).starts_with("adit "));
+}
+
+#[test]
+fn status_without_clients_is_empty_and_json_is_an_empty_list() {
+    let home = tempfile::tempdir().unwrap();
+    let output = run(home.path(), "status");
+    assert_eq!(
+        (stdout(&output), stderr(&output), output.status.code()),
+        ("", "no tunnel of yours is open on this computer\n", Some(0))
+    );
+    let output = run(home.path(), "status shop --json");
+    let value: Value = serde_json::from_str(stdout(&output)).unwrap();
+    assert_eq!((&value["tunnels"], output.status.code()), (&Value::Array(vec![]), Some(8)));
+}
