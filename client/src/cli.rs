@@ -137,7 +137,8 @@ impl Streams {
     fn output(&self, global: &Global, clock: Clock) -> io::Result<Output> {
         let manner = output::manner(global.quiet, global.verbose, global.json, self.stderr_can_redraw);
         // The block shows the URL already, if stdout is the same terminal.
-        let urls = !global.json && !(manner == output::Manner::Live && self.stdout_is_terminal);
+        let shown = manner == output::Manner::Live && self.stdout_is_terminal;
+        let urls = !global.json && !shown;
         Output::new(manner, global.json, urls, self.stderr_color, clock)
     }
 }
@@ -257,7 +258,8 @@ async fn run_client(mut settings: Settings, mut output: Output, directory: &Path
     let about = About { started_at: Time::now(), region, directory: directory.display().to_string(), config };
     let keyboard = if output.manner == output::Manner::Live { Keyboard::open() } else { None };
     let source = Source::of_client(client, requests);
-    let code = Run { state, source, output, about, socket, keyboard }.to_end().await.map_err(internal)?;
+    let code =
+        Run { state, source, output, about, socket, keyboard }.until_its_end().await.map_err(internal)?;
     drop(claims);
     Ok(code)
 }
@@ -351,6 +353,6 @@ fn replay(file: &Path, many: bool, global: &Global, streams: &Streams, clock: Cl
         };
         let keyboard = if output.manner == output::Manner::Live { Keyboard::open() } else { None };
         let state = State::new(many, Time::now());
-        Run { state, source, output, about, socket: None, keyboard }.to_end().await.map_err(internal)
+        Run { state, source, output, about, socket: None, keyboard }.until_its_end().await.map_err(internal)
     })
 }

@@ -54,9 +54,30 @@ struct End {
     problem: Option<Problem>,
 }
 
-impl End {
-    fn asked(reason: &str) -> Self {
-        Self { exit_code: 0, reason: reason.into(), problem: None }
+/// How far a run has come.
+struct Course {
+    /// Why it is to stop, and when it is cut.
+    stopping: Option<(&'static str, Instant)>,
+    /// Why the client cannot go on.
+    fatal: Option<Problem>,
+    /// Whether there is something new to show.
+    dirty: bool,
+    /// When the last frame was drawn.
+    drawn: Instant,
+}
+
+impl Course {
+    /// How it ends if it ends now.
+    fn end(&mut self) -> End {
+        if let Some(problem) = self.fatal.take() {
+            return End {
+                exit_code: problem.exit_code(),
+                reason: problem.message.clone(),
+                problem: Some(problem),
+            };
+        }
+        let reason = self.stopping.map_or("the client has ended", |(reason, _)| reason);
+        End { exit_code: 0, reason: reason.into(), problem: None }
     }
 }
 
@@ -110,7 +131,7 @@ impl Run {
     ///
     /// # Errors
     /// When signals cannot be listened to.
-    pub(super) async fn to_end(mut self) -> io::Result<u8> {
+    pub(super) async fn until_its_end(mut self) -> io::Result<u8> {
         let mut signals = Signals::listen()?;
         self.output.keys = self.keyboard.is_some();
         let end = self.until_end(&mut signals).await;
@@ -118,104 +139,92 @@ impl Run {
     }
 
     async fn until_end(&mut self, signals: &mut Signals) -> End {
-        // Why the run is to stop, and when it is cut.
-        let mut stopping: Option<(&'static str, Instant)> = None;
-        let mut fatal: Option<Problem> = None;
-        let mut dirty = true;
-        let mut drawn = Instant::now() - FRAME;
+        let mut course = Course { stopping: None, fatal: None, dirty: true, drawn: Instant::now() - FRAME };
         loop {
-            let timer = self.timer(dirty, drawn, stopping.map(|(_, cut)| cut));
-            match self.wake(signals, dirty, timer).await {
-                Wake::Event(None) => break,
-                Wake::Event(Some(event)) => {
-                    let mut next = Some(event);
-                    for _ in 0..BATCH {
-                        let Some(event) = next else { break };
-                        self.take(event, &mut fatal);
-                        next = if self.output.has_room() { self.source.next_now() } else { None };
-                    }
-                    dirty = true;
-                }
-                Wake::Stop(reason) if stopping.is_none() => {
-                    stopping = Some((reason, Instant::now() + GRACE + AFTER_GRACE));
-                    self.stop(reason);
-                    dirty = true;
-                }
-                Wake::Stop(reason) => {
-                    return End { exit_code: INTERRUPTED, reason: format!("second {reason}"), problem: None };
-                }
-                Wake::Key('q') if stopping.is_none() => {
-                    stopping = Some(("q", Instant::now() + GRACE + AFTER_GRACE));
-                    self.stop("q");
-                    dirty = true;
-                }
-                Wake::Key(key) => {
-                    self.key(key);
-                    dirty = true;
-                }
-                Wake::Redraw => dirty = true,
-                Wake::Resume => {
-                    if let Some(keyboard) = &self.keyboard {
-                        keyboard.take();
-                    }
-                    dirty = true;
-                }
-                Wake::Reader(stream) => {
-                    if let Some(socket) = &self.socket {
-                        socket.answer(stream, &Client::of(&self.about, &self.state));
-                    }
-                }
-                // Only the reader of events is missed: whoever read the URL may close stdout.
-                Wake::StdoutClosed if self.output.json && stopping.is_none() => {
-                    stopping = Some(("stdout was closed", Instant::now() + GRACE + AFTER_GRACE));
-                    self.stop("stdout was closed");
-                }
-                Wake::Flushed | Wake::StdoutClosed => {}
-                Wake::Time => {}
+            let wake = self.wake(signals, &course).await;
+            if let Some(end) = self.woken(wake, &mut course) {
+                return end;
             }
-            let now = Instant::now();
-            if stopping.is_some_and(|(_, cut)| now >= cut) {
-                break;
+            if course.stopping.is_some_and(|(_, cut)| Instant::now() >= cut) {
+                return course.end();
             }
-            if self.state.remark.as_ref().is_some_and(|(at, _)| Time::now().since(*at) >= REMARK) {
-                self.state.remark = None;
-                dirty = true;
-            }
-            dirty |= self.state.ticks() && now >= drawn + TICK;
-            if dirty && now >= drawn + FRAME && self.output.draw(&self.state, Time::now()) {
-                dirty = false;
-                drawn = now;
-            }
+            self.draw(&mut course);
         }
-        match (fatal, stopping) {
-            (Some(problem), _) => End {
-                exit_code: problem.exit_code(),
-                reason: problem.message.clone(),
-                problem: Some(problem),
-            },
-            (None, Some((reason, _))) => End::asked(reason),
-            (None, None) => End::asked("the client has ended"),
+    }
+
+    /// Does what it woke for. Answers with how the run ends, if it does.
+    fn woken(&mut self, wake: Wake, course: &mut Course) -> Option<End> {
+        course.dirty |= !matches!(wake, Wake::Reader(_) | Wake::Flushed | Wake::Time);
+        match wake {
+            Wake::Event(None) => return Some(course.end()),
+            Wake::Event(Some(event)) => {
+                let mut next = Some(event);
+                for _ in 0..BATCH {
+                    let Some(event) = next else { break };
+                    self.take(event, course);
+                    next = if self.output.has_room() { self.source.next_now() } else { None };
+                }
+            }
+            Wake::Stop(reason) if course.stopping.is_some() => {
+                return Some(End {
+                    exit_code: INTERRUPTED,
+                    reason: format!("second {reason}"),
+                    problem: None,
+                });
+            }
+            Wake::Stop(reason) => self.stop(reason, course),
+            Wake::Key('q') => self.stop("q", course),
+            Wake::Key(key) => self.key(key),
+            Wake::Resume => {
+                if let Some(keyboard) = &self.keyboard {
+                    keyboard.take();
+                }
+            }
+            Wake::Reader(stream) => {
+                if let Some(socket) = &self.socket {
+                    socket.answer(stream, &Client::of(&self.about, &self.state));
+                }
+            }
+            // Only the reader of events is missed: whoever has read the URL may close stdout.
+            Wake::StdoutClosed if self.output.json => self.stop("stdout was closed", course),
+            Wake::Redraw | Wake::StdoutClosed | Wake::Flushed | Wake::Time => {}
+        }
+        None
+    }
+
+    /// Draws a frame if there is something new, not too often, and not while the terminal is busy with the last one.
+    fn draw(&mut self, course: &mut Course) {
+        let now = Instant::now();
+        if self.state.remark.as_ref().is_some_and(|(at, _)| Time::now().since(*at) >= REMARK) {
+            self.state.remark = None;
+            course.dirty = true;
+        }
+        course.dirty |= self.state.ticks() && now >= course.drawn + TICK;
+        if course.dirty && now >= course.drawn + FRAME && self.output.draw(&self.state, Time::now()) {
+            course.dirty = false;
+            course.drawn = now;
         }
     }
 
     /// When something has to be done although nothing happens.
-    fn timer(&self, dirty: bool, drawn: Instant, cut: Option<Instant>) -> Option<Instant> {
+    fn timer(&self, course: &Course) -> Option<Instant> {
         let frame = match self.output.manner {
-            Manner::Live if dirty && self.output.stderr.sink.is_idle() => Some(drawn + FRAME),
-            Manner::Live if self.state.ticks() => Some(drawn + TICK),
+            Manner::Live if course.dirty && self.output.stderr.sink.is_idle() => Some(course.drawn + FRAME),
+            Manner::Live if self.state.ticks() => Some(course.drawn + TICK),
             _ => None,
         };
-        [frame, cut].into_iter().flatten().min()
+        [frame, course.stopping.map(|(_, cut)| cut)].into_iter().flatten().min()
     }
 
-    async fn wake(&mut self, signals: &mut Signals, dirty: bool, timer: Option<Instant>) -> Wake {
+    async fn wake(&mut self, signals: &mut Signals, course: &Course) -> Wake {
+        let timer = self.timer(course);
         let Self { source, output, socket, keyboard, .. } = self;
         let has_room = output.has_room();
         let Output { stdout, stderr, manner, .. } = output;
         let (stdout_pending, stderr_pending) = (stdout.sink.is_pending(), stderr.sink.is_pending());
         // A frame waits until the terminal has taken the one before.
         let stderr_waited_for =
-            stderr_pending || (dirty && *manner == Manner::Live && !stderr.sink.is_idle());
+            stderr_pending || (course.dirty && *manner == Manner::Live && !stderr.sink.is_idle());
         let far = Instant::now() + Duration::from_secs(3600);
         let stdout_turn = async {
             tokio::select! {
@@ -236,12 +245,12 @@ impl Run {
     }
 
     /// Takes one event of the client in.
-    fn take(&mut self, event: Event, fatal: &mut Option<Problem>) {
+    fn take(&mut self, event: Event, course: &mut Course) {
         match &event.what {
             // This command says itself when it begins and ends.
             What::ClientStarted { .. } | What::ClientStopped { .. } => return,
             What::Error(problem) if problem.fatal => {
-                fatal.get_or_insert_with(|| problem.clone());
+                course.fatal.get_or_insert_with(|| problem.clone());
             }
             _ => {}
         }
@@ -275,7 +284,12 @@ impl Run {
         })
     }
 
-    fn stop(&mut self, reason: &str) {
+    /// Begins the end, unless it has begun.
+    fn stop(&mut self, reason: &'static str, course: &mut Course) {
+        if course.stopping.is_some() {
+            return;
+        }
+        course.stopping = Some((reason, Instant::now() + GRACE + AFTER_GRACE));
         self.state.apply(&Event::now(What::ClientState {
             state: ClientState::Stopping,
             reason: Some(reason.into()),

@@ -65,17 +65,7 @@ pub(super) fn what(line: &str, now: Time) -> What {
             latency_ms: words.get(4).map(|ms| ms.parse().unwrap()),
             reason: None,
         }),
-        "tunnel" => {
-            let kind = if words[2].contains(':') { Kind::Tcp } else { Kind::Http };
-            What::TunnelAdded(Tunnel {
-                tunnel: words[1].parse().unwrap(),
-                name: Some(words[1].into()).filter(|name| name != "random"),
-                kind,
-                service: crate::Service::parse(kind, words[2]).unwrap().to_string(),
-                enabled: true,
-                options: serde_json::Map::new(),
-            })
-        }
+        "tunnel" => added(words[1], words[2]),
         "open" => tunnel(TunnelState::Connected, None, None, Some(words[2])),
         "other-name" => {
             let What::TunnelState(mut status) =
@@ -103,4 +93,16 @@ pub(super) fn what(line: &str, now: Time) -> What {
         }),
         other => panic!("{other} is not a word of scripts"),
     }
+}
+
+fn added(name: &str, service: &str) -> What {
+    let kind = if service.contains(':') { Kind::Tcp } else { Kind::Http };
+    What::TunnelAdded(Tunnel {
+        tunnel: name.parse().unwrap(),
+        name: Some(name.into()),
+        kind,
+        service: crate::Service::parse(kind, service).unwrap().to_string(),
+        enabled: true,
+        options: serde_json::Map::new(),
+    })
 }

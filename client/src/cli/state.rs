@@ -127,7 +127,7 @@ impl State {
         match &event.what {
             What::ClientStarted { inspect, .. } => self.inspect.clone_from(inspect),
             What::ClientState { state, reason, retry_at } => {
-                self.client_state(*state, reason, *retry_at, now)
+                self.client_state(*state, reason, *retry_at, now);
             }
             What::SessionState(session) => self.session(session, now),
             What::TunnelAdded(tunnel) | What::TunnelConfig(tunnel) => self.wanted(tunnel, now),
