@@ -97,7 +97,7 @@ impl Default for CredentialRules {
 }
 
 impl CredentialRules {
-    /// The credential that a token buys for a client's key. `id` has to be new: [`new_id`].
+    /// The credential that a token buys for a client's key. `id` has to be a new one.
     pub fn decide(&self, grant: TokenGrant, key: [u8; 32], id: String, now: u64) -> Credential {
         let TokenGrant { account, permissions, managed, .. } = grant;
         Credential {
