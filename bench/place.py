@@ -56,11 +56,14 @@ class Place:
         if argv[0] == "nginx":
             argv += ["-e", "stderr", "-p", str(self.work)]
         with open(self.work / f"{argv[0]}.log", "ab") as log:
-            process = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=os.environ | {"HOME": str(self.work / "adit")}
-            )
+            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment())
         self.started.append(process)
         return process
+
+    def environment(self) -> dict[str, str]:
+        """What is kept from one run of a client to the next is forgotten with everything else."""
+        home = str(self.work / "adit")
+        return os.environ | {"HOME": home, "XDG_STATE_HOME": home, "XDG_RUNTIME_DIR": home}
 
     def output(self, command: str, into: str) -> None:
         """Runs a command to its end and keeps what it prints in a file of its own."""
