@@ -26,7 +26,6 @@ use crate::{
     client::{Client, ClientBuilder},
     event::{Event, Time, What},
     problem::Problem,
-    service::TunnelSpec,
 };
 use args::{Cli, Command, Global};
 use claim::Claim;
@@ -49,14 +48,17 @@ use terminal::Keyboard;
 
 /// How a command failed before it ran.
 struct Failed {
+    /// What went wrong; the last decides the exit code.
     problem: Problem,
+    /// What went wrong before.
+    earlier: Vec<Problem>,
     /// More about it, one line each.
     lines: Vec<String>,
 }
 
 impl From<Problem> for Failed {
     fn from(problem: Problem) -> Self {
-        Self { problem, lines: vec![] }
+        Self { problem, earlier: vec![], lines: vec![] }
     }
 }
 
@@ -116,9 +118,9 @@ impl Streams {
     /// Says why a command did not run; with `--json` to programs as well.
     fn fail(&self, failed: &Failed, json: bool) {
         let mut lines = view::problem_lines(&failed.problem, true);
-        let at = 1.min(lines.len());
-        lines.splice(at..at, failed.lines.iter().map(|line| Line::plain(format!("  {line}"))));
-        let text: String = lines.iter().map(|line| line.paint(self.stderr_color) + "\n").collect();
+        lines.splice(1..1, failed.lines.iter().map(|line| Line::plain(format!("  {line}"))));
+        let earlier = failed.earlier.iter().flat_map(|problem| view::problem_lines(problem, true));
+        let text: String = earlier.chain(lines).map(|line| line.paint(self.stderr_color) + "\n").collect();
         // Nobody is left who could be told that nobody listens.
         let _ = io::stderr().write_all(text.as_bytes());
         if json {
@@ -128,7 +130,8 @@ impl Streams {
             }
             let stopped =
                 What::ClientStopped { exit_code: problem.exit_code(), reason: problem.message.clone() };
-            for event in [Event::now(What::Error(problem)), Event::now(stopped)] {
+            let problems = failed.earlier.iter().cloned().chain([problem]).map(What::Error);
+            for event in problems.chain([stopped]).map(Event::now) {
                 print(format!("{}\n", serde_json::to_string(&event).unwrap_or_default()).as_bytes());
             }
         }
@@ -198,7 +201,7 @@ fn show_status(which: &args::Status, json: bool) -> u8 {
 fn publish(cli: &Cli, on_line: OnLine, streams: &Streams, clock: Clock) -> Result<u8, Failed> {
     let around = Surroundings::of_process();
     let settings = settings::gather(cli, on_line, &around)
-        .map_err(|lines| Failed { problem: Problem::new("config_invalid"), lines })?;
+        .map_err(|lines| Failed { lines, ..Problem::new("config_invalid").into() })?;
     if cli.global.verbose {
         log_library();
     }
@@ -271,38 +274,31 @@ fn claim_services(
     output: &mut Output,
 ) -> Result<Vec<Option<Claim>>, Failed> {
     let mut claims = vec![];
-    let mut refused = None;
-    let mut left: Vec<TunnelSpec> = vec![];
-    for tunnel in std::mem::take(&mut settings.tunnels) {
+    let mut refused = vec![];
+    settings.tunnels.retain(|tunnel| {
         if !tunnel.enabled {
-            left.push(tunnel);
-            continue;
+            return true;
         }
         match Claim::take(folder, &tunnel.service) {
-            Ok(claim) => {
-                claims.push(claim);
-                left.push(tunnel);
-            }
+            Ok(claim) => claims.push(claim),
             Err(problem) => {
-                let problem = match &tunnel.name {
-                    Some(name) => problem.with("name", name.as_str()),
-                    None => problem,
-                };
-                if let Some(earlier) = refused.replace(problem) {
-                    output.problem(&earlier, true);
-                }
+                let name = tunnel.name.as_deref();
+                refused.push(name.map_or(problem.clone(), |name| problem.with("name", name)));
+                return false;
             }
         }
+        true
+    });
+    if claims.is_empty()
+        && let Some(problem) = refused.pop()
+    {
+        return Err(Failed { problem, earlier: refused, lines: vec![] });
     }
-    settings.tunnels = left;
-    match refused {
-        Some(problem) if !settings.many || !settings.tunnels.iter().any(|t| t.enabled) => Err(problem.into()),
-        Some(problem) => {
-            output.event(&Event::now(What::Error(problem)), &State::new(true, Time::now()));
-            Ok(claims)
-        }
-        None => Ok(claims),
+    let state = State::new(settings.many, Time::now());
+    for problem in refused {
+        output.event(&Event::now(What::Error(problem)), &state);
     }
+    Ok(claims)
 }
 
 fn builder(settings: Settings) -> ClientBuilder {
@@ -326,13 +322,11 @@ fn builder(settings: Settings) -> ClientBuilder {
 fn start_failed(problems: &[Problem]) -> Failed {
     match problems {
         [problem] => problem.clone().into(),
-        _ => Failed {
-            problem: Problem::new("config_invalid"),
-            lines: problems
-                .iter()
-                .map(|p| p.why.as_ref().map_or_else(|| p.to_string(), |why| format!("{p}: {why}")))
-                .collect(),
-        },
+        _ => {
+            let line =
+                |p: &Problem| p.why.as_ref().map_or_else(|| p.to_string(), |why| format!("{p}: {why}"));
+            Failed { lines: problems.iter().map(line).collect(), ..Problem::new("config_invalid").into() }
+        }
     }
 }
 
@@ -340,7 +334,7 @@ fn start_failed(problems: &[Problem]) -> Failed {
 fn replay(file: &Path, many: bool, global: &Global, streams: &Streams, clock: Clock) -> Result<u8, Failed> {
     let unreadable = |error: io::Error| {
         let message = format!("{}: {error}", file.display());
-        Failed { problem: Problem::new("usage").with("message", message), lines: vec![] }
+        Failed::from(Problem::new("usage").with("message", message))
     };
     runtime().map_err(internal)?.block_on(async {
         let source = Source::Replay(Replay::read(file).map_err(unreadable)?);

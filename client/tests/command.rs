@@ -117,6 +117,100 @@ fn a_fatal_error_is_said_in_three_parts_with_its_code() {
     assert_eq!(output.status.code(), Some(4));
 }
 
+/// A client of a region that no relay answers for; it is killed when it is dropped.
+struct Client(std::process::Child);
+
+impl Client {
+    fn start(home: &Path, arguments: &str) -> Self {
+        let arguments = format!("{arguments} --relay adit.localhost:1");
+        let mut command = adit(home, &arguments);
+        command.env("ADIT_TOKEN", "a.b.c").stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self(command.spawn().unwrap())
+    }
+
+    /// Waits until `adit status` shows it.
+    fn listed(&self, home: &Path, which: &str) -> Value {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(10) {
+            let value: Value =
+                serde_json::from_str(stdout(&run(home, &format!("status {which} --json")))).unwrap();
+            if let Some(tunnel) = value["tunnels"].get(0) {
+                return tunnel.clone();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("no client shows {which}");
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.0);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_running_client_shows_itself_and_a_second_one_for_its_service_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let mut first = Client::start(home.path(), "http 3000 --name shop");
+    let tunnel = first.listed(home.path(), "shop");
+    assert_eq!(
+        (&tunnel["service"], &tunnel["state"], &tunnel["pid"]),
+        (&"http://127.0.0.1:3000".into(), &"connecting".into(), &first.0.id().into())
+    );
+    let mut second = adit(home.path(), "http localhost:3000 --json --relay adit.localhost:1");
+    let second = second.env("ADIT_TOKEN", "a.b.c").output().unwrap();
+    assert_eq!(second.status.code(), Some(4), "{}", stderr(&second));
+    let error: Value = serde_json::from_str(stdout(&second).lines().next().unwrap()).unwrap();
+    assert_eq!(
+        (&error["event"], &error["code"], &error["status"], &error["details"]["tunnel"]),
+        (&"error".into(), &"already_open".into(), &409.into(), &tunnel["tunnel"])
+    );
+    let forced = Client::start(home.path(), "http localhost:3000 --force");
+    forced.listed(home.path(), "http://localhost:3000");
+    drop(forced);
+    first.signal(rustix::process::Signal::TERM);
+    assert_eq!(ended(&mut first.0), Some(0));
+    assert_eq!(stdout(&run(home.path(), "status")), "");
+    // What a killed client leaves behind is in nobody's way.
+    let killed = Client::start(home.path(), "http 3000");
+    killed.listed(home.path(), "3000");
+    drop(killed);
+    let again = Client::start(home.path(), "http 3000");
+    again.listed(home.path(), "3000");
+    assert_eq!(stdout(&run(home.path(), "status")).lines().count(), 2);
+}
+
+#[test]
+fn start_leaves_out_a_tunnel_that_is_open_already() {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("adit.yaml"), "tunnels: {shop: {http: 3000}, docs: {http: 8080}}\n").unwrap();
+    let first = Client::start(home.path(), "http 3000");
+    first.listed(home.path(), "3000");
+    let second = Client::start(home.path(), "start");
+    second.listed(home.path(), "docs");
+    assert_eq!(run(home.path(), "status shop").status.code(), Some(8));
+    let third =
+        adit(home.path(), "start --relay adit.localhost:1").env("ADIT_TOKEN", "a.b.c").output().unwrap();
+    assert_eq!(third.status.code(), Some(4), "no tunnel is left: {}", stderr(&third));
+    assert_eq!(stderr(&third).matches("[already_open]").count(), 2, "{}", stderr(&third));
+}
+
+#[test]
+fn a_client_gives_up_with_code_7_when_it_was_told_to() {
+    let home = tempfile::tempdir().unwrap();
+    let mut client = adit(home.path(), "http 3000 --relay adit.localhost:1 --give-up-after 200ms");
+    let output = client.env("ADIT_TOKEN", "a.b.c").output().unwrap();
+    assert!(stderr(&output).contains("[relay_unreachable]"), "{}", stderr(&output));
+    assert_eq!((output.status.code(), stdout(&output)), (Some(7), ""));
+}
+
 /// Waits until a child has ended, and kills it after ten seconds.
 fn ended(child: &mut std::process::Child) -> Option<i32> {
     let start = Instant::now();

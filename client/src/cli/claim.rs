@@ -77,7 +77,8 @@ fn already_open(folder: &Path, service: &Service, file: &mut File) -> Problem {
     let mut text = String::new();
     let read = file.take(4096).read_to_string(&mut text);
     let holder: Option<Holder> = read.ok().and_then(|_| serde_json::from_str(&text).ok());
-    let mut problem = Problem::new("already_open").with("service", service.to_string());
+    let mut problem =
+        Problem::new("already_open").with("service", service.to_string()).with("port", service.port);
     let Some(holder) = holder else { return problem };
     problem = problem.with("pid", holder.pid);
     let Some(id) = holder.tunnel else { return problem };

@@ -1,7 +1,7 @@
 //! Events as plain log lines, for where there is no terminal: `2026-11-21T10:41:07Z connected relay=eu-7c9f latencyMs=12`.
 
 use super::state::State;
-use crate::event::{Event, Exchange, SessionState, Time, TunnelState, What};
+use crate::event::{ClientState, Event, Exchange, SessionState, Time, TunnelState, What};
 
 /// The line of an event; `None` if it says nothing that is worth one. `state` is the state before the event.
 pub(super) fn line(event: &Event, state: &State, verbose: bool) -> Option<String> {
@@ -18,7 +18,8 @@ pub(super) fn line(event: &Event, state: &State, verbose: bool) -> Option<String
             let word = serde_json::to_value(is).ok()?;
             let word = word.as_str()?;
             let again = state.client == *is && state.reason == *reason;
-            if word == "connected" || (again && !verbose) {
+            // This command has said already that it stops, and how to be faster.
+            if word == "connected" || (again && !verbose) || state.client == ClientState::Stopping {
                 return None;
             }
             line.word(word).option("reason", reason.as_ref()).option("retryInMs", wait(*retry_at, now));

@@ -22,6 +22,8 @@ pub(super) struct State {
     pub(super) client: ClientState,
     /// Why it is in this state.
     pub(super) reason: Option<String>,
+    /// The host that is dialled.
+    pub(super) host: Option<String>,
     /// When it tries again.
     pub(super) retry_at: Option<Time>,
     /// When this state began.
@@ -107,6 +109,7 @@ impl State {
             many,
             client: ClientState::Connecting,
             reason: None,
+            host: None,
             retry_at: None,
             since: now,
             tries: 1,
@@ -162,7 +165,13 @@ impl State {
             (true, true) => self.tries,
         };
         self.client = state;
-        self.reason.clone_from(reason);
+        if state == ClientState::Connecting && retry_at.is_none() {
+            // The first word of a client is whom it dials.
+            self.host.clone_from(reason);
+            self.reason = None;
+        } else {
+            self.reason.clone_from(reason);
+        }
         self.retry_at = retry_at;
     }
 

@@ -5,12 +5,15 @@ pub(super) mod socket;
 mod table;
 
 use super::{args, folder};
+use crate::event::Time;
 use serde_json::json;
 use snapshot::{Client, Tunnel};
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 /// The code with which the command ends if something is not well.
 const PROBLEM: u8 = 8;
+/// How long a client may take to connect before that is a problem.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the command prints, and the code with which it ends.
 pub(super) struct Answer {
@@ -25,20 +28,20 @@ pub(super) struct Answer {
 /// Asks the running clients.
 pub(super) fn ask(args: &args::Status, json: bool, directory: &Path) -> Answer {
     let clients = folder::runtime().map(|folder| snapshot::read_all(&folder)).unwrap_or_default();
-    answer(&clients, args.which.as_deref(), json, directory)
+    answer(&clients, args.which.as_deref(), json, directory, Time::now())
 }
 
-fn answer(clients: &[Client], which: Option<&str>, json: bool, directory: &Path) -> Answer {
+fn answer(clients: &[Client], which: Option<&str>, json: bool, directory: &Path, now: Time) -> Answer {
     let all = clients.iter().flat_map(|client| client.tunnels.iter().map(move |tunnel| (client, tunnel)));
     let chosen: Vec<(&Client, &Tunnel)> = all
         .filter(|(client, tunnel)| which.is_none_or(|which| matches(which, client, tunnel, directory)))
         .collect();
     let mut remarks: Vec<String> = chosen
         .iter()
-        .filter(|(client, tunnel)| is_problem(client, tunnel))
-        .filter_map(|(_, tunnel)| {
+        .filter(|(client, tunnel)| is_problem(client, tunnel, now))
+        .filter_map(|(client, tunnel)| {
             let name = tunnel.name.as_deref().unwrap_or(&tunnel.service);
-            let reason = tunnel.reason.as_deref()?;
+            let reason = tunnel.reason.as_deref().or(client.reason.as_deref())?;
             Some(match tunnel.code {
                 Some(code) => format!("{name}: {reason} [{code}]"),
                 None => format!("{name}: {reason}"),
@@ -51,16 +54,21 @@ fn answer(clients: &[Client], which: Option<&str>, json: bool, directory: &Path)
             None => "no tunnel of yours is open on this computer".to_owned(),
         });
     }
-    let bad = chosen.iter().any(|(client, tunnel)| is_problem(client, tunnel))
+    let bad = chosen.iter().any(|(client, tunnel)| is_problem(client, tunnel, now))
         || (chosen.is_empty() && which.is_some());
     let results = if json { as_json(&chosen) } else { table::table(&chosen) };
     Answer { results, remarks, exit_code: if bad { PROBLEM } else { 0 } }
 }
 
 /// Whether consumers of a tunnel that is meant to be open do not reach its service.
-fn is_problem(client: &Client, tunnel: &Tunnel) -> bool {
-    tunnel.enabled
-        && !matches!(table::word(client, tunnel), "connected" | "connected*" | "paused" | "connecting")
+fn is_problem(client: &Client, tunnel: &Tunnel, now: Time) -> bool {
+    match table::word(client, tunnel) {
+        _ if !tunnel.enabled => false,
+        "connected" | "connected*" | "paused" => false,
+        // A client that has just begun is not a problem yet.
+        "connecting" => now.since(client.since.max(tunnel.since)) > PATIENCE,
+        _ => true,
+    }
 }
 
 fn as_json(chosen: &[(&Client, &Tunnel)]) -> String {

@@ -139,14 +139,28 @@ impl Keyboard {
             match self.input.try_read(&mut bytes) {
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
                 Ok(0) | Err(_) => return std::future::pending().await,
-                Ok(_) if bytes[0] == ESCAPE => {}
-                Ok(count) => {
-                    let keys = bytes[..count].iter().filter(|b| b.is_ascii_graphic());
-                    self.keys.extend(keys.map(|b| char::from(*b)));
-                }
+                Ok(count) => self.keys.extend(keys(&bytes[..count])),
             }
         }
     }
+}
+
+/// The keys that are one character each. Arrow keys and their like are escape sequences (ECMA-48), which are skipped.
+fn keys(bytes: &[u8]) -> Vec<char> {
+    let mut keys = Vec::new();
+    let mut bytes = bytes.iter().copied();
+    while let Some(byte) = bytes.next() {
+        if byte != ESCAPE {
+            keys.extend(byte.is_ascii_graphic().then_some(char::from(byte)));
+            continue;
+        }
+        match bytes.next() {
+            Some(b'[') => drop(bytes.find(|byte| (0x40..=0x7e).contains(byte))),
+            Some(b'O') => drop(bytes.next()),
+            _ => {}
+        }
+    }
+    keys
 }
 
 impl Drop for Keyboard {
@@ -170,6 +184,12 @@ fn in_foreground() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn escape_sequences_are_no_keys() {
+        assert_eq!(keys(b"p\x1b[Aq\x1b[1;5Dc\x1bOPo\r \x1b"), ['p', 'q', 'c', 'o']);
+        assert!(keys(b"\x1b[").is_empty() && keys(b"\x1bq").is_empty() && keys("ä".as_bytes()).is_empty());
+    }
 
     #[test]
     fn only_known_terminals_are_redrawn() {

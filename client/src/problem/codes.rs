@@ -43,7 +43,7 @@ codes! {
     "already_open" 409 4
         what ["{service} has a tunnel already: {url}", "{service} has a tunnel already", "this service has a tunnel already"]
         why ["process {pid} serves it", "another client of yours serves it"]
-        next ["adit status {service}; or add --force for another tunnel", "adit status; or add --force for another tunnel"]
+        next ["adit status {port}; or add --force for another tunnel", "adit status; or add --force for another tunnel"]
         "Another running client of this user publishes the same local service. Two tunnels to one service are rarely \
          meant; --force opens the second."
     "bad_hello" 400 1

@@ -35,6 +35,8 @@ pub(in crate::cli) struct Client {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::cli) config: Option<String>,
     pub(in crate::cli) state: ClientState,
+    /// When this state began.
+    pub(in crate::cli) since: Time,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::cli) reason: Option<String>,
     pub(in crate::cli) sessions: Vec<Session>,
@@ -114,6 +116,7 @@ impl Client {
             directory: about.directory.clone(),
             config: about.config.clone(),
             state: state.client,
+            since: state.since,
             reason: state.reason.clone(),
             sessions: sessions.collect(),
             tunnels: tunnels.collect(),

@@ -22,7 +22,7 @@ const TWO: [&str; 7] = [
 ];
 
 fn ask(words: &[&str], which: Option<&str>) -> Answer {
-    answer(&[client(words)], which, false, Path::new("/"))
+    answer(&[client(words)], which, false, Path::new("/"), START)
 }
 
 #[test]
@@ -66,16 +66,16 @@ fn a_tunnel_is_found_by_its_clients_directory() {
     let place = tempfile::tempdir().unwrap();
     let mut client = client(&TWO);
     client.directory = place.path().canonicalize().unwrap().display().to_string();
-    let found = answer(&[client], Some("."), false, place.path());
+    let found = answer(&[client], Some("."), false, place.path(), START);
     assert_eq!(found.results.lines().count(), 3);
 }
 
 #[test]
 fn nothing_runs_is_no_problem_but_nothing_found_is() {
-    let nothing = answer(&[], None, false, Path::new("/"));
+    let nothing = answer(&[], None, false, Path::new("/"), START);
     assert_eq!((nothing.results.as_str(), nothing.exit_code), ("", 0));
     assert_eq!(nothing.remarks, ["no tunnel of yours is open on this computer"]);
-    assert_eq!(answer(&[], Some("shop"), false, Path::new("/")).exit_code, 8);
+    assert_eq!(answer(&[], Some("shop"), false, Path::new("/"), START).exit_code, 8);
 }
 
 #[test]
@@ -95,8 +95,19 @@ fn an_offline_client_is_a_problem_and_a_paused_tunnel_is_none() {
 }
 
 #[test]
+fn a_client_may_take_ten_seconds_to_connect() {
+    let client =
+        client(&["tunnel shop 3000", "connecting connect.eu.example.com", "connecting no network in 500"]);
+    let after = |seconds| {
+        answer(&[client.clone()], None, false, Path::new("/"), START + Duration::from_secs(seconds))
+    };
+    assert_eq!((after(10).exit_code, after(11).exit_code), (0, 8));
+    assert_eq!(after(11).remarks, ["shop: no network"]);
+}
+
+#[test]
 fn json_has_one_object_for_each_tunnel() {
-    let answer = answer(&[client(&TWO)], Some("shop"), true, Path::new("/"));
+    let answer = answer(&[client(&TWO)], Some("shop"), true, Path::new("/"), START);
     let value: serde_json::Value = serde_json::from_str(&answer.results).unwrap();
     assert_eq!(value["v"], 1);
     let shop = &value["tunnels"][0];

@@ -74,7 +74,10 @@ pub(super) fn client_lines(state: &State, frame: &Frame) -> Vec<Line> {
     let waited = number::ago(frame.now.since(state.since));
     match state.client {
         ClientState::Connecting => {
-            let mut text = format!("{}, {waited}", reason.unwrap_or("the relay"));
+            let mut text = format!("{}, {waited}", state.host.as_deref().unwrap_or("the relay"));
+            if let Some(reason) = reason {
+                text.push_str(&format!(": {reason}"));
+            }
             if let Some(at) = state.retry_at {
                 text.push_str(&format!("; try {} in {}", state.tries, number::until(at, frame.now)));
             }

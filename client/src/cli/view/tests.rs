@@ -65,8 +65,17 @@ fn the_block_shows_address_state_numbers_and_keys() {
 
 #[test]
 fn connecting_says_whom_and_how_long() {
-    let state = script::state(&UP[..2]);
+    let mut state = script::state(&UP[..2]);
     assert_eq!(second_lines(&state, 2), ["connecting     connect.eu.example.com, 2 s"]);
+    script::play(
+        &mut state,
+        3,
+        &["connecting connection refused in 1500", "connecting connection refused in 1800"],
+    );
+    assert_eq!(
+        second_lines(&state, 4),
+        ["connecting     connect.eu.example.com, 4 s: connection refused; try 3 in 0.8 s"]
+    );
     assert_eq!(texts(&block(&state, &frame(0, 80)))[1], "-  ->  http://127.0.0.1:3000");
 }
 
