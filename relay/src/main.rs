@@ -1,6 +1,204 @@
 //! The command `adit-relay`.
 
+use adit_relay::{
+    access::{Keys, TokenKeys, TokenRequest, mint},
+    admin,
+    args::{self, AdminQuestion, Command, Exit, Failure, Stop, TokenSource},
+    config::{self, Config, LogFormat},
+    relay::now,
+    serve::{self, CertificateSource, Running},
+};
+use std::{io::Write, path::Path, process::ExitCode, time::Instant};
+use tokio::signal::unix::{SignalKind, signal};
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() {}
+fn main() -> ExitCode {
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .expect("nothing has installed a provider before");
+    let done = match args::parse(std::env::args_os()) {
+        Ok(command) => run(command),
+        Err(Stop::Text(text)) => print(&text),
+        Err(Stop::Failure(failure)) => Err(failure),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprint!("{failure}");
+            failure.exit.into()
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Run { config } => run_relay(args::load(config.as_deref())?),
+        Command::Token(token) => print(&make_token(&token)?),
+        Command::Check { config } => print(&args::check(config.as_deref())?),
+        Command::Defaults => print(&config::reference()),
+        Command::Admin(admin) => print(&ask(&admin)?),
+        Command::Completions { shell } => print(&args::completions(shell)),
+    }
+}
+
+/// Results go to stdout. A reader that has gone is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    Ok(())
+}
+
+/// Runs a relay until a signal ends it. The first SIGINT or SIGTERM drains, the second cuts what is left.
+fn run_relay(config: Config) -> Result<(), Failure> {
+    let begun = Instant::now();
+    log_to_stderr(&config);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+        Failure::new(Exit::Unexpected, "runtime", "cannot start a runtime").because(&error)
+    })?;
+    runtime.block_on(async {
+        let failed = |error: serve::ServeError| {
+            Failure::new(Exit::Unexpected, error.code(), "the relay cannot serve").because(&error)
+        };
+        let (mut term, mut int) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+            (Ok(term), Ok(int)) => (term, int),
+            (Err(error), _) | (_, Err(error)) => {
+                let failure = Failure::new(Exit::Unexpected, "signals", "cannot listen for signals");
+                return Err(failure.because(&error));
+            }
+        };
+        let running = serve::start(config).await.map_err(failed)?;
+        greet(&running, begun);
+        let stop = async || {
+            tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+        };
+        running.until(stop).await.map_err(failed)
+    })
+}
+
+fn log_to_stderr(config: &Config) {
+    let filter = tracing_subscriber::EnvFilter::new(&config.log.level);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log.format {
+        LogFormat::Json => builder.json().init(),
+        LogFormat::Text => {
+            use std::io::IsTerminal;
+            builder
+                .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+                .init();
+        }
+    }
+}
+
+/// What the relay serves, and what to try next.
+fn greet(running: &Running, begun: Instant) {
+    let relay = &running.relay;
+    let config = &relay.config;
+    let mut lines = vec![format!(
+        "adit-relay {}   {}   pid {}",
+        env!("CARGO_PKG_VERSION"),
+        config.domain,
+        std::process::id()
+    )];
+    let mut line = |name: &str, what: String| lines.push(format!("  {name:<8}{what}"));
+    for address in &running.bound.https {
+        line("https", format!("{address:<20} consumers and clients"));
+    }
+    for address in &running.bound.http {
+        let what = match config.plain_http {
+            config::PlainHttp::Redirect => "redirects to https",
+            config::PlainHttp::Serve => "consumers in clear",
+        };
+        line("http", format!("{address:<20} {what}"));
+    }
+    if let Some(ports) = config.tcp_ports {
+        line("tcp", format!("ports {} to {}", ports.first, ports.last));
+    }
+    if let Some(address) = running.bound.peer {
+        line("peer", format!("{:<20} the region's other relays", address.to_string()));
+    }
+    if let Some(address) = running.bound.ops {
+        line("ops", format!("{:<20} /livez /readyz /metrics", address.to_string()));
+    }
+    if let Some(path) = &config.listen.admin {
+        line("admin", path.display().to_string());
+    }
+    for (name, text) in config.summary().into_iter().filter(|(name, _)| ["store", "registry"].contains(name))
+    {
+        line(name, text);
+    }
+    let mut ca = String::new();
+    match &running.certificates {
+        CertificateSource::Files(count) => line("cert", format!("{count} from files")),
+        CertificateSource::Development(path) => {
+            line("cert", format!("development CA: clients need --ca {}", path.display()));
+            ca = format!(" \\\n    --ca {}", path.display());
+        }
+    }
+    let port = if relay.public_port == 443 { String::new() } else { format!(":{}", relay.public_port) };
+    let mut stderr = std::io::stderr().lock();
+    let _ = writeln!(
+        stderr,
+        "{}\nready in {} ms; try:\n  adit-relay token --account me > token\n  adit http 3000 --relay {}{port} \
+         --token-file token{ca}",
+        lines.join("\n"),
+        begun.elapsed().as_millis(),
+        config.domain,
+    );
+}
+
+fn make_token(token: &args::Token) -> Result<String, Failure> {
+    let failed = |error: &dyn std::error::Error| {
+        Failure::new(Exit::Token, "token_key", "cannot sign a token").because(error)
+    };
+    let (key, domain) = match &token.source {
+        TokenSource::Key { key, domain } => {
+            (TokenKeys::load(key).map_err(|error| failed(&error))?, domain.clone())
+        }
+        TokenSource::Config(config) => {
+            let config = args::load(config.as_deref())?;
+            let key = match &config.keys {
+                Some(keys) => TokenKeys::load(&keys.tokens).map_err(|error| failed(&error))?,
+                None => Keys::load_or_create(&config.data_dir).map_err(|error| failed(&error))?.tokens,
+            };
+            (key, config.domain)
+        }
+    };
+    let patterns = |names: &Vec<String>| names.iter().map(|name| name.parse()).collect::<Result<Vec<_>, _>>();
+    let names =
+        token.names.as_ref().map(patterns).transpose().map_err(|error| {
+            Failure::new(Exit::Usage, "usage", "--names: is not a pattern").because(&error)
+        })?;
+    let request = TokenRequest {
+        account: token.account.clone(),
+        audience: domain,
+        ttl: token.ttl,
+        names,
+        kinds: Some(token.kinds.clone()),
+    };
+    Ok(format!("{}\n", mint(&key, &request, now()).map_err(|error| failed(&error))?))
+}
+
+fn ask(question: &args::Admin) -> Result<String, Failure> {
+    let socket = match &question.socket {
+        Some(socket) => socket.clone(),
+        None => args::load(question.config.as_deref())?.listen.admin.ok_or_else(|| {
+            Failure::new(Exit::Usage, "admin_off", "this relay's configuration has no admin socket")
+                .next("give one with --socket, or set listen.admin")
+        })?,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+        Failure::new(Exit::Unexpected, "runtime", "cannot start a runtime").because(&error)
+    })?;
+    runtime.block_on(ask_relay(&socket, question)).map_err(|error| {
+        Failure::new(Exit::Unreachable, "admin_unreachable", "the relay does not answer").because(&error)
+    })
+}
+
+async fn ask_relay(socket: &Path, question: &args::Admin) -> Result<String, admin::client::AskError> {
+    match question.question {
+        AdminQuestion::Sessions => admin::client::print_sessions(socket, question.json, now()).await,
+        AdminQuestion::Tunnels => admin::client::print_tunnels(socket, question.json, now()).await,
+    }
+}

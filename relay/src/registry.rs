@@ -10,6 +10,7 @@ mod memory;
 #[cfg(test)]
 mod contract;
 
+use crate::config::RegistryUrl;
 use crate::table::{MAX_ROWS, MAX_SESSIONS, RelayRecord, Row, RowSession, Table};
 use adit_protocol::{Account, Endpoint, InstanceId, RelayId, SessionId, TunnelId};
 pub use memory::Memory;
@@ -93,6 +94,17 @@ pub enum Registry {
 }
 
 impl Registry {
+    /// Opens the registry of a region for one of its relays.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn open(url: &RegistryUrl, _region: &str, me: &RelayId) -> Result<Self, RegistryError> {
+        match url {
+            RegistryUrl::Memory => Ok(Self::Memory(Memory::new(me))),
+            RegistryUrl::Redis(_) => Err(RegistryError::TooManyRelays { limit: 1 }),
+        }
+    }
+
     /// The table that this registry keeps up to date.
     pub fn table(&self) -> &Arc<Table> {
         match self {

@@ -1,1 +1,152 @@
-//! The service loop: health, registration, leases.
+//! The service loop: health, registration, leases, suspensions.
+//!
+//! Each part re-reads all that it needs whenever it runs, so that a wake-up that is lost is a delay and nothing more.
+
+use crate::{
+    local::Command,
+    ops::Part,
+    relay::{Relay, now},
+    session::run::close,
+    table::RelayRecord,
+};
+use adit_protocol::Code;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+/// How often the relay says that it is alive; its record lives three times as long.
+pub const BEAT: Duration = Duration::from_secs(2);
+/// A lane that has been silent for so long is stuck: the relay is not healthy.
+const STUCK: Duration = Duration::from_secs(4);
+/// After so many unhealthy beats the process ends, so that it is started anew.
+const UNHEALTHY_BEATS: u32 = 5;
+/// How often leases are extended; they last five times as long.
+const EXTEND: Duration = Duration::from_secs(60);
+
+/// The relay is stuck and has to be started anew.
+#[derive(Debug, thiserror::Error)]
+#[error("a lane has not answered for {} s", STUCK.as_secs())]
+pub struct Unhealthy;
+
+/// Beats until the relay has left, or is not healthy any more.
+///
+/// # Errors
+/// [`Unhealthy`].
+pub async fn beat(relay: Arc<Relay>) -> Result<(), Unhealthy> {
+    let mut beats = interval(BEAT);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut unhealthy = 0;
+    loop {
+        beats.tick().await;
+        if relay.closing.is_cancelled() {
+            return Ok(());
+        }
+        if relay.lanes.iter().any(|lane| lane.silence() > STUCK) {
+            unhealthy += 1;
+            relay.health.report(Part::Lanes, Some(Unhealthy.to_string()));
+            if unhealthy >= UNHEALTHY_BEATS {
+                return Err(Unhealthy);
+            }
+            continue;
+        }
+        unhealthy = 0;
+        relay.health.report(Part::Lanes, None);
+        beat_once(&relay).await;
+        relay.peers.prune();
+        relay.accounts.forget_idle(Instant::now());
+    }
+}
+
+/// Extends the relay's record and announces what its sessions serve.
+pub async fn beat_once(relay: &Relay) {
+    let endpoints = relay.local.endpoints();
+    let claims: Vec<_> = endpoints
+        .iter()
+        .flat_map(|served| served.sessions.iter().map(|session| served.claim(&session.id, &relay.id)))
+        .collect();
+    let result = timeout(BEAT, relay.registry.beat(&record(relay), &claims)).await;
+    let up = match result {
+        Ok(Ok(())) => true,
+        Ok(Err(error)) => {
+            tracing::debug!(error = &error as &dyn std::error::Error, "the registry is away");
+            false
+        }
+        Err(_) => false,
+    };
+    relay.set_registry_up(up);
+}
+
+/// What peers know of this relay.
+fn record(relay: &Relay) -> RelayRecord {
+    let sessions = relay.local.sessions();
+    let streams: usize = sessions.iter().map(|session| session.streams()).sum();
+    RelayRecord {
+        relay: relay.id.clone(),
+        peer: relay.config.peer.as_ref().map(|peer| peer.advertise.clone()),
+        sessions: u32::try_from(sessions.len()).unwrap_or(u32::MAX),
+        streams: u32::try_from(streams).unwrap_or(u32::MAX),
+        draining: relay.draining.is_cancelled(),
+    }
+}
+
+/// Sessions whose endpoint has a newer owner elsewhere in the region are ended.
+pub async fn watch_owners(relay: Arc<Relay>) {
+    let mut changed = relay.registry.table().changed();
+    while changed.changed().await.is_ok() {
+        for served in relay.local.endpoints() {
+            let newer = relay.row(&served.endpoint).filter(|row| row.generation > served.generation);
+            if newer.is_some() {
+                for session in &served.sessions {
+                    relay.replaced(session, &served.endpoint);
+                    relay.local.stop_serving(&served.endpoint, &session.id);
+                }
+            }
+        }
+    }
+}
+
+/// Extends the leases of what is served here.
+pub async fn extend_leases(relay: Arc<Relay>) {
+    let mut ticks = interval(EXTEND);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let leases: Vec<_> = relay.local.endpoints().iter().map(|served| served.lease()).collect();
+        if leases.is_empty() {
+            continue;
+        }
+        if let Err(error) = relay.store.extend(&relay.config.domain, &leases, now()).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "leases were not extended");
+        }
+    }
+}
+
+/// Reads suspensions whenever the store may have changed, and ends the sessions that they hit.
+pub async fn watch_store(relay: Arc<Relay>) {
+    let mut changes = relay.store.changes();
+    loop {
+        match relay.store.suspensions(now()).await {
+            Ok(read) => {
+                relay.suspensions.store(Arc::new(read));
+                relay.health.report(Part::Store, None);
+                end_suspended(&relay);
+            }
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "the store is away");
+                relay.health.report(Part::Store, Some("cannot be reached".to_owned()));
+            }
+        }
+        changes.next().await;
+    }
+}
+
+fn end_suspended(relay: &Relay) {
+    for session in relay.local.sessions() {
+        if let Some(why) = relay.suspension(&session.account) {
+            session.set_closing();
+            session.command(Command::Close(close(Code::Suspended, why)));
+        }
+    }
+}

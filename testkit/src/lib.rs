@@ -5,4 +5,4 @@ pub mod port;
 pub mod postgres;
 pub mod process;
 pub mod redis;
-pub mod soak;
+pub mod region;

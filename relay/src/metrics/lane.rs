@@ -189,6 +189,11 @@ impl LaneMetrics {
         self.gauges[gauge as usize].fetch_add(by, Relaxed);
     }
 
+    /// Where a gauge stands.
+    pub fn value(&self, gauge: Gauge) -> i64 {
+        self.gauges[gauge as usize].load(Relaxed)
+    }
+
     /// Counts something that is open until the value is dropped.
     pub fn open(self: &Arc<Self>, gauge: Gauge) -> Open {
         self.shift(gauge, 1);

@@ -11,7 +11,7 @@ use super::headers::BadRequest;
 use crate::access_log::RequestId;
 use adit_protocol::{Code, stream};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
 pub use text::status;
 
@@ -39,13 +39,13 @@ enum Asked {
 
 impl Asker {
     /// A browser says what it loads (`Sec-Fetch-Dest`); where it does not, `Accept` has to do.
-    pub fn of(parts: &Parts) -> Self {
-        let method = match parts.method {
+    pub fn of(method: &Method, headers: &HeaderMap) -> Self {
+        let method = match *method {
             Method::GET => Asked::Get,
             Method::HEAD => Asked::Head,
             _ => Asked::Other,
         };
-        Self { audience: Audience::of(&parts.headers), method }
+        Self { audience: Audience::of(headers), method }
     }
 
     /// Whoever asked without a head that could be read.

@@ -1,0 +1,152 @@
+//! The bodies of messages on their way through the relay.
+
+use super::{ending::Ending, headers};
+use adit_mux::body::StreamBody;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
+/// The body of what a consumer gets.
+pub enum Answer {
+    /// A page of the relay's own, or nothing.
+    Page(Bytes),
+    /// What the service sends; the ending is told once it is over.
+    Stream(StreamBody, Box<Ending>),
+}
+
+impl Answer {
+    /// How many bytes a page has; 0 for what the service sends.
+    pub fn page_len(&self) -> usize {
+        match self {
+            Self::Page(bytes) => bytes.len(),
+            Self::Stream(..) => 0,
+        }
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = h2::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        match &mut *self {
+            Self::Page(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Page(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Stream(body, ending) => {
+                let mut frame = ready!(Pin::new(&mut *body).poll_frame(cx));
+                match &mut frame {
+                    Some(Ok(frame)) => match frame.data_ref() {
+                        Some(data) => ending.add(data.len(), || body.flow()),
+                        None => {
+                            if let Some(trailers) = frame.trailers_mut() {
+                                headers::clean_trailers(trailers);
+                            }
+                        }
+                    },
+                    Some(Err(_)) => ending.broken(),
+                    None => {}
+                }
+                Poll::Ready(frame)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Page(bytes) => bytes.is_empty(),
+            Self::Stream(body, _) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Page(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Stream(body, _) => body.size_hint(),
+        }
+    }
+}
+
+/// What is known of a request's body while it is sent.
+#[derive(Debug, Default)]
+pub struct Upload {
+    /// How many bytes have been sent.
+    pub bytes: AtomicU64,
+    /// Whether it broke off because it was larger than the account may send.
+    pub too_large: AtomicBool,
+}
+
+/// Why a consumer's body ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    /// The consumer's connection failed, or its body broke HTTP's rules.
+    #[error("the consumer's body broke off")]
+    Consumer(#[source] hyper::Error),
+    /// It has more bytes than the account may send.
+    #[error("the body is larger than the account's limit")]
+    TooLarge,
+}
+
+/// A consumer's body, counted, and cut where the account's limit is.
+pub struct UploadBody {
+    body: Incoming,
+    most: u64,
+    upload: Arc<Upload>,
+}
+
+impl UploadBody {
+    /// `most` is the limit in bytes.
+    pub fn new(body: Incoming, most: Option<u64>, upload: Arc<Upload>) -> Self {
+        Self { body, most: most.unwrap_or(u64::MAX), upload }
+    }
+}
+
+impl Body for UploadBody {
+    type Data = Bytes;
+    type Error = UploadError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        loop {
+            let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) else {
+                return Poll::Ready(None);
+            };
+            let frame = frame.map_err(UploadError::Consumer)?;
+            let Some(data) = frame.data_ref() else {
+                // A trailer that would change what the request is does not travel; the request does.
+                let harmless =
+                    frame.trailers_ref().is_some_and(|trailers| headers::check_trailers(trailers).is_ok());
+                return Poll::Ready(harmless.then_some(Ok(frame)));
+            };
+            if data.is_empty() {
+                continue;
+            }
+            let sent = self.upload.bytes.fetch_add(data.len() as u64, Ordering::Relaxed) + data.len() as u64;
+            if sent > self.most {
+                self.upload.too_large.store(true, Ordering::Relaxed);
+                return Poll::Ready(Some(Err(UploadError::TooLarge)));
+            }
+            return Poll::Ready(Some(Ok(frame)));
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,253 @@
+//! What has to be told once a request is over: to the access log and to the metrics.
+
+use super::{
+    body::{Upload, UploadBody},
+    headers::Target,
+};
+use crate::{
+    access_log::{Entry, RequestId, now_us},
+    buffers::Watched,
+    limits::{AccountUse, StreamPermit},
+    metrics::{Count as Counted, Gauge, Open, Route},
+    public::Consumer,
+    relay::Relay,
+    upstream::{Upstream, Who},
+};
+use adit_mux::{body, splice::Count};
+use adit_protocol::{Account, Code, TunnelId};
+use bytes::Bytes;
+use h2::SendStream;
+use http::{HeaderValue, Method, Request, StatusCode, Uri, Version, header};
+use hyper::body::Incoming;
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
+use tokio::sync::Notify;
+
+/// The frame of an answer from which on its stream is measured.
+const MEASURED_FROM: u32 = 3;
+
+/// One request, from its head until the last byte of its answer. It is told when this is dropped.
+pub struct Ending {
+    relay: Arc<Relay>,
+    consumer: Arc<Consumer>,
+    id: RequestId,
+    begun_us: u64,
+    begun: Instant,
+    method: Method,
+    uri: Uri,
+    version: Version,
+    referer: Option<HeaderValue>,
+    user_agent: Option<HeaderValue>,
+    target: Option<Arc<Target>>,
+    status: Option<StatusCode>,
+    code: Option<Code>,
+    owner: Option<(Account, TunnelId)>,
+    bytes: u64,
+    count: Option<Arc<Count>>,
+    upload: Option<Arc<Upload>>,
+    upstream: Option<Upstream>,
+    usage: Option<Arc<AccountUse>>,
+    permit: Option<StreamPermit>,
+    frames: u32,
+    watched: Option<Arc<Watched>>,
+    broken: bool,
+    _open: Open,
+}
+
+impl Ending {
+    /// A request has come in.
+    pub fn begin<B>(relay: &Arc<Relay>, consumer: &Arc<Consumer>, request: &Request<B>) -> Self {
+        let begun_us = now_us();
+        let header = |name| request.headers().get(name).cloned();
+        Self {
+            relay: relay.clone(),
+            consumer: consumer.clone(),
+            id: relay.seat().ids.next(begun_us),
+            begun_us,
+            begun: Instant::now(),
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            version: request.version(),
+            referer: header(header::REFERER),
+            user_agent: header(header::USER_AGENT),
+            target: None,
+            status: None,
+            code: None,
+            owner: None,
+            bytes: 0,
+            count: None,
+            upload: None,
+            upstream: None,
+            usage: None,
+            permit: None,
+            frames: 0,
+            watched: None,
+            broken: false,
+            _open: relay.seat().metrics.open(Gauge::Streams),
+        }
+    }
+}
+
+impl Ending {
+    /// The request's id.
+    pub fn id(&self) -> RequestId {
+        self.id
+    }
+
+    /// When the request came in, in microseconds since 1970.
+    pub fn begun_us(&self) -> u64 {
+        self.begun_us
+    }
+
+    /// The host that it is for, once that is known.
+    pub fn host(&self) -> Option<&str> {
+        self.target.as_ref().map(|target| &**target.host())
+    }
+
+    /// Whom the request is for.
+    pub fn set_target(&mut self, target: Arc<Target>) {
+        self.target = Some(target);
+    }
+
+    /// Whose tunnel it goes to.
+    pub fn set_owner(&mut self, account: &Account, tunnel: &TunnelId) {
+        self.owner = Some((account.clone(), tunnel.clone()));
+    }
+
+    /// The status that the consumer gets.
+    pub fn set_status(&mut self, status: StatusCode) {
+        self.relay.seat().metrics.answered(self.route(), self.begun.elapsed());
+        self.status = Some(status);
+    }
+
+    /// The relay answers in the service's place.
+    pub fn refused(&mut self, code: Code, status: StatusCode, bytes: usize) {
+        self.code = Some(code);
+        self.status = Some(status);
+        self.bytes = bytes as u64;
+    }
+
+    /// The account's stream is given back when the request is over.
+    pub fn hold(&mut self, usage: Arc<AccountUse>, permit: StreamPermit) {
+        self.usage = Some(usage);
+        self.permit = Some(permit);
+    }
+
+    /// The request goes through this upstream, whose place is given back when the request is over.
+    pub fn through(&mut self, upstream: Upstream) {
+        self.upstream = Some(upstream);
+    }
+
+    /// More of the answer has been sent. An answer of several frames may have a slow reader: it is measured from then on.
+    pub fn add(&mut self, bytes: usize, flow: impl FnOnce() -> h2::FlowControl) {
+        self.bytes += bytes as u64;
+        self.frames += 1;
+        if self.frames == MEASURED_FROM
+            && let Some(usage) = &self.usage
+        {
+            self.watched = Some(self.relay.seat().buffers.watch(usage, flow(), self.consumer.cut.clone()));
+        }
+    }
+
+    /// An upgraded connection is measured from its start, and cut off when it is too slow.
+    pub fn watch(&mut self, flow: h2::FlowControl) -> Arc<Notify> {
+        let cut = Arc::new(Notify::new());
+        if let Some(usage) = &self.usage {
+            self.watched = Some(self.relay.seat().buffers.watch(usage, flow, cut.clone()));
+        }
+        cut
+    }
+
+    /// The answer broke off.
+    pub fn broken(&mut self) {
+        self.broken = true;
+    }
+
+    /// What an upgraded connection copies.
+    pub fn count(&mut self) -> Arc<Count> {
+        self.count.get_or_insert_default().clone()
+    }
+
+    /// Begins to send a request's body. The task ends with the body or with the stream.
+    pub fn upload(&mut self, incoming: Incoming, most: Option<u64>, send: SendStream<Bytes>) -> Arc<Upload> {
+        let upload = Arc::new(Upload::default());
+        self.upload = Some(upload.clone());
+        let incoming = UploadBody::new(incoming, most, upload.clone());
+        tokio::spawn(async move {
+            if let Err(error) = body::send(incoming, send).await {
+                tracing::debug!(error = &error as &dyn std::error::Error, "an upload broke off");
+            }
+        });
+        upload
+    }
+}
+
+impl Ending {
+    fn route(&self) -> Route {
+        let upgraded = self.count.is_some();
+        match self.upstream.as_ref().map(|upstream| &upstream.who) {
+            None => Route::Relay,
+            Some(Who::Session(_)) if upgraded => Route::Upgrade,
+            Some(Who::Session(_)) => Route::Http,
+            Some(Who::Relay(_)) if upgraded => Route::UpgradePeer,
+            Some(Who::Relay(_)) => Route::HttpPeer,
+        }
+    }
+
+    fn log(&self, bytes_in: u64) {
+        let log = &self.relay.seat().log;
+        if !log.is_on() {
+            return;
+        }
+        let account = self.owner.as_ref().map(|(account, _)| account.key());
+        let peer = match self.upstream.as_ref().map(|upstream| &upstream.who) {
+            Some(Who::Relay(id)) => Some(id.as_str()),
+            _ => None,
+        };
+        log.write(&Entry {
+            time_us: self.begun_us,
+            request_id: self.id,
+            consumer: self.consumer.downstream.peer(),
+            method: self.method.as_str(),
+            host: self.host().unwrap_or("-"),
+            target: self.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str),
+            version: Some(self.version),
+            secure: self.consumer.downstream.is_secure(),
+            status: self.status.map(|status| status.as_u16()),
+            bytes_in,
+            bytes_out: self.bytes,
+            duration: self.begun.elapsed(),
+            tunnel: self.owner.as_ref().map(|(_, tunnel)| tunnel.as_str()),
+            account: account.as_deref(),
+            peer,
+            code: self.code,
+            referer: self.referer.as_ref(),
+            user_agent: self.user_agent.as_ref(),
+        });
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let mut received = self.upload.as_ref().map_or(0, |upload| upload.bytes.load(Ordering::Relaxed));
+        if let Some(count) = &self.count {
+            received += count.sent.load(Ordering::Relaxed);
+            self.bytes += count.received.load(Ordering::Relaxed);
+        }
+        let metrics = &self.relay.seat().metrics;
+        if let Some(code) = self.code {
+            metrics.error(code);
+        }
+        if self.broken {
+            metrics.count(Counted::StreamsReset);
+        }
+        if self.status.is_none() {
+            metrics.count(Counted::ConsumerAborts);
+        }
+        let status = self.status.map(|status| status.as_u16());
+        metrics.ended(self.route(), status, self.begun.elapsed(), received, self.bytes);
+        self.log(received);
+    }
+}

@@ -1,0 +1,183 @@
+//! One request of a consumer, from its head to the head of its answer.
+
+use super::{
+    body::Answer,
+    ending::Ending,
+    error_page::Asker,
+    headers::{self, BadRequest, Checked, Intent, Role},
+    redirect,
+    refusal::Refusal,
+    upgrade,
+};
+use crate::{
+    config::PlainHttp,
+    metrics::Count,
+    public::Consumer,
+    relay::Relay,
+    route::{self, Route},
+    upstream::{self, Failure, Handled, Who},
+};
+use adit_mux::body::StreamBody;
+use adit_protocol::{Code, stream};
+use bytes::Bytes;
+use h2::{RecvStream, SendStream};
+use http::{Method, Request, Response, Version, request, response};
+use http_body::Body;
+use hyper::{body::Incoming, upgrade::OnUpgrade};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
+use tokio::time::timeout;
+
+/// How often a request is sent at most.
+const TRIES: usize = 2;
+
+/// What came back for a request.
+pub enum Answered {
+    /// A message.
+    Message(response::Parts, RecvStream),
+    /// The relay sends the consumer on.
+    Redirected(Response<Answer>),
+    /// The service has switched to the other protocol.
+    Switched(response::Parts, OnUpgrade, SendStream<Bytes>, RecvStream),
+}
+
+/// Answers one request. Whatever happens, the consumer gets an answer.
+pub async fn answer(
+    relay: Arc<Relay>,
+    consumer: &Arc<Consumer>,
+    request: Request<Incoming>,
+) -> Response<Answer> {
+    let asker = Asker::of(request.method(), request.headers());
+    let mut ending = Box::new(Ending::begin(&relay, consumer, &request));
+    match serve(&relay, consumer, request, &mut ending).await {
+        Ok(Answered::Message(parts, recv)) => {
+            ending.set_status(parts.status);
+            Response::from_parts(parts, Answer::Stream(StreamBody::new(recv, None), ending))
+        }
+        Ok(Answered::Redirected(response)) => {
+            ending.set_status(response.status());
+            response
+        }
+        Ok(Answered::Switched(parts, on, send, recv)) => {
+            ending.set_status(parts.status);
+            tokio::spawn(upgrade::copy(on, send, recv, ending));
+            Response::from_parts(parts, Answer::Page(Bytes::new()))
+        }
+        Err(refusal) => {
+            let response = refusal.page(&relay, asker, ending.host(), ending.id(), ending.begun_us());
+            ending.refused(refusal.code, response.status(), response.body().page_len());
+            response
+        }
+    }
+}
+
+async fn serve(
+    relay: &Arc<Relay>,
+    consumer: &Consumer,
+    request: Request<Incoming>,
+    ending: &mut Ending,
+) -> Result<Answered, Refusal> {
+    let (mut parts, body) = request.into_parts();
+    let Checked { target, intent } = headers::check(&parts, &consumer.downstream)?;
+    ending.set_target(target.clone());
+    if consumer.server_name.as_ref().is_some_and(|name| name != target.host()) {
+        return Err(BadRequest::misdirected().into());
+    }
+    if !consumer.downstream.is_secure() && relay.config.plain_http == PlainHttp::Redirect {
+        return Ok(Answered::Redirected(redirect::response(relay, &target, &parts.uri)));
+    }
+    let route = route::host(relay, target.host()).await?;
+    ending.set_owner(route.account(), route.tunnel());
+    let usage = relay.usage(&route);
+    usage.check_request(Instant::now())?;
+    ending.hold(usage.clone(), usage.try_stream()?);
+    let limits = usage.limits();
+    if let Some(length) = body.size_hint().exact() {
+        usage.check_body(length)?;
+    }
+    let from_h1 = parts.version < Version::HTTP_2;
+    let on_upgrade = parts.extensions.remove::<OnUpgrade>();
+    headers::forward(&mut parts, &consumer.downstream, &target);
+    parts.headers.insert(stream::REQUEST_ID, ending.id().to_value());
+    let patience = limits.response_timeout;
+    let mut answered = match (intent, on_upgrade) {
+        (Intent::Upgrade(token), Some(on)) => {
+            let sent = timeout(patience, upgrade::send(relay, &route, &parts, &token, ending)).await;
+            upgrade::answered(sent.map_err(|_| Refusal::from(Code::ServiceTimeout))??, on, &token, from_h1)
+        }
+        _ => {
+            let sent = timeout(patience, send(relay, &route, parts, body, limits.body_bytes, ending)).await;
+            let (parts, recv) = sent.map_err(|_| Refusal::from(Code::ServiceTimeout))??;
+            Answered::Message(parts, recv)
+        }
+    };
+    clean(&mut answered, target.host(), &relay.config.domain)?;
+    Ok(answered)
+}
+
+/// Checks and cleans the head of a response that came over a stream.
+fn clean(answered: &mut Answered, host: &str, domain: &str) -> Result<(), Refusal> {
+    let checked = match answered {
+        Answered::Message(parts, _) => {
+            parts.version = Version::HTTP_11;
+            headers::check_response(parts, Role::Request, host, domain)
+        }
+        Answered::Switched(..) | Answered::Redirected(_) => return Ok(()),
+    };
+    match checked {
+        Ok(headers::Answer::Service) => Ok(()),
+        Ok(headers::Answer::Client(code)) => Err(code.into()),
+        Err(_) => Err(Code::ServiceProtocol.into()),
+    }
+}
+
+/// Sends a request, a second time where that is allowed, and waits for the head of its answer.
+async fn send(
+    relay: &Arc<Relay>,
+    route: &Route,
+    parts: request::Parts,
+    body: Incoming,
+    most: Option<u64>,
+    ending: &mut Ending,
+) -> Result<(response::Parts, RecvStream), Failure> {
+    let has_body = !body.is_end_stream();
+    let idempotent = is_idempotent(&parts.method);
+    let mut head = Some(Request::from_parts(parts, ()));
+    let mut body = Some(body);
+    let mut tried: Vec<Who> = vec![];
+    loop {
+        let last = tried.len() + 1 == TRIES;
+        let upstream = upstream::select(relay, route, &tried).await?;
+        let this = if last { head.take() } else { head.clone() }.expect("only the last try takes it");
+        let failure = match upstream.open(this, !has_body).await {
+            Ok((response, send)) => {
+                let sent = if has_body { body.take() } else { None };
+                let upload = sent.map(|body| ending.upload(body, most, send));
+                match response.await {
+                    Ok(response) => {
+                        ending.through(upstream);
+                        return Ok(response.into_parts());
+                    }
+                    Err(_) if upload.is_some_and(|upload| upload.too_large.load(Ordering::Relaxed)) => {
+                        return Err(Failure { code: Code::BodyTooLarge, handled: Handled::Maybe });
+                    }
+                    Err(error) => Failure::of_stream(&error),
+                }
+            }
+            Err(failure) => failure,
+        };
+        let untouched = body.is_some();
+        if last || !untouched || !(idempotent || failure.handled == Handled::No) {
+            return Err(failure);
+        }
+        relay.seat().metrics.count(Count::Retries);
+        tried.push(upstream.who);
+    }
+}
+
+/// RFC 9110 section 9.2.2.
+fn is_idempotent(method: &Method) -> bool {
+    method.is_safe() || *method == Method::PUT || *method == Method::DELETE
+}

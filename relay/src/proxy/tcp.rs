@@ -1,0 +1,131 @@
+//! One TCP connection of a consumer.
+
+use crate::{
+    access_log::{Entry, now_us},
+    limits::AccountUse,
+    metrics::{Count as Counted, Gauge, Route},
+    relay::Relay,
+    route::{self, NoRoute},
+    upstream::{self, Failure, Handled, Upstream, Who},
+};
+use adit_mux::splice::{Abort, Count, splice};
+use adit_protocol::{Code, TunnelId, stream};
+use bytes::Bytes;
+use h2::{RecvStream, SendStream};
+use http::{HeaderValue, Method, Request, StatusCode, Uri};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::Notify,
+    time::timeout,
+};
+
+/// A stream that the service has accepted, and what is held for as long as it lives.
+struct Opened {
+    send: SendStream<Bytes>,
+    recv: RecvStream,
+    upstream: Upstream,
+    account: String,
+    tunnel: TunnelId,
+    usage: Arc<AccountUse>,
+    _permit: crate::limits::StreamPermit,
+}
+
+/// Serves one connection to a public port. One that cannot be served is reset.
+pub async fn serve<T>(relay: Arc<Relay>, mut io: T, remote: SocketAddr, port: u16)
+where
+    T: AsyncRead + AsyncWrite + Abort + Unpin,
+{
+    let (begun_us, begun) = (now_us(), Instant::now());
+    let opened = match open(&relay, remote, port).await {
+        Ok(opened) => opened,
+        Err(code) => {
+            relay.seat().metrics.error(code);
+            io.abort();
+            return;
+        }
+    };
+    let _open = relay.seat().metrics.open(Gauge::Streams);
+    let count = Count::default();
+    let cut = Arc::new(Notify::new());
+    let mut recv = opened.recv;
+    let _watched = relay.seat().buffers.watch(&opened.usage, recv.flow_control().clone(), cut.clone());
+    let result = tokio::select! {
+        result = splice(io, opened.send, recv, &count) => result.map_err(|_| ()),
+        () = cut.notified() => Err(()),
+    };
+    let seat = relay.seat();
+    if result.is_err() {
+        seat.metrics.count(Counted::StreamsReset);
+    }
+    let (bytes_in, bytes_out) = (count.sent.load(Relaxed), count.received.load(Relaxed));
+    let (route, peer) = match &opened.upstream.who {
+        Who::Session(_) => (Route::Tcp, None),
+        Who::Relay(id) => (Route::TcpPeer, Some(id.as_str())),
+    };
+    seat.metrics.ended(route, None, begun.elapsed(), bytes_in, bytes_out);
+    if seat.log.is_on() {
+        seat.log.write(&Entry {
+            time_us: begun_us,
+            request_id: seat.ids.next(begun_us),
+            consumer: remote,
+            method: "TCP",
+            host: &format!("tcp:{port}"),
+            target: "",
+            version: None,
+            secure: false,
+            status: None,
+            bytes_in,
+            bytes_out,
+            duration: begun.elapsed(),
+            tunnel: Some(opened.tunnel.as_str()),
+            account: Some(&opened.account),
+            peer,
+            code: None,
+            referer: None,
+            user_agent: None,
+        });
+    }
+}
+
+async fn open(relay: &Arc<Relay>, remote: SocketAddr, port: u16) -> Result<Opened, Code> {
+    let route = route::port(relay, port).await.map_err(|none| match none {
+        NoRoute::Offline => Code::TunnelOffline,
+        NoRoute::Unknown => Code::UnknownHost,
+    })?;
+    let usage = relay.usage(&route);
+    let (account, tunnel) = (route.account().key(), route.tunnel().clone());
+    usage.check_request(Instant::now()).map_err(|exceeded| exceeded.code)?;
+    let permit = usage.try_stream().map_err(|exceeded| exceeded.code)?;
+    let consumer = HeaderValue::from_str(&remote.to_string()).expect("an address is ASCII");
+    let mut tried: Vec<Who> = vec![];
+    loop {
+        let upstream = upstream::select(relay, &route, &tried).await.map_err(|failure| failure.code)?;
+        let mut head = Request::new(());
+        *head.method_mut() = Method::CONNECT;
+        *head.uri_mut() = Uri::from_maybe_shared(format!("{}:{port}", relay.config.domain))
+            .expect("a domain and a port are an authority");
+        head.headers_mut().insert(stream::CONSUMER, consumer.clone());
+        let failure = match upstream.open(head, false).await {
+            Ok((response, send)) => match timeout(usage.limits().response_timeout, response).await {
+                Ok(Ok(response)) if response.status() == StatusCode::OK => {
+                    let recv = response.into_body();
+                    return Ok(Opened { send, recv, upstream, account, tunnel, usage, _permit: permit });
+                }
+                Ok(Ok(_)) => return Err(Code::ServiceDown),
+                Ok(Err(error)) => Failure::of_stream(&error),
+                Err(_) => return Err(Code::ServiceTimeout),
+            },
+            Err(failure) => failure,
+        };
+        if failure.handled == Handled::Maybe || !tried.is_empty() {
+            return Err(failure.code);
+        }
+        relay.seat().metrics.count(Counted::Retries);
+        tried.push(upstream.who);
+    }
+}

@@ -1,0 +1,164 @@
+//! A connection in another protocol: WebSocket and every other Upgrade.
+
+use super::{ending::Ending, http::Answered};
+use crate::{
+    metrics::Count,
+    public::connection::{Connection, Prefixed},
+    relay::Relay,
+    route::Route,
+    upstream::{self, Failure, Handled, Who},
+};
+use adit_mux::splice::{Abort, splice};
+use adit_protocol::{Code, stream};
+use bytes::Bytes;
+use h2::{RecvStream, SendStream, ext::Protocol};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Version, header, request, response};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Opens the stream, a second time if the first cannot have been handled, and waits for the service's word.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn send(
+    relay: &Arc<Relay>,
+    route: &Route,
+    parts: &request::Parts,
+    token: &HeaderValue,
+    ending: &mut Ending,
+) -> Result<(response::Parts, SendStream<Bytes>, RecvStream), Failure> {
+    let protocol = token.to_str().map_err(|_| Failure::unhandled(Code::BadRequest))?;
+    let mut tried: Vec<Who> = vec![];
+    loop {
+        let upstream = upstream::select(relay, route, &tried).await?;
+        if !upstream.upgrades() {
+            return Err(Failure::unhandled(Code::ServiceProtocol));
+        }
+        let mut head = Request::new(());
+        *head.method_mut() = Method::CONNECT;
+        *head.uri_mut() = parts.uri.clone();
+        *head.headers_mut() = parts.headers.clone();
+        head.extensions_mut().insert(Protocol::from(protocol));
+        let failure = match upstream.open(head, false).await {
+            Ok((response, send)) => match response.await {
+                Ok(response) => {
+                    let (parts, recv) = response.into_parts();
+                    ending.through(upstream);
+                    return Ok((parts, send, recv));
+                }
+                Err(error) => Failure::of_stream(&error),
+            },
+            Err(failure) => failure,
+        };
+        if failure.handled == Handled::Maybe || !tried.is_empty() {
+            return Err(failure);
+        }
+        relay.seat().metrics.count(Count::Retries);
+        tried.push(upstream.who);
+    }
+}
+
+/// What the service's word means for the consumer: 101 (200 on HTTP/2) and a switch, or its refusal as it is.
+pub fn answered(
+    (mut parts, send, recv): (response::Parts, SendStream<Bytes>, RecvStream),
+    on: OnUpgrade,
+    token: &HeaderValue,
+    from_h1: bool,
+) -> Answered {
+    if parts.status != StatusCode::OK || parts.headers.contains_key(stream::ERROR) {
+        return Answered::Message(parts, recv);
+    }
+    let ours = |name: &&HeaderName| name.as_str().starts_with(stream::PREFIX);
+    let found: Vec<HeaderName> = parts.headers.keys().filter(ours).cloned().collect();
+    for name in found {
+        parts.headers.remove(name);
+    }
+    // A body's length means nothing behind an Upgrade.
+    parts.headers.remove(header::CONTENT_LENGTH);
+    if from_h1 {
+        parts.version = Version::HTTP_11;
+        parts.status = StatusCode::SWITCHING_PROTOCOLS;
+        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        parts.headers.insert(header::UPGRADE, token.clone());
+    } else {
+        // The key and its answer exist on HTTP/1.1 alone (RFC 8441 section 5).
+        parts.headers.remove(header::SEC_WEBSOCKET_ACCEPT);
+    }
+    Answered::Switched(parts, on, send, recv)
+}
+
+/// Copies until both sides have ended.
+pub async fn copy(on: OnUpgrade, send: SendStream<Bytes>, mut recv: RecvStream, mut ending: Box<Ending>) {
+    let Ok(upgraded) = on.await else { return };
+    let io = match upgraded.downcast::<TokioIo<Connection>>() {
+        Ok(parts) => Switched::Http1(Prefixed::new(parts.read_buf, parts.io.into_inner())),
+        Err(upgraded) => Switched::Http2(Some(TokioIo::new(upgraded))),
+    };
+    let (count, cut) = (ending.count(), ending.watch(recv.flow_control().clone()));
+    let result = tokio::select! {
+        result = splice(io, send, recv, &count) => result.map_err(|_| ()),
+        () = cut.notified() => Err(()),
+    };
+    if result.is_err() {
+        ending.broken();
+    }
+}
+
+/// The consumer's side of an upgraded connection.
+enum Switched {
+    Http1(Prefixed<Connection>),
+    Http2(Option<TokioIo<Upgraded>>),
+}
+
+impl Abort for Switched {
+    fn abort(&mut self) {
+        match self {
+            Self::Http1(io) => io.abort(),
+            // Dropped without a shutdown the stream is reset.
+            Self::Http2(io) => *io = None,
+        }
+    }
+}
+
+macro_rules! each {
+    ($self:ident, $io:ident => $call:expr) => {
+        match $self.get_mut() {
+            Switched::Http1($io) => {
+                let $io = Pin::new($io);
+                $call
+            }
+            Switched::Http2(Some($io)) => {
+                let $io = Pin::new($io);
+                $call
+            }
+            Switched::Http2(None) => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    };
+}
+
+impl AsyncRead for Switched {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        each!(self, io => io.poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Switched {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        each!(self, io => io.poll_write(cx, buf))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, io => io.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, io => io.poll_shutdown(cx))
+    }
+}

@@ -1,0 +1,112 @@
+//! HTTP/1.1 and HTTP/2 of consumers, by hyper.
+
+use super::{Consumer, connection::Connection, proxy_protocol};
+use crate::{
+    metrics::{Count, Gauge},
+    proxy::{self, headers::Downstream},
+    relay::Relay,
+};
+use hyper::{server::conn, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{net::TcpStream, time::timeout};
+
+/// How long a consumer may take for the headers of a request; an idle kept-alive connection ends after as long.
+const HEADERS: Duration = Duration::from_secs(10);
+/// The most bytes of one request's or response's headers on HTTP/1.1.
+const HEADER_BYTES: usize = 64 * 1024;
+/// The most header fields of one request.
+pub const HEADER_FIELDS: usize = 100;
+/// The most bytes of a request's decoded headers on HTTP/2, with 32 bytes of overhead a field.
+const HEADER_LIST_BYTES: u32 = 16 * 1024;
+/// The most requests that one consumer's connection has at once on HTTP/2.
+const STREAMS: u32 = 100;
+/// How many bytes of one request's body wait for the service.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+/// How many bytes of all its requests' bodies.
+const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+/// How many streams a consumer may reset before they are accepted (RUSTSEC-2023-0034).
+const PENDING_RESETS: usize = 20;
+/// How many resets of our own a consumer may provoke on one connection (RUSTSEC-2024-0003).
+const LOCAL_RESETS: usize = 100;
+/// How often an idle HTTP/2 consumer is asked whether it is still there, and how long it may take to answer.
+const PING: Duration = Duration::from_secs(30);
+
+/// Serves one connection in clear to the end.
+pub async fn serve(relay: Arc<Relay>, mut tcp: TcpStream, remote: SocketAddr) {
+    let consumer = |remote| Consumer {
+        downstream: Downstream::new(remote, false, relay.plain_port),
+        server_name: None,
+        cut: Arc::default(),
+    };
+    if !relay.trusts_proxy(remote) {
+        let consumer = consumer(remote);
+        return serve_h1(relay, consumer, Connection::Tcp(tcp)).await;
+    }
+    let Ok(Ok((behind, rest))) = timeout(HEADERS, proxy_protocol::read(&mut tcp)).await else { return };
+    let consumer = consumer(behind.unwrap_or(remote));
+    serve_h1(relay, consumer, Connection::Prefixed(rest, tcp)).await;
+}
+
+/// Serves HTTP/1.1.
+pub async fn serve_h1(relay: Arc<Relay>, consumer: Consumer, connection: Connection) {
+    relay.seat().metrics.count(Count::Connections);
+    let _open = relay.seat().metrics.open(Gauge::Connections);
+    let draining = relay.draining.clone();
+    let cut = consumer.cut.clone();
+    let consumer = Arc::new(consumer);
+    let service = service_fn(move |request| {
+        let (relay, consumer) = (relay.clone(), consumer.clone());
+        async move { Ok::<_, Infallible>(proxy::http::answer(relay, &consumer, request).await) }
+    });
+    let connection = conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS)
+        .max_buf_size(HEADER_BYTES)
+        .max_headers(HEADER_FIELDS)
+        .pipeline_flush(true)
+        .serve_connection(TokioIo::new(connection), service)
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    // Errors here are the consumer's: it broke HTTP's rules, or went away.
+    tokio::select! {
+        biased;
+        _ = connection.as_mut() => return,
+        () = draining.cancelled() => connection.as_mut().graceful_shutdown(),
+        () = cut.notified() => return,
+    }
+    tokio::select! { _ = connection => {}, () = cut.notified() => {} }
+}
+
+/// Serves HTTP/2.
+pub async fn serve_h2(relay: Arc<Relay>, consumer: Consumer, connection: Connection) {
+    relay.seat().metrics.count(Count::Connections);
+    let _open = relay.seat().metrics.open(Gauge::Connections);
+    let draining = relay.draining.clone();
+    let cut = consumer.cut.clone();
+    let consumer = Arc::new(consumer);
+    let service = service_fn(move |request| {
+        let (relay, consumer) = (relay.clone(), consumer.clone());
+        async move { Ok::<_, Infallible>(proxy::http::answer(relay, &consumer, request).await) }
+    });
+    let connection = conn::http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .enable_connect_protocol()
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(HEADER_LIST_BYTES)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_pending_accept_reset_streams(PENDING_RESETS)
+        .max_local_error_reset_streams(LOCAL_RESETS)
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PING)
+        .serve_connection(TokioIo::new(connection), service);
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        biased;
+        _ = connection.as_mut() => return,
+        () = draining.cancelled() => connection.as_mut().graceful_shutdown(),
+        () = cut.notified() => return,
+    }
+    tokio::select! { _ = connection => {}, () = cut.notified() => {} }
+}

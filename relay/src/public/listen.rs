@@ -1,0 +1,116 @@
+//! Listening sockets: one for each lane and address, among which the kernel spreads connections (SO_REUSEPORT).
+
+use crate::lanes::Lane;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+/// How many connections may wait to be accepted.
+const BACKLOG: i32 = 4096;
+
+/// How long a lane waits when the system has no file descriptor left for another connection.
+const EXHAUSTED: Duration = Duration::from_millis(50);
+
+/// Why a listener cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}")]
+pub struct BindError {
+    /// The address.
+    pub address: SocketAddr,
+    /// The cause.
+    pub source: io::Error,
+}
+
+/// One address, with a socket for each lane.
+#[derive(Debug)]
+pub struct Listener {
+    /// The address; with port 0 asked for, the port that the system gave.
+    pub address: SocketAddr,
+    sockets: Vec<std::net::TcpListener>,
+}
+
+impl Listener {
+    /// Binds an address once for each lane.
+    ///
+    /// # Errors
+    /// [`BindError`], with the port in use above all.
+    pub fn bind(mut address: SocketAddr, lanes: usize) -> Result<Self, BindError> {
+        let mut sockets = vec![];
+        let failed = |source| BindError { address, source };
+        // SO_REUSEPORT would let two relays share a port without a word: a bind without it first finds the other one.
+        if address.port() != 0 {
+            drop(socket(address, false).map_err(failed)?);
+        }
+        for _ in 0..lanes {
+            let socket = socket(address, true).map_err(|source| BindError { address, source })?;
+            socket.listen(BACKLOG).map_err(|source| BindError { address, source })?;
+            let listener = std::net::TcpListener::from(socket);
+            address = listener.local_addr().map_err(|source| BindError { address, source })?;
+            sockets.push(listener);
+        }
+        Ok(Self { address, sockets })
+    }
+
+    /// Accepts on all lanes, with a task for each connection, until `closed`.
+    pub fn serve<F, S>(self, lanes: &[Lane], closed: &CancellationToken, connection: Arc<S>)
+    where
+        S: Fn(TcpStream, SocketAddr) -> F + Send + Sync + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        for (lane, socket) in lanes.iter().zip(self.sockets) {
+            let (connection, closed) = (connection.clone(), closed.clone());
+            lane.spawn(async move {
+                tokio::select! {
+                    () = closed.cancelled() => {}
+                    result = accept(socket, connection) => {
+                        if let Err(error) = result {
+                            tracing::error!(%error, "a listener has died");
+                        }
+                    }
+                }
+            });
+        }
+    }
+}
+
+fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        // [::] takes IPv4 too, so that one address in the configuration is enough.
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+async fn accept<F, S>(socket: std::net::TcpListener, connection: Arc<S>) -> io::Result<()>
+where
+    S: Fn(TcpStream, SocketAddr) -> F + Send + Sync + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::from_std(socket)?;
+    loop {
+        match listener.accept().await {
+            Ok((tcp, remote)) => {
+                // Small frames must not wait for the acknowledgement of earlier ones.
+                if tcp.set_nodelay(true).is_ok() {
+                    tokio::spawn(connection(tcp, remote));
+                }
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(EXHAUSTED).await;
+            }
+        }
+    }
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}

@@ -1,0 +1,49 @@
+//! The public HTTPS port: consumers by TLS, and clients by the tunnel's ALPN name.
+
+use super::{Consumer, connection::Connection, http, proxy_protocol};
+use crate::{metrics::Count, proxy::headers::Downstream, relay::Relay, session, tls::client_hello};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::StartHandshake;
+
+/// How long a connection may take from its first byte to the end of its TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// Serves one connection to the end.
+pub async fn serve(relay: Arc<Relay>, mut tcp: TcpStream, remote: SocketAddr) {
+    let opening = async {
+        let (remote, rest) = if relay.trusts_proxy(remote) {
+            let (consumer, rest) = proxy_protocol::read(&mut tcp).await.ok()?;
+            (consumer.unwrap_or(remote), rest)
+        } else {
+            (remote, bytes::Bytes::new())
+        };
+        let received = client_hello::read(&mut tcp, &rest).await.ok()?;
+        Some((remote, received))
+    };
+    let Ok(Some((remote, received))) = timeout(HANDSHAKE, opening).await else {
+        relay.seat().metrics.count(Count::TlsFailures);
+        return;
+    };
+    let hello = received.accepted.client_hello();
+    let is_client = hello.alpn().is_some_and(|mut names| names.any(|name| name == adit_protocol::ALPN));
+    let server_name = hello.server_name().map(|name| Arc::from(name.to_ascii_lowercase()));
+    if is_client {
+        return session::accept(relay, received.accepted, tcp, remote).await;
+    }
+    let handshake =
+        StartHandshake::from_parts(received.accepted, tcp).into_stream(relay.tls.consumers.clone());
+    let Ok(Ok(tls)) = timeout(HANDSHAKE, handshake).await else {
+        relay.seat().metrics.count(Count::TlsFailures);
+        return;
+    };
+    let h2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
+    let downstream = Downstream::new(remote, true, relay.config.public_port);
+    let consumer = Consumer { downstream, server_name, cut: Arc::default() };
+    let connection = Connection::Tls(Box::new(tls));
+    if h2 {
+        http::serve_h2(relay, consumer, connection).await;
+    } else {
+        http::serve_h1(relay, consumer, connection).await;
+    }
+}

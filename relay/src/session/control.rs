@@ -1,0 +1,281 @@
+//! The conversation with the client on a session's first stream.
+
+use super::{
+    admit,
+    open::{self, Identity},
+    run::{close, serve},
+};
+use crate::{
+    local::{Command, Session},
+    relay::{Relay, now},
+};
+use adit_mux::{Opener, body::send_bytes};
+use adit_protocol::{
+    Code, Proof, RefusedTunnel, ToClient, ToRelay, TunnelId,
+    control::{self, Lines},
+    hello::MAX_TUNNELS,
+    stream,
+};
+use bytes::Bytes;
+use h2::{RecvStream, SendStream};
+use http::{Method, Request};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::mpsc::Receiver,
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+
+/// How long a client may take to answer the control stream, and to read one line of it.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A session outlives its credential by this, for clocks that differ.
+const LEEWAY_SECONDS: u64 = 60;
+/// The longest sleep until the credential's end: a wall clock that is set meanwhile is noticed.
+const LONGEST_SLEEP: Duration = Duration::from_secs(600);
+/// How often refused consumers are told of.
+const NOTICE: Duration = Duration::from_secs(1);
+
+/// How a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The connection ended.
+    Lost,
+    /// The client did not answer a ping.
+    Silent,
+    /// The client ends for good.
+    Bye,
+    /// The relay closed the session and said why.
+    Closed,
+    /// The client broke the protocol, or does not read.
+    Broken,
+}
+
+impl Ended {
+    /// Whether nothing more can be said on the connection.
+    pub fn is_abrupt(self) -> bool {
+        matches!(self, Self::Lost | Self::Silent | Self::Broken)
+    }
+}
+
+/// Both halves of the control stream.
+pub struct Control {
+    send: SendStream<Bytes>,
+    recv: RecvStream,
+    lines: Lines,
+}
+
+impl Control {
+    /// Opens the stream and waits for the client's answer to it. Answers also whether the client takes Upgrades.
+    pub async fn open(opener: Opener) -> Option<(Self, bool)> {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri("https://control.invalid/")
+            .header(stream::CONTROL, "1")
+            .body(())
+            .expect("a constant request is valid");
+        let mut opener = opener.ready().await.ok()?;
+        let (response, send) = opener.send_request(request, false).ok()?;
+        let response = timeout(PATIENCE, response).await.ok()?.ok()?;
+        if !response.status().is_success() {
+            return None;
+        }
+        let upgrades = opener.is_extended_connect_protocol_enabled();
+        Some((Self { send, recv: response.into_body(), lines: Lines::default() }, upgrades))
+    }
+
+    /// Talks until the session ends.
+    pub async fn run(
+        mut self,
+        relay: &Arc<Relay>,
+        identity: &Identity,
+        session: &Arc<Session>,
+        mut commands: Receiver<Command>,
+    ) -> Ended {
+        let mut notices = interval(NOTICE);
+        notices.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut moved = false;
+        loop {
+            let step = tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) => self.command(relay, session, command).await,
+                    None => Err(Ended::Closed),
+                },
+                data = self.recv.data() => match data {
+                    Some(Ok(data)) => self.receive(relay, identity, session, &data).await,
+                    Some(Err(_)) | None => Err(Ended::Lost),
+                },
+                () = relay.draining.cancelled(), if !moved => {
+                    moved = true;
+                    let deadline_ms = u64::try_from(relay.config.drain_timeout.as_millis()).unwrap_or(u64::MAX);
+                    self.tell(&ToClient::Move { deadline_ms }).await
+                }
+                () = relay.closing.cancelled() => {
+                    self.last(&close(Code::Draining, "the relay goes away")).await
+                }
+                () = sleep(until_expiry(session.expires())) => {
+                    if now() < session.expires() + LEEWAY_SECONDS { Ok(()) } else {
+                        self.last(&close(Code::CredentialExpired, "the credential has expired")).await
+                    }
+                }
+                _ = notices.tick() => match session.usage.take_refused(std::time::Instant::now()) {
+                    Some(notice) => self.tell(&ToClient::Limited {
+                        code: notice.code, limit: notice.limit, refused: notice.count,
+                    }).await,
+                    None => Ok(()),
+                },
+            };
+            if let Err(ended) = step {
+                return ended;
+            }
+        }
+    }
+
+    async fn tell(&mut self, message: &ToClient) -> Result<(), Ended> {
+        let line = control::encode(message).map_err(|_| Ended::Broken)?;
+        match timeout(PATIENCE, send_bytes(&mut self.send, line.into(), false)).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(_) => Err(Ended::Lost),
+            Err(_) => Err(Ended::Broken),
+        }
+    }
+
+    async fn last(&mut self, message: &ToClient) -> Result<(), Ended> {
+        self.tell(message).await?;
+        let _ = self.send.send_data(Bytes::new(), true);
+        Err(Ended::Closed)
+    }
+
+    async fn command(
+        &mut self,
+        relay: &Arc<Relay>,
+        session: &Arc<Session>,
+        command: Command,
+    ) -> Result<(), Ended> {
+        match command {
+            Command::Tell(message) => self.tell(&message).await,
+            Command::CloseTunnel(endpoint, message) => {
+                relay.local.stop_serving(&endpoint, &session.id);
+                self.tell(&message).await
+            }
+            Command::Close(message) => self.last(&message).await,
+        }
+    }
+
+    async fn receive(
+        &mut self,
+        relay: &Arc<Relay>,
+        identity: &Identity,
+        session: &Arc<Session>,
+        data: &Bytes,
+    ) -> Result<(), Ended> {
+        let _ = self.recv.flow_control().release_capacity(data.len());
+        let pushed = self.lines.push(data);
+        loop {
+            let next = match &pushed {
+                Ok(()) => self.lines.next::<ToRelay>(),
+                Err(_) => Err(control::LineError::TooLong),
+            };
+            match next {
+                Ok(None) => return Ok(()),
+                Ok(Some(message)) => self.message(relay, identity, session, message).await?,
+                Err(error) => return self.last(&close(Code::ProtocolError, error.to_string())).await,
+            }
+        }
+    }
+
+    async fn message(
+        &mut self,
+        relay: &Arc<Relay>,
+        identity: &Identity,
+        session: &Arc<Session>,
+        message: ToRelay,
+    ) -> Result<(), Ended> {
+        match message {
+            ToRelay::Bye {} => Err(Ended::Bye),
+            ToRelay::Leave {} => {
+                leave(relay, session).await;
+                Ok(())
+            }
+            ToRelay::Open(wanted) => {
+                let (tunnel, served) = (wanted.tunnel.clone(), session.endpoints().len());
+                if served >= MAX_TUNNELS {
+                    let message = format!("the session serves {MAX_TUNNELS} tunnels already");
+                    let code = Code::TooManyTunnels;
+                    return self
+                        .tell(&ToClient::Refused(RefusedTunnel {
+                            tunnel,
+                            code,
+                            message,
+                            retry_after_ms: None,
+                        }))
+                        .await;
+                }
+                match open::open(relay, identity, &wanted).await {
+                    Ok(opened) => {
+                        let answer = ToClient::Opened(opened.answer.clone());
+                        serve(relay, identity, session, opened);
+                        self.tell(&answer).await
+                    }
+                    Err(refused) => self.tell(&ToClient::Refused(refused)).await,
+                }
+            }
+            ToRelay::Close { tunnel } => {
+                close_tunnel(relay, session, &tunnel).await;
+                Ok(())
+            }
+            ToRelay::Renew { proof } => self.renew(relay, identity, session, &proof).await,
+        }
+    }
+
+    async fn renew(
+        &mut self,
+        relay: &Arc<Relay>,
+        identity: &Identity,
+        session: &Session,
+        proof: &Proof,
+    ) -> Result<(), Ended> {
+        let key = identity.credential.key;
+        let renewed = match admit::credential_for(relay, proof, key).await {
+            Ok(credential) if credential.account != identity.credential.account => {
+                Err((Code::CredentialInvalid, "proof: belongs to another account".to_owned()))
+            }
+            Ok(credential) => Ok(relay.rules.renewed(&credential, now())),
+            Err(refused) => Err((refused.code, refused.message)),
+        };
+        let answer = match renewed {
+            Ok(credential) => {
+                session.set_expires(credential.expires);
+                let expires = credential.expires;
+                ToClient::Credential { credential: relay.seal.credential(&credential), expires }
+            }
+            Err((code, message)) => ToClient::RenewRefused { code, message },
+        };
+        self.tell(&answer).await
+    }
+}
+
+fn until_expiry(expires: u64) -> Duration {
+    let left = (expires + LEEWAY_SECONDS).saturating_sub(now());
+    Duration::from_secs(left.max(1)).min(LONGEST_SLEEP)
+}
+
+/// The client goes on elsewhere: this session gets no new streams, and those that it has may end.
+async fn leave(relay: &Relay, session: &Session) {
+    session.set_closing();
+    for endpoint in session.endpoints() {
+        let Some(served) = relay.local.endpoint(&endpoint) else { continue };
+        relay.local.stop_serving(&endpoint, &session.id);
+        relay.registry.release(&served.claim(&session.id, &relay.id)).await;
+    }
+}
+
+/// The client gives a tunnel up for good.
+async fn close_tunnel(relay: &Relay, session: &Session, tunnel: &TunnelId) {
+    for endpoint in session.endpoints() {
+        let Some(served) = relay.local.endpoint(&endpoint) else { continue };
+        if served.tunnel == *tunnel && served.instance == session.instance {
+            relay.local.stop_serving(&endpoint, &session.id);
+            relay.registry.release(&served.claim(&session.id, &relay.id)).await;
+            relay.give_up(&served).await;
+        }
+    }
+}

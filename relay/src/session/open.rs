@@ -1,0 +1,301 @@
+//! A tunnel gets its endpoint.
+
+use super::random_name::random_name;
+use crate::{
+    access::{Credential, Ticket},
+    limits::{AccountUse, TunnelPermit},
+    registry::{Claim, ClaimError},
+    relay::{Relay, now},
+};
+use adit_protocol::{
+    Code, Endpoint, InstanceId, Kind, Name, OpenTunnel, OpenedTunnel, RefusedTunnel, SessionId, TunnelId,
+    name::InvalidName,
+};
+use adit_store::{Reserve, ReserveError};
+use rand::seq::SliceRandom;
+use std::sync::Arc;
+
+/// How many random names are tried before the tunnel is refused.
+const RANDOM_TRIES: usize = 8;
+/// How many ports are tried before the tunnel is refused.
+const PORT_TRIES: usize = 32;
+/// A ticket lives no longer than this, in seconds.
+const TICKET_SECONDS: u64 = 24 * 3600;
+/// When a registry or store that is away is worth another try, in milliseconds.
+const RETRY_MS: u64 = 2000;
+
+/// Who opens tunnels on a session.
+#[derive(Debug)]
+pub struct Identity {
+    /// The session.
+    pub session: SessionId,
+    /// The run of the client.
+    pub instance: InstanceId,
+    /// What the account uses.
+    pub usage: Arc<AccountUse>,
+    /// What the client proved.
+    pub credential: Credential,
+}
+
+/// A tunnel with its endpoint.
+#[derive(Debug)]
+pub struct Opened {
+    /// What the registry knows of it.
+    pub claim: Claim,
+    /// What the client is told.
+    pub answer: OpenedTunnel,
+    /// Its place among the account's tunnels.
+    pub permit: TunnelPermit,
+}
+
+struct Refusal {
+    code: Code,
+    message: String,
+    retry_after_ms: Option<u64>,
+}
+
+fn refusal(code: Code, message: impl Into<String>) -> Refusal {
+    Refusal { code, message: message.into(), retry_after_ms: None }
+}
+
+/// Gives a tunnel its endpoint and claims it for the session.
+///
+/// # Errors
+/// Why the client does not get it.
+pub async fn open(relay: &Relay, identity: &Identity, wanted: &OpenTunnel) -> Result<Opened, RefusedTunnel> {
+    match try_open(relay, identity, wanted).await {
+        Ok(opened) => Ok(opened),
+        Err(Refusal { code, message, retry_after_ms }) => {
+            Err(RefusedTunnel { tunnel: wanted.tunnel.clone(), code, message, retry_after_ms })
+        }
+    }
+}
+
+async fn try_open(relay: &Relay, identity: &Identity, wanted: &OpenTunnel) -> Result<Opened, Refusal> {
+    if !identity.credential.permissions.allows_kind(wanted.kind) {
+        return Err(refusal(
+            Code::KindNotAllowed,
+            format!("kind: {} is not allowed by the token", wanted.kind),
+        ));
+    }
+    if let Some(ticket) = ticket(relay, identity, wanted) {
+        return resume(relay, identity, wanted, ticket).await;
+    }
+    match wanted.kind {
+        Kind::Http => open_http(relay, identity, wanted).await,
+        Kind::Tcp => open_tcp(relay, identity, wanted).await,
+    }
+}
+
+/// A place among the account's tunnels, of the whole region. Another session for the same endpoint is no other tunnel.
+fn place(relay: &Relay, identity: &Identity, endpoint: &Endpoint) -> Result<TunnelPermit, Refusal> {
+    let account = &identity.credential.account;
+    let mine = relay.row(endpoint).is_some_and(|row| row.account == *account);
+    let others = relay.registry.table().rows_of(account) - usize::from(mine);
+    identity.usage.try_tunnel(endpoint, others).map_err(|exceeded| {
+        refusal(exceeded.code, format!("the account has {} tunnels already", exceeded.limit))
+    })
+}
+
+/// The client's ticket, if it is one of this client for a tunnel of this kind; any other is as good as none.
+fn ticket(relay: &Relay, identity: &Identity, wanted: &OpenTunnel) -> Option<Ticket> {
+    let credential = &identity.credential;
+    let text = wanted.ticket.as_deref()?;
+    let ticket = relay.seal.open_ticket(text, &credential.account, &credential.key, now()).ok()?;
+    let fits = ticket.instance == identity.instance && ticket.endpoint.kind() == wanted.kind;
+    fits.then_some(ticket)
+}
+
+/// The endpoint of an earlier session: neither store nor registry has to be there.
+async fn resume(
+    relay: &Relay,
+    identity: &Identity,
+    wanted: &OpenTunnel,
+    ticket: Ticket,
+) -> Result<Opened, Refusal> {
+    let permit = place(relay, identity, &ticket.endpoint)?;
+    let opened = opened(relay, identity, &wanted.tunnel, ticket.endpoint, ticket.generation, permit);
+    let claimed = match relay.registry.claim(&opened.claim).await {
+        // The service loop announces the claim once the registry is back.
+        Err(ClaimError::Unavailable(_)) => relay.registry.admit(&opened.claim),
+        other => other,
+    };
+    match claimed {
+        Ok(()) => Ok(opened),
+        Err(ClaimError::Stale { .. }) => {
+            Err(refusal(Code::Replaced, "a newer client of the account has taken the endpoint over"))
+        }
+        Err(error) => Err(refusal(Code::RegistryUnavailable, error.to_string())),
+    }
+}
+
+async fn open_http(relay: &Relay, identity: &Identity, wanted: &OpenTunnel) -> Result<Opened, Refusal> {
+    let Some(asked) = &wanted.name else { return open_random(relay, identity, wanted, None).await };
+    let refused = match allowed_name(identity, asked) {
+        Ok(name) => match reserve(relay, identity, wanted, host(relay, &name), None).await {
+            Ok(opened) => return Ok(opened),
+            Err(refused) => refused,
+        },
+        Err(refused) => refused,
+    };
+    let another_would_do = matches!(
+        refused.code,
+        Code::NameTaken | Code::NameInvalid | Code::NameReserved | Code::NameNotAllowed
+    );
+    if wanted.any_name && another_would_do {
+        return open_random(relay, identity, wanted, Some(refused.code)).await;
+    }
+    Err(refused)
+}
+
+fn allowed_name(identity: &Identity, asked: &str) -> Result<Name, Refusal> {
+    let shown: String = asked.chars().take(80).collect();
+    let name: Name = asked.parse().map_err(|error: InvalidName| {
+        let code = if error == InvalidName::Reserved { Code::NameReserved } else { Code::NameInvalid };
+        refusal(code, format!("name: {shown:?}: {error}"))
+    })?;
+    if identity.credential.permissions.allows_name(&name) {
+        Ok(name)
+    } else {
+        Err(refusal(Code::NameNotAllowed, format!("name: {shown:?} is not allowed by the token")))
+    }
+}
+
+fn host(relay: &Relay, name: &Name) -> Endpoint {
+    Endpoint::host(&format!("{name}.{}", relay.config.domain))
+}
+
+async fn open_random(
+    relay: &Relay,
+    identity: &Identity,
+    wanted: &OpenTunnel,
+    name_refused: Option<Code>,
+) -> Result<Opened, Refusal> {
+    for _ in 0..RANDOM_TRIES {
+        let random = random_name(&mut rand::rng());
+        let name = identity.credential.permissions.random_name(&random).ok_or_else(|| {
+            refusal(Code::NameNotAllowed, "name: the token allows only names that have to be asked for")
+        })?;
+        match reserve(relay, identity, wanted, host(relay, &name), name_refused).await {
+            Err(refusal) if refusal.code == Code::NameTaken => {}
+            other => return other,
+        }
+    }
+    Err(refusal(Code::NameTaken, "no random name was free"))
+}
+
+async fn open_tcp(relay: &Relay, identity: &Identity, wanted: &OpenTunnel) -> Result<Opened, Refusal> {
+    let Some(range) = relay.config.tcp_ports else {
+        return Err(refusal(Code::KindNotAllowed, "kind: this region offers no TCP ports"));
+    };
+    let (first, last) = (range.first, range.last);
+    if let Some(port) = wanted.port {
+        if !(first..=last).contains(&port) {
+            let message = format!("port: {port} is not one of this region's, {first} to {last}");
+            return Err(refusal(Code::PortUnavailable, message));
+        }
+        return reserve(relay, identity, wanted, Endpoint::Tcp(port), None).await;
+    }
+    let mut ports: Vec<u16> = (first..=last).collect();
+    ports.shuffle(&mut rand::rng());
+    let free = |port: &u16| relay.registry.table().get_tcp(*port).is_none();
+    for port in ports.into_iter().filter(free).take(PORT_TRIES) {
+        match reserve(relay, identity, wanted, Endpoint::Tcp(port), None).await {
+            Err(refusal) if refusal.code == Code::PortUnavailable => {}
+            other => return other,
+        }
+    }
+    Err(refusal(Code::PortUnavailable, format!("port: all of {first} to {last} are taken")))
+}
+
+/// Reserves an endpoint in the store and claims it in the registry.
+async fn reserve(
+    relay: &Relay,
+    identity: &Identity,
+    wanted: &OpenTunnel,
+    endpoint: Endpoint,
+    name_refused: Option<Code>,
+) -> Result<Opened, Refusal> {
+    let permit = place(relay, identity, &endpoint)?;
+    let reservation = relay
+        .store
+        .reserve(&Reserve {
+            endpoint: endpoint.clone(),
+            account: identity.credential.account.clone(),
+            instance: identity.instance.clone(),
+            region: relay.config.domain.clone(),
+            names_limit: identity.usage.limits().names,
+            now: now(),
+        })
+        .await;
+    let away = |code, what: &str| Refusal {
+        retry_after_ms: Some(RETRY_MS),
+        ..refusal(code, format!("the {what} cannot be reached, and what was asked needs it"))
+    };
+    let generation = match reservation {
+        Ok(reservation) => reservation.generation,
+        Err(ReserveError::Taken) => return Err(taken(&endpoint)),
+        Err(ReserveError::TooManyNames { limit }) => {
+            let message = format!("the account holds {limit} names already, those in quarantine included");
+            return Err(refusal(Code::TooManyNames, message));
+        }
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "cannot reserve {endpoint}");
+            return Err(away(Code::StoreUnavailable, "store"));
+        }
+    };
+    let mut opened = opened(relay, identity, &wanted.tunnel, endpoint, generation, permit);
+    opened.answer.name_refused = name_refused;
+    match relay.registry.claim(&opened.claim).await {
+        Ok(()) => Ok(opened),
+        Err(ClaimError::Stale { .. }) => {
+            Err(refusal(Code::Replaced, "a newer client of the account has taken the endpoint over"))
+        }
+        Err(_) => Err(away(Code::RegistryUnavailable, "registry")),
+    }
+}
+
+fn taken(endpoint: &Endpoint) -> Refusal {
+    match endpoint {
+        Endpoint::Host(host) => refusal(Code::NameTaken, format!("name: {host} belongs to another account")),
+        Endpoint::Tcp(port) => {
+            refusal(Code::PortUnavailable, format!("port: {port} belongs to another account"))
+        }
+    }
+}
+
+fn opened(
+    relay: &Relay,
+    identity: &Identity,
+    tunnel: &TunnelId,
+    endpoint: Endpoint,
+    generation: u64,
+    permit: TunnelPermit,
+) -> Opened {
+    let credential = &identity.credential;
+    let ticket = Ticket {
+        endpoint: endpoint.clone(),
+        account: credential.account.clone(),
+        instance: identity.instance.clone(),
+        generation,
+        key: credential.key,
+        expires: credential.expires.min(now() + TICKET_SECONDS),
+    };
+    let answer = OpenedTunnel {
+        tunnel: tunnel.clone(),
+        url: relay.url(&endpoint),
+        ticket: relay.seal.ticket(&ticket),
+        endpoint: endpoint.clone(),
+        name_refused: None,
+    };
+    let claim = Claim {
+        endpoint,
+        account: credential.account.clone(),
+        instance: identity.instance.clone(),
+        generation,
+        tunnel: tunnel.clone(),
+        session: identity.session.clone(),
+        relay: relay.id.clone(),
+    };
+    Opened { claim, answer, permit }
+}

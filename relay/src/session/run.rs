@@ -1,0 +1,128 @@
+//! A session's life on its lane.
+
+use super::{
+    ClientIo,
+    admit::Admission,
+    control::{Control, Ended},
+    open::{Identity, Opened},
+};
+use crate::{
+    local::{Served, Session},
+    metrics::{Count, Gauge},
+    relay::Relay,
+};
+use adit_protocol::{Code, ToClient};
+use http::HeaderValue;
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+use tokio::time::timeout;
+
+/// How long the client may take to close the connection after the last message.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Serves one session to the end.
+pub async fn run(relay: Arc<Relay>, io: ClientIo, admission: Admission) {
+    let Admission { identity, remote, client_version, permit, opened, lane, .. } = admission;
+    let claims: Vec<_> = opened.iter().map(|one| one.claim.clone()).collect();
+    let begun = async {
+        let (opener, pinger, driver) = adit_mux::open(io).await.ok()?;
+        let driver = tokio::spawn(driver);
+        let (control, extended_connect) = Control::open(opener.clone()).await.or_else(|| {
+            driver.abort();
+            None
+        })?;
+        Some((opener, pinger, driver, control, extended_connect))
+    };
+    let Some((opener, pinger, mut driver, control, extended_connect)) = begun.await else {
+        for claim in &claims {
+            relay.registry.release(claim).await;
+        }
+        return;
+    };
+    let (session, commands) = Session::new(
+        identity.session.clone(),
+        lane,
+        identity.credential.account.clone(),
+        identity.usage.clone(),
+        identity.instance.clone(),
+        remote,
+        client_version,
+        crate::relay::now(),
+        opener,
+    );
+    session.set_upgrades(extended_connect);
+    session.set_expires(identity.credential.expires);
+    relay.local.add_session(session.clone());
+    relay.seat().metrics.count(Count::SessionsOpened);
+    let open = relay.seat().metrics.open(Gauge::Sessions);
+    for one in opened {
+        serve(&relay, &identity, &session, one);
+    }
+    let measured = session.clone();
+    let watch = pinger.watch(move |round_trip| {
+        let micros = u32::try_from(round_trip.as_micros()).unwrap_or(u32::MAX);
+        measured.round_trip_us.store(micros, Ordering::Relaxed);
+    });
+    let ended = tokio::select! {
+        _ = &mut driver => Ended::Lost,
+        _ = watch => Ended::Silent,
+        ended = control.run(&relay, &identity, &session, commands) => ended,
+    };
+    tracing::info!(session = %session.id, account = %session.account, ?ended, "session ended");
+    session.set_closing();
+    relay.seat().metrics.count(Count::SessionsClosed);
+    drop((open, permit));
+    end(&relay, &session, ended).await;
+    if !ended.is_abrupt() {
+        let _ = timeout(GOODBYE, &mut driver).await;
+    }
+    driver.abort();
+}
+
+/// A session begins to serve an endpoint. Sessions of an earlier owner are told that they have lost it.
+pub fn serve(relay: &Arc<Relay>, identity: &Identity, session: &Arc<Session>, opened: Opened) {
+    let claim = opened.claim;
+    session.hold(claim.endpoint.clone(), opened.permit);
+    let tunnel_header = HeaderValue::from_str(claim.tunnel.as_str()).expect("an id has only visible ASCII");
+    let lost = relay.local.serve(Served {
+        endpoint: claim.endpoint.clone(),
+        account: claim.account,
+        usage: identity.usage.clone(),
+        instance: claim.instance,
+        generation: claim.generation,
+        tunnel: claim.tunnel,
+        tunnel_header,
+        since: crate::relay::now(),
+        sessions: vec![session.clone()],
+    });
+    match lost {
+        Some(lost) => {
+            for old in lost {
+                relay.replaced(&old, &claim.endpoint);
+            }
+        }
+        None => relay.replaced(session, &claim.endpoint),
+    }
+}
+
+/// What a session served goes back to registry and store.
+async fn end(relay: &Relay, session: &Session, ended: Ended) {
+    for served in relay.local.remove_session(&session.id) {
+        if served.instance != session.instance {
+            continue;
+        }
+        relay.registry.release(&served.claim(&session.id, &relay.id)).await;
+        if ended == Ended::Bye {
+            relay.give_up(&served).await;
+        } else {
+            relay.remember(&served.endpoint);
+        }
+    }
+}
+
+/// The message with which a session ends.
+pub fn close(code: Code, message: impl Into<String>) -> ToClient {
+    ToClient::Close { code, message: message.into() }
+}

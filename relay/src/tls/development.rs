@@ -1,0 +1,139 @@
+//! The development CA: what a relay serves while it has no certificate from anyone that consumers trust.
+
+use super::pem::{Certificate, PemError};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose,
+};
+use rustls::pki_types::PrivateKeyDer;
+use std::{
+    fs, io,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+use time::{Duration, OffsetDateTime};
+
+/// The name that the CA's certificate has, and that a client's error message looks for.
+pub const CA_NAME: &str = "Adit development CA";
+
+const CA_DAYS: i64 = 3650;
+const LEAF_DAYS: i64 = 90;
+/// A certificate starts earlier than now, for clocks that are behind.
+const BACKDATED: Duration = Duration::hours(1);
+
+/// Why the development CA cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum DevelopmentError {
+    /// A file cannot be read or written.
+    #[error("{path}: cannot {verb} the development CA")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// `read` or `write`.
+        verb: &'static str,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A certificate cannot be made.
+    #[error("cannot make a certificate")]
+    Make(#[from] rcgen::Error),
+    /// The certificate that was made cannot be served.
+    #[error("cannot serve the development certificate")]
+    Serve(#[from] PemError),
+}
+
+/// The certificate of a CA, and what signs with it.
+pub struct DevelopmentCa {
+    issuer: Issuer<'static, KeyPair>,
+    path: PathBuf,
+}
+
+impl DevelopmentCa {
+    /// The CA in a folder: `ca.pem` and `ca.key`, made when they are not there.
+    ///
+    /// # Errors
+    /// [`DevelopmentError`].
+    pub fn load_or_create(folder: &Path) -> Result<Self, DevelopmentError> {
+        let (certificate, key) = (folder.join("ca.pem"), folder.join("ca.key"));
+        let read = |path: &Path| {
+            fs::read_to_string(path).map_err(|source| DevelopmentError::File {
+                path: path.to_owned(),
+                verb: "read",
+                source,
+            })
+        };
+        if !key.exists() || !certificate.exists() {
+            create(&certificate, &key)?;
+        }
+        let issuer = Issuer::from_ca_cert_pem(&read(&certificate)?, KeyPair::from_pem(&read(&key)?)?)?;
+        Ok(Self { issuer, path: certificate })
+    }
+
+    /// Where the CA's certificate is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A fresh certificate for a domain and all names directly below it.
+    ///
+    /// # Errors
+    /// [`DevelopmentError`].
+    pub fn issue(&self, domain: &str, now: OffsetDateTime) -> Result<Certificate, DevelopmentError> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new(vec![domain.to_owned(), format!("*.{domain}")])?;
+        params.distinguished_name.push(DnType::CommonName, domain);
+        params.not_before = now - BACKDATED;
+        params.not_after = now + Duration::days(LEAF_DAYS);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+        Ok(Certificate::new(vec![certificate.der().clone()], &key)?)
+    }
+}
+
+fn create(certificate: &Path, key: &Path) -> Result<(), DevelopmentError> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, CA_NAME);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let now = OffsetDateTime::now_utc();
+    params.not_before = now - BACKDATED;
+    params.not_after = now + Duration::days(CA_DAYS);
+    let ca = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+    let write = |path: &Path, mode, text: String| {
+        let error = |source| DevelopmentError::File { path: path.to_owned(), verb: "write", source };
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(error)?;
+        }
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(mode)
+            .open(path)
+            .map_err(error)?;
+        io::Write::write_all(&mut file, text.as_bytes()).map_err(error)
+    };
+    write(key, 0o600, ca.key().serialize_pem())?;
+    write(certificate, 0o644, ca.pem())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn the_ca_is_made_once_and_its_key_is_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = DevelopmentCa::load_or_create(folder.path()).unwrap();
+        let made = fs::read(ca.path()).unwrap();
+        let again = DevelopmentCa::load_or_create(folder.path()).unwrap();
+        assert_eq!(made, fs::read(again.path()).unwrap());
+        let mode = fs::metadata(folder.path().join("ca.key")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let certificate = again.issue("adit.localhost", OffsetDateTime::now_utc()).unwrap();
+        assert_eq!(certificate.names, ["adit.localhost", "*.adit.localhost"]);
+    }
+}
