@@ -6,8 +6,10 @@ export BUILD_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/adit
 export CARGO_TARGET_DIR ?= $(BUILD_CACHE)/target
 export PATH := $(BUILD_CACHE)/tools/bin:$(PATH):/usr/sbin:/sbin
 
+TEST_PACKAGES := redis-server postgresql haproxy openssl curl procps
+
 .DEFAULT_GOAL := help
-.PHONY: help run test check build where fmt bench clean
+.PHONY: help run test check build where fmt soak bench clean
 .PHONY: check-format check-tidy check-lints check-docs check-deps check-bench
 
 help: ## print this list
@@ -17,7 +19,7 @@ run: ## build, then start a relay, a demo service and a client on this machine; 
 	@env --default-signal=INT scripts/run
 
 test: ## install what the tests need, run every test
-	@scripts/need redis-server postgresql haproxy openssl curl procps
+	@scripts/need $(TEST_PACKAGES)
 	@scripts/test
 	@scripts/test-run
 
@@ -32,6 +34,10 @@ where: ## print the folder that `make build` puts them into
 
 fmt: ## format the Rust sources
 	cargo fmt --all
+
+soak: ## the tests of real sockets at a hundred times their size, with seconds, into docs/soak.md
+	@scripts/need $(TEST_PACKAGES)
+	@scripts/soak
 
 bench: ## measure Adit beside nginx, rathole, bore, ... into docs/performance.md; options in BENCH="--help"
 	@scripts/bench $(BENCH)
