@@ -70,7 +70,11 @@ impl DialError {
         let host =
             if relay.port() == 443 { relay.host() } else { format!("{}:{}", relay.host(), relay.port()) };
         match self {
-            Self::Certificate { error: rustls::CertificateError::UnknownIssuer, issuer } => {
+            // Another installation's authority may have the same name: then it is the signature that is wrong.
+            Self::Certificate {
+                error: rustls::CertificateError::UnknownIssuer | rustls::CertificateError::BadSignature,
+                issuer,
+            } => {
                 let problem = Problem::new("ca_unknown").with("host", relay.domain());
                 match issuer {
                     Some(issuer) => problem.with("issuer", issuer.as_str()),
@@ -90,7 +94,13 @@ impl DialError {
 
     /// Whether another try is of no use to someone who has never reached the relay.
     pub(crate) fn is_final(&self) -> bool {
-        matches!(self, Self::Certificate { .. } | Self::NotARelay | Self::Token(_))
+        matches!(
+            self,
+            Self::Certificate { .. }
+                | Self::NotARelay
+                | Self::Token(_)
+                | Self::Hello(hello::HelloError::Frame(_))
+        )
     }
 }
 

@@ -61,7 +61,8 @@ pub(crate) struct Homing {
     homes: Homes,
     live: HashMap<Key, Live>,
     next_key: Key,
-    reports: (mpsc::Sender<(Key, Report)>, mpsc::Receiver<(Key, Report)>),
+    reports: mpsc::Receiver<(Key, Report)>,
+    report: mpsc::Sender<(Key, Report)>,
     /// Tunnels to ask for again on a session.
     again: Vec<(Instant, Key, TunnelId)>,
     give_up_after: Option<Duration>,
@@ -82,6 +83,7 @@ impl Homing {
         stop: CancellationToken,
         give_up_after: Option<Duration>,
     ) -> Self {
+        let (report, reports) = mpsc::channel(REPORTS);
         Self {
             shared,
             lanes: vec![first],
@@ -89,7 +91,8 @@ impl Homing {
             homes: Homes::new(),
             live: HashMap::new(),
             next_key: 0,
-            reports: mpsc::channel(REPORTS),
+            reports,
+            report,
             again: vec![],
             give_up_after,
             without: Some(Instant::now()),
@@ -116,7 +119,7 @@ impl Homing {
             }
             let wake = self.next_wake();
             tokio::select! {
-                Some((key, report)) = self.reports.1.recv() => {
+                Some((key, report)) = self.reports.recv() => {
                     if let Err(problem) = self.handle(key, report) {
                         break Err(problem);
                     }
@@ -203,7 +206,7 @@ impl Homing {
                 key,
                 lane: lane.clone(),
                 shared: self.shared.clone(),
-                reports: self.reports.0.clone(),
+                reports: self.report.clone(),
                 cut: cut.clone(),
             };
             self.live.insert(key, Live { cut, up: None });
@@ -458,7 +461,7 @@ impl Homing {
         }
         while !self.live.is_empty() {
             tokio::select! {
-                Some((key, report)) = self.reports.1.recv() => {
+                Some((key, report)) = self.reports.recv() => {
                     if matches!(report, Report::Down(_)) {
                         let _ = self.down(key, End::Left);
                     }

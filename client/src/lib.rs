@@ -21,6 +21,8 @@
 //! [`Client::events`]. TLS comes from rustls: unless the program has installed another provider of cryptography for its
 //! process, aws-lc-rs is used.
 
+#![allow(clippy::result_large_err, reason = "a problem is made once in a client's life, not once a request")]
+
 pub mod address;
 pub mod cli;
 pub mod client;

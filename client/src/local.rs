@@ -22,6 +22,7 @@ use record::Record;
 use std::{
     fmt,
     sync::{Arc, Mutex},
+    task::Poll,
 };
 
 /// One lane's connections to one service.
@@ -49,6 +50,10 @@ impl Local {
         request: Request<RecvStream>,
         mut respond: SendResponse<Bytes>,
     ) {
+        if std::future::poll_fn(|cx| Poll::Ready(respond.poll_reset(cx).is_ready())).await {
+            // A consumer who has left already costs the service nothing.
+            return;
+        }
         let connect = *request.method() == Method::CONNECT;
         let upgrade = connect && request.extensions().get::<Protocol>().is_some();
         if (self.tunnel.spec.kind() == Kind::Tcp) != (connect && !upgrade) {
@@ -77,6 +82,7 @@ impl Local {
             ServiceError::Timeout => (StatusCode::GATEWAY_TIMEOUT, Code::ServiceTimeout),
             ServiceError::Protocol(_) => (StatusCode::BAD_GATEWAY, Code::ServiceProtocol),
         };
+
         tracing::debug!(tunnel = %self.tunnel.id, error = error as &dyn std::error::Error, "the service failed");
         Some(refuse(respond, status, code))
     }

@@ -36,7 +36,7 @@ const START: Duration = Duration::from_secs(5);
 /// How many commands may wait for the control stream.
 const COMMANDS: usize = 32;
 /// A relay opens no more than [`MAX_STREAMS`]; those that it has reset end a little later here.
-const STREAMS: usize = 2 * MAX_STREAMS;
+const STREAMS: usize = 4 * MAX_STREAMS;
 
 /// What a session of this process is called, in the order in which they are dialled.
 pub(crate) type Key = u64;

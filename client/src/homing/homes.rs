@@ -138,12 +138,10 @@ impl Homes {
             // A draining relay may be the only one: then there is no hurry until it has gone.
             return (idle && (avoid.is_empty() || may_search)).then_some(avoid);
         }
-        let homes = if self.relays == 1 && may_search && self.search_at.is_some() {
-            HOMES
-        } else {
-            self.relays.min(HOMES)
-        };
-        if serving + self.dials.len() >= self.per_relay * homes {
+        // A region of one relay may have got another: one dial looks for it.
+        let lookout = self.relays == 1 && self.search_at.is_some() && may_search;
+        let target = if lookout { serving + 1 } else { self.per_relay * self.relays.min(HOMES) };
+        if serving + self.dials.len() >= target {
             return None;
         }
         let mut room = false;

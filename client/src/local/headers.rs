@@ -60,7 +60,10 @@ pub(super) fn to_http1(head: &mut request::Parts, host_header: Option<&str>, has
     headers.remove(TUNNEL);
     strip_own(headers);
     strip_hop_by_hop(headers);
-    headers.remove(TE);
+    if headers.remove(TE).is_some_and(|te| te == "trailers") {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
+    }
     // The relay has answered 100 already: it asks for the body.
     headers.remove(EXPECT);
     if let Some(host) = host {
@@ -148,7 +151,7 @@ mod tests {
         let mut head = request(|r| {
             r.header("adit-tunnel", "tn_1")
                 .header("adit-request-id", "x")
-                .header("te", "trailers")
+                .header("te", "gzip")
                 .header("cookie", "a=1")
                 .header("cookie", "b=2")
                 .header("x-other", "kept")

@@ -8,7 +8,7 @@ use super::{
     connect::{Purpose, ServiceError, connect},
     io::ServiceIo,
 };
-use adit_mux::body::StreamBody;
+use adit_mux::{body::StreamBody, splice::Abort};
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
@@ -18,6 +18,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use std::{
+    error::Error,
     pin::{Pin, pin},
     sync::{
         Arc, Mutex, MutexGuard, Weak,
@@ -81,14 +82,28 @@ impl Body for RequestBody {
 /// One connection.
 pub(super) struct Conn {
     sender: SendRequest<RequestBody>,
-    driver: Connection<TokioIo<ServiceIo>, RequestBody>,
+    /// Absent only while the connection is taken apart.
+    driver: Option<Driver>,
+    /// A request is under way: to end now is to break it off.
+    busy: bool,
     idle_since: Instant,
+}
+
+type Driver = Connection<TokioIo<ServiceIo>, RequestBody>;
+
+impl Drop for Conn {
+    fn drop(&mut self) {
+        if let Some(driver) = self.driver.take_if(|_| self.busy) {
+            // To a service that knows half-close, an end alone does not say that nobody waits for the answer.
+            driver.into_parts().io.into_inner().abort();
+        }
+    }
 }
 
 /// Why a connection brought no answer.
 enum Failed {
     /// Not a byte was sent: here is the request again.
-    Unsent(Box<Request<RequestBody>>),
+    Unsent(hyper::Error, Box<Request<RequestBody>>),
     /// The connection ended before the answer began.
     Broken(hyper::Error),
 }
@@ -100,27 +115,28 @@ impl Conn {
             .handshake(TokioIo::new(io))
             .await
             .map_err(|error| ServiceError::Protocol(error.into()))?;
-        Ok(Box::new(Self { sender, driver, idle_since: Instant::now() }))
+        Ok(Box::new(Self { sender, driver: Some(driver), busy: false, idle_since: Instant::now() }))
     }
 
     /// Lets the connection work. Answers whether it has ended.
     fn drive(&mut self, cx: &mut Context<'_>) -> bool {
-        Pin::new(&mut self.driver).poll(cx).is_ready()
+        self.driver.as_mut().is_none_or(|driver| Pin::new(driver).poll(cx).is_ready())
     }
 
     async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, Failed> {
-        let Self { sender, driver, .. } = self;
+        let Self { sender, driver, busy, .. } = self;
         let mut answer = pin!(sender.try_send_request(request));
         let mut ended = false;
+        *busy = true;
         std::future::poll_fn(|cx| {
             if !ended {
-                ended = Pin::new(&mut *driver).poll(cx).is_ready();
+                ended = driver.as_mut().is_none_or(|driver| Pin::new(driver).poll(cx).is_ready());
             }
             answer.as_mut().poll(cx)
         })
         .await
         .map_err(|mut error| match error.take_message() {
-            Some(request) => Failed::Unsent(Box::new(request)),
+            Some(request) => Failed::Unsent(error.into_error(), Box::new(request)),
             None => Failed::Broken(error.into_error()),
         })
     }
@@ -145,15 +161,18 @@ impl Conn {
 
     /// Whether another request can be sent.
     fn is_reusable(&mut self, cx: &mut Context<'_>) -> bool {
-        !self.drive(cx) && self.sender.is_ready()
+        let reusable = !self.drive(cx) && self.sender.is_ready();
+        self.busy &= !reusable;
+        reusable
     }
 
     /// After a 101: the connection, and what was read of it beyond the answer.
     pub(super) async fn into_bytes(mut self) -> Result<(Bytes, ServiceIo), ServiceError> {
-        std::future::poll_fn(|cx| self.driver.poll_without_shutdown(cx))
+        let mut driver = self.driver.take().expect("it is taken apart only here and at its end");
+        std::future::poll_fn(|cx| driver.poll_without_shutdown(cx))
             .await
             .map_err(|error| ServiceError::Protocol(error.into()))?;
-        let Parts { io, read_buf, .. } = self.driver.into_parts();
+        let Parts { io, read_buf, .. } = driver.into_parts();
         Ok((read_buf, io.into_inner()))
     }
 
@@ -168,22 +187,35 @@ impl Conn {
 
 impl Failed {
     fn into_service_error(self) -> ServiceError {
-        match self {
-            Self::Unsent(_) => ServiceError::Lost("closed at once".into()),
-            Self::Broken(error) if error.is_parse() => ServiceError::Protocol(error.into()),
-            Self::Broken(error) => ServiceError::Lost(error.into()),
+        let (Self::Unsent(error, _) | Self::Broken(error)) = self;
+        if is_protocol(&error) {
+            ServiceError::Protocol(error.into())
+        } else {
+            ServiceError::Lost(error.into())
         }
     }
 }
 
+/// Whether the service said something that is not an answer, rather than nothing.
+fn is_protocol(error: &hyper::Error) -> bool {
+    if error.is_canceled() {
+        // The request was taken back because of what happened to the connection.
+        let cause = error.source().and_then(|source| source.downcast_ref::<hyper::Error>());
+        return cause.is_some_and(|cause| !cause.is_closed() && cause.source().is_none());
+    }
+    error.is_parse()
+}
+
 /// Connections that wait for the next request; the one used last is used first.
 #[derive(Default)]
+#[expect(clippy::vec_box, reason = "a connection is large, and moves at each use")]
 pub(super) struct Pool {
     idle: Mutex<Vec<Box<Conn>>>,
     sweeping: AtomicBool,
 }
 
 impl Pool {
+    #[expect(clippy::vec_box, reason = "as above")]
     fn idle(&self) -> MutexGuard<'_, Vec<Box<Conn>>> {
         self.idle.lock().expect("no code panics while it holds this lock")
     }
@@ -300,7 +332,7 @@ pub(super) async fn on_kept(
     let copy = again(&request);
     match conn.send(request).await {
         Ok(answer) => Ok(Ok((answer, conn))),
-        Err(Failed::Unsent(request)) => Ok(Err(*request)),
+        Err(Failed::Unsent(_, request)) => Ok(Err(*request)),
         // The service closed it while the request was on its way, as its idle time-out allows.
         Err(Failed::Broken(error)) => match copy.filter(|_| !error.is_parse()) {
             Some(request) => Ok(Err(request)),

@@ -95,18 +95,16 @@ impl Record {
     }
 
     /// Waits for the rest of an answer; reports it as open if that takes long.
-    pub(super) fn watch<F: Future>(&self, future: F) -> impl Future<Output = F::Output> {
-        async move {
-            let Some(watched) = &self.watched else { return future.await };
-            let mut future = pin!(future);
-            tokio::select! {
-                biased;
-                done = &mut future => return done,
-                () = sleep(LONG) => {}
-            }
-            self.tunnel.feed.send(watched.what(&self.count));
-            future.await
+    pub(super) async fn watch<F: Future>(&self, future: F) -> F::Output {
+        let Some(watched) = &self.watched else { return future.await };
+        let mut future = pin!(future);
+        tokio::select! {
+            biased;
+            done = &mut future => return done,
+            () = sleep(LONG) => {}
         }
+        self.tunnel.feed.send(watched.what(&self.count));
+        future.await
     }
 
     /// The exchange has ended.

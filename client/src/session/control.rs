@@ -93,7 +93,10 @@ impl Control {
                             self.hear(message).await?;
                         }
                     }
-                    _ if self.finishing => return Ok(open.none().await),
+                    _ if self.finishing => {
+                        open.none().await;
+                        return Ok(());
+                    }
                     _ => return Err(End::Lost("the relay closed the control stream".into())),
                 },
                 Some(command) = commands.recv() => match command {

@@ -1,1 +1,201 @@
+use super::*;
+use adit_protocol::Account;
+use std::collections::HashMap;
 
+fn id(relay: &str) -> RelayId {
+    relay.parse().unwrap()
+}
+
+fn welcome(relay: &str, sessions: u8, relays: u32) -> Welcome {
+    Welcome {
+        version: 1,
+        mux: "h2".into(),
+        relay: id(relay),
+        region: "eu.example.com".into(),
+        session: "s".parse().unwrap(),
+        sessions,
+        relays,
+        account: Account::managed("me"),
+        credential: String::new(),
+        credential_expires: 0,
+        renew_with_token: false,
+        opened: vec![],
+        refused: vec![],
+        provider: Default::default(),
+    }
+}
+
+/// A region in which dials reach the relays at random.
+struct Region {
+    homes: Homes,
+    now: Instant,
+    relays: Vec<&'static str>,
+    sessions: u8,
+    next: Key,
+    dials: usize,
+    held: HashMap<Key, &'static str>,
+    /// Sessions that the client has let go in this step.
+    left: Vec<Key>,
+}
+
+impl Region {
+    fn new(relays: &[&'static str], sessions: u8) -> Self {
+        let (homes, now) = (Homes::new(), Instant::now());
+        let (relays, held) = (relays.to_vec(), HashMap::new());
+        Self { homes, now, relays, sessions, next: 0, dials: 0, held, left: vec![] }
+    }
+
+    /// Makes all dials that are ordered at this moment, and answers them.
+    fn step(&mut self) {
+        while self.dial_once() {}
+    }
+
+    fn dial_once(&mut self) -> bool {
+        let mut open = vec![];
+        while let Some(order) = self.homes.order(self.next, self.now) {
+            open.push((self.next, order));
+            self.next += 1;
+            assert!(open.len() < 100, "dials without end");
+        }
+        let dialled = !open.is_empty();
+        for (key, order) in open {
+            self.dials += 1;
+            if self.relays.is_empty() {
+                self.homes.failed(key, self.now, None);
+                continue;
+            }
+            let relay = self.relays[rand::random::<u32>() as usize % self.relays.len()];
+            let relays = u32::try_from(self.relays.len()).unwrap();
+            if order.avoid.contains(&id(relay)) {
+                self.homes.elsewhere(key, &Elsewhere { relay: id(relay), relays }, self.now);
+                continue;
+            }
+            self.held.insert(key, relay);
+            for left in self.homes.up(key, &welcome(relay, self.sessions, relays), self.now) {
+                self.left.push(left);
+                self.held.remove(&left);
+                self.homes.down(left, self.now);
+            }
+        }
+        dialled
+    }
+
+    fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            self.step();
+            self.now = self.homes.next_dial(self.now).map_or(end, |at| at.min(end));
+        }
+    }
+
+    fn count(&self, relay: &str) -> usize {
+        self.held.values().filter(|held| **held == relay).count()
+    }
+}
+
+#[test]
+fn a_client_finds_two_relays_and_fills_each() {
+    for _ in 0..200 {
+        let mut region = Region::new(&["a", "b", "c"], 2);
+        region.run(Duration::from_secs(120));
+        assert_eq!(region.held.len(), 4);
+        assert!(["a", "b", "c"].iter().all(|relay| region.count(relay) <= 2), "{:?}", region.held);
+        assert!(region.homes.is_complete());
+        let dials = region.dials;
+        region.run(Duration::from_secs(3600));
+        assert_eq!(region.dials, dials, "a complete client dials no more");
+    }
+}
+
+#[test]
+fn the_only_relay_is_enough_and_a_second_one_is_found_in_time() {
+    let mut region = Region::new(&["a"], 2);
+    region.run(Duration::from_secs(60));
+    assert_eq!((region.count("a"), region.dials), (2, 2));
+    region.run(Duration::from_secs(3600));
+    assert!(region.dials < 20, "{}", region.dials);
+    region.relays.push("b");
+    region.run(Duration::from_secs(1200));
+    assert_eq!((region.count("a"), region.count("b")), (2, 2));
+}
+
+#[test]
+fn sessions_are_spread_over_lanes() {
+    let mut homes = Homes::new();
+    let now = Instant::now();
+    let mut lanes = vec![];
+    for (key, relay) in [(0, "a"), (1, "a"), (2, "b"), (3, "b")] {
+        lanes.push(homes.order(key, now).unwrap().lane);
+        homes.up(key, &welcome(relay, 2, 2), now);
+    }
+    lanes.sort_unstable();
+    assert_eq!(lanes, [0, 0, 1, 1]);
+}
+
+#[test]
+fn a_draining_relay_is_let_go_when_the_replacement_is_there() {
+    let mut region = Region::new(&["a", "b"], 1);
+    region.run(Duration::from_secs(60));
+    let moving = *region.held.iter().find(|(_, relay)| **relay == "a").unwrap().0;
+    region.homes.moving(moving);
+    assert!(region.left.is_empty());
+    region.relays = vec!["b", "c"];
+    region.run(Duration::from_secs(60));
+    assert_eq!(region.left, [moving]);
+    assert_eq!((region.count("b"), region.count("c")), (1, 1));
+}
+
+#[test]
+fn the_only_relay_is_not_dialled_in_a_rush_while_it_drains() {
+    let mut region = Region::new(&["a"], 1);
+    region.run(Duration::from_secs(10));
+    region.homes.moving(0);
+    let dials = region.dials;
+    region.run(Duration::from_secs(30));
+    assert!(region.dials > dials && region.dials - dials < 30 * 9, "{}", region.dials - dials);
+    assert!(region.left.is_empty());
+    region.relays = vec!["b"];
+    region.run(Duration::from_secs(10));
+    assert_eq!((region.left.as_slice(), region.count("b")), ([0].as_slice(), 1));
+}
+
+#[test]
+fn one_session_too_many_is_left() {
+    let mut homes = Homes::new();
+    let now = Instant::now();
+    homes.order(0, now).unwrap();
+    assert!(homes.up(0, &welcome("a", 1, 2), now).is_empty());
+    homes.order(1, now).unwrap();
+    assert_eq!(homes.up(1, &welcome("a", 1, 2), now), vec![1]);
+    assert!(!homes.down(1, now), "it is not missed");
+}
+
+#[test]
+fn without_any_session_a_slow_dial_gets_company() {
+    let mut homes = Homes::new();
+    let now = Instant::now();
+    assert!(homes.order(0, now).is_some());
+    assert!(homes.order(1, now).is_none());
+    let next = homes.next_dial(now).unwrap();
+    assert_eq!(next, now + SLOW);
+    assert!(homes.order(1, next).is_some());
+    assert!(homes.order(2, next).is_none());
+    assert!(homes.order(2, next + SLOW).is_some());
+    assert!(homes.order(3, next + SLOW * 5).is_none());
+}
+
+#[test]
+fn an_outage_is_survived_with_few_dials() {
+    let mut region = Region::new(&["a", "b"], 2);
+    region.run(Duration::from_secs(60));
+    for key in region.held.drain().map(|(key, _)| key).collect::<Vec<_>>() {
+        region.homes.down(key, region.now);
+    }
+    region.relays.clear();
+    let dials = region.dials;
+    region.run(Duration::from_secs(600));
+    assert!((40..300).contains(&(region.dials - dials)), "{}", region.dials - dials);
+    region.relays = vec!["a", "b"];
+    region.run(Duration::from_secs(60));
+    assert_eq!((region.count("a"), region.count("b")), (2, 2));
+}

@@ -1,0 +1,11 @@
+//! The client library against a relay that tests can make behave in every way, right and wrong.
+
+#![allow(clippy::unwrap_used, reason = "a test fails where it breaks")]
+
+mod control;
+mod homing;
+mod hostile;
+mod relay;
+mod requests;
+mod tcp;
+mod upgrades;
