@@ -130,6 +130,21 @@ impl Identity {
         Ok(Shown { proof: Proof::Credential { credential: credential.text }, token: credential.token })
     }
 
+    /// What to show for a new credential when the key is enough: the credential at hand, be it almost over.
+    ///
+    /// # Errors
+    /// As [`Identity::show_token`], if there is none.
+    pub(crate) async fn show_credential(&self) -> Result<Shown, Problem> {
+        let credential = self.credential().clone();
+        match credential {
+            Some(credential) => Ok(Shown {
+                proof: Proof::Credential { credential: credential.text },
+                token: credential.token,
+            }),
+            None => self.show_token().await,
+        }
+    }
+
     /// A fresh token.
     ///
     /// # Errors

@@ -5,7 +5,6 @@ mod open;
 
 use crate::{
     dial::{Answer, Ask, DialError, RelayIo, dial},
-    identity::Shown,
     lanes::Lane,
     local::{Local, refuse},
     shared::Shared,
@@ -121,7 +120,7 @@ impl Start {
             }
             Reply::Welcome(welcome) => {
                 self.shared.identity.welcomed(&shown, &welcome);
-                Session::new(self).run(io, welcome, shown).await;
+                Session::new(self).run(io, welcome).await;
             }
         }
     }
@@ -149,11 +148,11 @@ impl Session {
         self.start.cut.cancel();
     }
 
-    async fn run(self: Arc<Self>, io: RelayIo, welcome: Box<Welcome>, shown: Shown) {
+    async fn run(self: Arc<Self>, io: RelayIo, welcome: Box<Welcome>) {
         for opened in &welcome.opened {
             self.route(opened);
         }
-        match self.begin(io, welcome, shown).await {
+        match self.begin(io, welcome).await {
             Ok(acceptor) => self.serve(acceptor).await,
             Err(end) => self.end(end),
         }
@@ -171,7 +170,6 @@ impl Session {
         self: &Arc<Self>,
         io: RelayIo,
         welcome: Box<Welcome>,
-        shown: Shown,
     ) -> Result<Acceptor<RelayIo>, End> {
         let begun = timeout(START, async {
             let (mut acceptor, pinger) = adit_mux::accept(io).await.map_err(|error| lost(&error))?;
@@ -189,7 +187,7 @@ impl Session {
             return Err(End::Lost("the relay opened no control stream".into()));
         }
         let (commands, told) = mpsc::channel(COMMANDS);
-        let renewal = control::Renewal::new(&welcome, shown);
+        let renewal = control::Renewal::new(&welcome);
         self.start.report(Report::Up(welcome, commands)).await;
         tokio::spawn(control::run(self.clone(), request.into_body(), respond, told, renewal));
 

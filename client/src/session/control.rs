@@ -26,7 +26,6 @@ const CLOCK_WRONG: Duration = Duration::from_secs(60);
 
 /// When and how this session's credential is renewed.
 pub(super) struct Renewal {
-    shown: Shown,
     /// Whether a fresh token is needed, or the client's key is enough.
     with_token: bool,
     at: Instant,
@@ -35,9 +34,9 @@ pub(super) struct Renewal {
 }
 
 impl Renewal {
-    pub(super) fn new(welcome: &Welcome, shown: Shown) -> Self {
+    pub(super) fn new(welcome: &Welcome) -> Self {
         let at = Instant::now() + wait(welcome.credential_expires, now());
-        Self { shown, with_token: welcome.renew_with_token, at, asked: None }
+        Self { with_token: welcome.renew_with_token, at, asked: None }
     }
 }
 
@@ -129,7 +128,6 @@ impl Control {
             ToClient::Credential { credential, expires } => {
                 if let Some(shown) = self.renewal.asked.take() {
                     session.start.shared.identity.keep(&shown, credential.clone(), *expires);
-                    self.renewal.shown = shown;
                 }
                 self.renewal.at = Instant::now() + wait(*expires, now());
                 return Ok(());
@@ -149,7 +147,11 @@ impl Control {
     async fn renew(&mut self) -> Result<(), End> {
         self.renewal.at = Instant::now() + CLOCK_WRONG;
         let identity = &self.session.start.shared.identity;
-        let shown = if self.renewal.with_token { identity.show_token().await } else { identity.show().await };
+        let shown = if self.renewal.with_token {
+            identity.show_token().await
+        } else {
+            identity.show_credential().await
+        };
         match shown {
             Ok(shown) => {
                 let proof = shown.proof.clone();
