@@ -166,11 +166,7 @@ impl Session {
     }
 
     /// Waits for the control stream, which is the first one.
-    async fn begin(
-        self: &Arc<Self>,
-        io: RelayIo,
-        welcome: Box<Welcome>,
-    ) -> Result<Acceptor<RelayIo>, End> {
+    async fn begin(self: &Arc<Self>, io: RelayIo, welcome: Box<Welcome>) -> Result<Acceptor<RelayIo>, End> {
         let begun = timeout(START, async {
             let (mut acceptor, pinger) = adit_mux::accept(io).await.map_err(|error| lost(&error))?;
             match acceptor.next().await {
