@@ -6,14 +6,18 @@
 
 mod claims;
 mod memory;
+mod redis;
 
 #[cfg(test)]
 mod contract;
 
-use crate::config::RegistryUrl;
-use crate::table::{MAX_ROWS, MAX_SESSIONS, RelayRecord, Row, RowSession, Table};
+use crate::{
+    config::RegistryUrl,
+    table::{MAX_ROWS, MAX_SESSIONS, RelayRecord, Row, RowSession, Table},
+};
 use adit_protocol::{Account, Endpoint, InstanceId, RelayId, SessionId, TunnelId};
 pub use memory::Memory;
+pub use redis::Redis;
 use std::{sync::Arc, time::Duration};
 
 /// How often a relay should beat. Three beats may be lost before the others take it for gone.
@@ -59,6 +63,24 @@ impl Claim {
 /// Why the registry could not be asked.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
+    /// The URL is not one of a Redis server. It is not shown, as it may hold a password.
+    #[error("the registry's URL is not one of a Redis server")]
+    InvalidUrl,
+    /// There is no connection at the moment.
+    #[error("not connected to the registry")]
+    Disconnected,
+    /// No answer in time.
+    #[error("no answer from the registry within its time")]
+    TimedOut,
+    /// Redis has refused something, or the connection has failed.
+    #[error("the registry's Redis failed")]
+    Failed(#[source] ::redis::RedisError),
+    /// An answer that no script of this version gives.
+    #[error("the registry's answer cannot be read")]
+    Unreadable,
+    /// The content was lost while it was read.
+    #[error("the registry lost its content while it was read")]
+    ContentLost,
     /// Too many relays in the region.
     #[error("the region has {limit} relays already, which is the most it can have")]
     TooManyRelays {
@@ -91,17 +113,43 @@ pub enum ClaimError {
 pub enum Registry {
     /// In this process: for a relay that is alone.
     Memory(Memory),
+    /// In Redis: for the relays of a region.
+    Redis(Redis),
 }
 
 impl Registry {
-    /// Opens the registry of a region for one of its relays.
+    /// Opens the region's registry for the relay `me`. Redis need not be reachable: see [`Registry::synced`].
+    ///
+    /// With Redis, a task on the runtime in which this is called keeps the table up to date until the last clone of the
+    /// registry is dropped.
     ///
     /// # Errors
-    /// [`RegistryError`].
-    pub async fn open(url: &RegistryUrl, _region: &str, me: &RelayId) -> Result<Self, RegistryError> {
-        match url {
-            RegistryUrl::Memory => Ok(Self::Memory(Memory::new(me))),
-            RegistryUrl::Redis(_) => Err(RegistryError::TooManyRelays { limit: 1 }),
+    ///
+    /// [`RegistryError::InvalidUrl`].
+    ///
+    /// # Panics
+    ///
+    /// With Redis outside of a runtime.
+    pub async fn open(url: &RegistryUrl, region: &str, me: &RelayId) -> Result<Self, RegistryError> {
+        Ok(match url {
+            RegistryUrl::Memory => Self::Memory(Memory::new(me)),
+            RegistryUrl::Redis(url) => Self::Redis(Redis::open(url.expose(), region, me)?),
+        })
+    }
+
+    /// Whether claims can be decided at the moment.
+    pub fn is_connected(&self) -> bool {
+        match self {
+            Self::Memory(_) => true,
+            Self::Redis(redis) => redis.is_connected(),
+        }
+    }
+
+    /// Waits until the table has the region's rows for the first time; before, a relay knows of its own alone.
+    pub async fn synced(&self) {
+        match self {
+            Self::Memory(_) => {}
+            Self::Redis(redis) => redis.synced().await,
         }
     }
 
@@ -109,6 +157,7 @@ impl Registry {
     pub fn table(&self) -> &Arc<Table> {
         match self {
             Self::Memory(memory) => memory.table(),
+            Self::Redis(redis) => redis.table(),
         }
     }
 
@@ -123,6 +172,7 @@ impl Registry {
     pub async fn claim(&self, claim: &Claim) -> Result<(), ClaimError> {
         match self {
             Self::Memory(memory) => memory.claim(claim),
+            Self::Redis(redis) => redis.claim(claim).await,
         }
     }
 
@@ -141,6 +191,7 @@ impl Registry {
     pub async fn release(&self, claim: &Claim) {
         match self {
             Self::Memory(memory) => memory.release(claim),
+            Self::Redis(redis) => redis.release(claim).await,
         }
     }
 
@@ -155,6 +206,7 @@ impl Registry {
     pub async fn beat(&self, record: &RelayRecord, claims: &[Claim]) -> Result<(), RegistryError> {
         match self {
             Self::Memory(memory) => memory.beat(record, claims),
+            Self::Redis(redis) => redis.beat(record, claims).await,
         }
     }
 
@@ -162,6 +214,7 @@ impl Registry {
     pub async fn leave(&self) {
         match self {
             Self::Memory(memory) => memory.leave(),
+            Self::Redis(redis) => redis.leave().await,
         }
     }
 }

@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 use shards::Shards;
 use state::Touched;
-pub(crate) use state::{Change, Plan, Release, Snapshot, State, What};
+pub(crate) use state::{Change, Plan, Release, State, What};
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,

@@ -7,7 +7,7 @@ use super::{
     BEAT_INTERVAL, Claim, ClaimError, RegistryError,
     claims::{Decision, Pending, decide, without},
 };
-use crate::table::{Change, MAX_RELAYS, MAX_ROWS, Plan, RelayRecord, Release, Row, Snapshot, Table, What};
+use crate::table::{Change, MAX_RELAYS, MAX_ROWS, Plan, RelayRecord, Release, Row, Table, What};
 use adit_protocol::{Endpoint, RelayId};
 use std::{
     collections::HashMap,
@@ -105,13 +105,12 @@ impl Memory {
 
 impl Hub {
     fn add(&mut self, table: &Arc<Table>) {
-        let snapshot = Snapshot {
-            epoch: 1,
-            version: self.version,
-            rows: self.rows.values().cloned().collect(),
-            relays: self.relays.values().cloned().collect(),
-        };
-        table.update(|state| state.restart(snapshot));
+        let relays = self.relays.values().cloned().collect();
+        table.update(|state| {
+            state.begin_restart(1, self.version, relays);
+            state.add_rows(self.rows.values().cloned());
+            state.end_restart();
+        });
         self.tables.retain(|table| table.strong_count() > 0);
         self.tables.push(Arc::downgrade(table));
     }

@@ -46,23 +46,15 @@ pub(crate) enum What {
     Unreadable,
 }
 
-/// The registry's content at one time.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Snapshot {
-    /// Another one after the registry has lost its content. Never 0.
-    pub(crate) epoch: u64,
-    /// Every change up to this version is in.
-    pub(crate) version: u64,
-    pub(crate) rows: Vec<(u64, Row)>,
-    pub(crate) relays: Vec<(u64, RelayRecord)>,
-}
-
 /// What has to be shown anew to the readers.
 #[derive(Debug, Default)]
 pub(super) struct Touched {
     pub(super) endpoints: BTreeSet<Endpoint>,
     pub(super) relays: bool,
 }
+
+/// The version of a row that was in an earlier snapshot, until it is in this one.
+const UNCONFIRMED: u64 = 0;
 
 #[derive(Debug)]
 pub(crate) struct State {
@@ -176,27 +168,47 @@ impl State {
         self.touch(endpoint);
     }
 
-    /// Puts the registry's whole content in the place of what was known of it.
-    pub(crate) fn restart(&mut self, snapshot: Snapshot) {
-        let before = mem::take(&mut self.rows);
-        self.touched.endpoints.extend(before.keys().cloned());
-        if snapshot.epoch != self.epoch {
-            for (endpoint, (_, row)) in before {
+    /// Begins to put the registry's whole content in the place of what was known of it.
+    ///
+    /// What was known stays in view until [`State::end_restart`].
+    pub(crate) fn begin_restart(&mut self, epoch: u64, version: u64, relays: Vec<(u64, RelayRecord)>) {
+        let same_epoch = epoch == self.epoch;
+        if same_epoch {
+            self.rows.values_mut().for_each(|(version, _)| *version = UNCONFIRMED);
+        } else {
+            // This changes no view: old rows count as those of the registry do, while it says nothing else.
+            for (endpoint, (_, row)) in mem::take(&mut self.rows) {
                 self.keep_as_old(endpoint, row);
             }
-            self.old_left = RELAY_TTL;
-        } else if !self.old.is_empty() {
-            self.old_left = RELAY_TTL;
+            self.strays.clear();
         }
-        self.relays.restart(snapshot.epoch == self.epoch, snapshot.relays);
+        self.old_left = RELAY_TTL;
+        self.relays.restart(same_epoch, relays);
         self.touched.relays = true;
         self.gone.clear();
-        self.strays.clear();
-        self.epoch = snapshot.epoch;
-        self.floor = snapshot.version;
-        for (version, row) in snapshot.rows {
-            self.set_row(version, row);
+        self.epoch = epoch;
+        self.floor = version;
+    }
+
+    /// Takes in rows of the registry's whole content, after [`State::begin_restart`].
+    pub(crate) fn add_rows(&mut self, rows: impl IntoIterator<Item = (u64, Row)>) {
+        for (version, row) in rows {
+            if self.is_news(&row.endpoint, version) {
+                self.set_row(version, row);
+            }
         }
+    }
+
+    /// Drops what was not among the added rows.
+    pub(crate) fn end_restart(&mut self) {
+        let touched = &mut self.touched.endpoints;
+        self.rows.retain(|endpoint, (version, _)| {
+            let is_confirmed = *version != UNCONFIRMED;
+            if !is_confirmed {
+                touched.insert(endpoint.clone());
+            }
+            is_confirmed
+        });
     }
 
     fn keep_as_old(&mut self, endpoint: Endpoint, mut row: Row) {
@@ -336,3 +348,6 @@ fn tidy(sessions: &mut Vec<RowSession>) {
     sessions.dedup();
     sessions.truncate(MAX_SESSIONS);
 }
+
+#[cfg(test)]
+mod tests;
