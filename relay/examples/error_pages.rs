@@ -12,7 +12,7 @@ fn main() -> std::io::Result<()> {
     std::fs::create_dir_all(&folder)?;
     let ids = RequestIds::new(0, 0);
     let request = http::Request::get("/").header("accept", "text/html").body(()).expect("a plain request");
-    let asker = Asker::of(&request.into_parts().0);
+    let asker = Asker::of(request.method(), request.headers());
     for code in Code::ALL.iter().filter(|code| status(**code) != http::StatusCode::INTERNAL_SERVER_ERROR) {
         let now = now_us();
         let mut failure = Failure::new(*code, Some("shop.eu.example.com"), ids.next(now), now);

@@ -9,7 +9,8 @@ fn asker(method: &str, headers: &[(&str, &str)]) -> Asker {
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    Asker::of(&request.body(()).unwrap().into_parts().0)
+    let request = request.body(()).unwrap();
+    Asker::of(request.method(), request.headers())
 }
 
 fn failure(code: Code) -> Failure<'static> {
