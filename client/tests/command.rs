@@ -1,5 +1,7 @@
 //! The command `adit` as a program: its streams, files, messages and exit codes. No relay is needed.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by its panic")]
+
 use serde_json::Value;
 use std::{
     fs,

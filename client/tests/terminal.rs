@@ -1,5 +1,7 @@
 //! The command `adit` at a terminal: a pseudo-terminal on which an earlier run is shown again.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by its panic")]
+
 use rustix::{
     process::{Pid, Signal, kill_process},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},

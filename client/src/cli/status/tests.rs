@@ -99,7 +99,13 @@ fn a_client_may_take_ten_seconds_to_connect() {
     let client =
         client(&["tunnel shop 3000", "connecting connect.eu.example.com", "connecting no network in 500"]);
     let after = |seconds| {
-        answer(&[client.clone()], None, false, Path::new("/"), START + Duration::from_secs(seconds))
+        answer(
+            std::slice::from_ref(&client),
+            None,
+            false,
+            Path::new("/"),
+            START + Duration::from_secs(seconds),
+        )
     };
     assert_eq!((after(10).exit_code, after(11).exit_code), (0, 8));
     assert_eq!(after(11).remarks, ["shop: no network"]);
