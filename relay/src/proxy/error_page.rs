@@ -116,7 +116,7 @@ impl<'a> Failure<'a> {
     /// The response. A HEAD gets the headers alone.
     pub fn response(&self, asker: Asker) -> Response<Bytes> {
         let mut response = match asker.audience {
-            Audience::Browser => html::response(self, asker.method == Asked::Get),
+            Audience::Browser => html::response(self, asker.method != Asked::Other),
             Audience::Program => problem::response(self),
             Audience::Grpc => problem::grpc(self, "application/grpc"),
             Audience::GrpcWeb => problem::grpc(self, "application/grpc-web"),

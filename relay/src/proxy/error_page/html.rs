@@ -18,7 +18,7 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     HeaderValue::try_from(policy).expect("only printable ASCII")
 });
 
-/// `try_again`: the request was a GET, so that a link repeats it.
+/// `try_again`: the request was a GET or a HEAD, so that a link repeats it.
 pub(super) fn response(failure: &Failure<'_>, try_again: bool) -> Response<Bytes> {
     let mut response = Response::new(Bytes::from(page(failure, try_again)));
     *response.status_mut() = failure.status();
