@@ -15,7 +15,10 @@ mod writer;
 pub use entry::Entry;
 pub use request_id::{RequestId, RequestIds, now_us};
 
-use crate::config::{self, AccessLogFormat, AccessLogPath};
+use crate::{
+    config::{self, AccessLogFormat, AccessLogPath},
+    metrics::{Kind, Metrics},
+};
 use std::{
     fmt, io,
     sync::{
@@ -119,6 +122,15 @@ impl AccessLog {
     /// How many lines were dropped since the start.
     pub fn dropped(&self) -> u64 {
         self.shared.as_ref().map_or(0, |shared| shared.dropped.load(Ordering::Relaxed))
+    }
+
+    /// Shows the dropped lines among the metrics, as `adit_access_log_dropped`.
+    pub fn show_in(&self, metrics: &Metrics) {
+        if let Some(shared) = self.shared.clone() {
+            let help = "Lines of the access log dropped because they could not be written in time";
+            let read = move || shared.dropped.load(Ordering::Relaxed);
+            metrics.watch("adit_access_log_dropped", help, Kind::Counter, read);
+        }
     }
 
     /// Opens the file anew, for log rotation. When that fails the old file stays in use.

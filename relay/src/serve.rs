@@ -249,6 +249,7 @@ async fn open(
     };
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
     let access_log = AccessLog::open(&config.access_log)?;
+    access_log.show_in(&metrics);
     let number = rand::random();
     let seat = |index| Seat {
         metrics: metrics.lane(),

@@ -141,6 +141,9 @@ fn a_full_disk_drops_lines_and_counts_them() {
     let lane = log.lane();
     (0..500).for_each(|_| lane.write(&entry()));
     until("500 lines are dropped", || log.dropped() == 500);
+    let metrics = Metrics::new("0");
+    log.show_in(&metrics);
+    assert!(metrics.encode().contains("\nadit_access_log_dropped_total 500\n"));
     assert!(log.close(Duration::from_secs(20)));
 }
 
