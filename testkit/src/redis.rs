@@ -61,8 +61,8 @@ impl Redis {
         assert_eq!(self.run("FLUSHALL"), "+OK");
     }
 
-    /// Runs one command without spaces in its arguments, and returns the first line of the answer, with its type as in
-    /// the Redis protocol: `+OK`, `:3`, `-ERR ...`; the text itself of a single string.
+    /// Runs one command, whose arguments are what stands between spaces, and returns the first line of the answer, with
+    /// its type as in the Redis protocol: `+OK`, `:3`, `-ERR ...`; of a single string the text itself.
     ///
     /// Panics when there is no answer.
     pub fn run(&self, command: &str) -> String {
@@ -72,7 +72,12 @@ impl Redis {
     fn try_run(&self, command: &str) -> std::io::Result<String> {
         let mut stream = TcpStream::connect_timeout(&self.port.address(), PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        stream.write_all(format!("{command}\r\n").as_bytes())?;
+        let arguments: Vec<&str> = command.split(' ').collect();
+        let mut request = format!("*{}\r\n", arguments.len());
+        for argument in arguments {
+            request.push_str(&format!("${}\r\n{argument}\r\n", argument.len()));
+        }
+        stream.write_all(request.as_bytes())?;
         let mut answer = BufReader::new(stream);
         let mut line = String::new();
         answer.read_line(&mut line)?;

@@ -23,4 +23,4 @@ macro_rules! contract {
     };
 }
 use contract;
-pub(super) use region::{Relay, within};
+pub(super) use region::{Region, Relay, within};

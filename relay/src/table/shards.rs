@@ -15,6 +15,9 @@ const SHARDS: usize = 256;
 type Hosts = HashMap<Arc<str>, Arc<Row>>;
 type Ports = HashMap<u16, Arc<Row>>;
 
+/// What is to be in the place of each key.
+type Views<K> = Vec<(K, Option<Row>)>;
+
 /// Rows by host and by port. Readers take no lock; there is one writer at a time, which the caller ensures.
 #[derive(Debug)]
 pub(super) struct Shards {
@@ -55,7 +58,7 @@ impl Shards {
         views: impl Iterator<Item = (Endpoint, Option<Row>)>,
         mut note: impl FnMut(Option<&Row>, Option<&Row>),
     ) -> bool {
-        let mut hosts: BTreeMap<usize, Vec<(Arc<str>, Option<Row>)>> = BTreeMap::new();
+        let mut hosts: BTreeMap<usize, Views<Arc<str>>> = BTreeMap::new();
         let mut ports = Vec::new();
         for (endpoint, view) in views {
             match endpoint {
@@ -73,7 +76,7 @@ impl Shards {
 
 fn replace_in<K: Clone + Eq + std::hash::Hash>(
     place: &ArcSwap<HashMap<K, Arc<Row>>>,
-    views: Vec<(K, Option<Row>)>,
+    views: Views<K>,
     note: &mut impl FnMut(Option<&Row>, Option<&Row>),
 ) -> bool {
     let before = place.load_full();

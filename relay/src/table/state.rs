@@ -172,8 +172,7 @@ impl State {
     ///
     /// What was known stays in view until [`State::end_restart`].
     pub(crate) fn begin_restart(&mut self, epoch: u64, version: u64, relays: Vec<(u64, RelayRecord)>) {
-        let same_epoch = epoch == self.epoch;
-        if same_epoch {
+        if epoch == self.epoch {
             self.rows.values_mut().for_each(|(version, _)| *version = UNCONFIRMED);
         } else {
             // This changes no view: old rows count as those of the registry do, while it says nothing else.
@@ -183,7 +182,7 @@ impl State {
             self.strays.clear();
         }
         self.old_left = RELAY_TTL;
-        self.relays.restart(same_epoch, relays);
+        self.relays.restart(relays);
         self.touched.relays = true;
         self.gone.clear();
         self.epoch = epoch;

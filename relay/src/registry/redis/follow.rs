@@ -82,6 +82,9 @@ async fn connect(shared: &Shared) -> Result<MultiplexedConnection, RegistryError
     }
 }
 
+/// Names and values of a hash or of an entry.
+type Fields = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// The registry's content: at least as new as its version, and in parts newer.
 struct Snapshot {
     epoch: u64,
@@ -113,7 +116,7 @@ async fn snapshot(shared: &Shared, redis: &mut MultiplexedConnection) -> Result<
     loop {
         let mut page = Cmd::new();
         page.arg("HSCAN").arg(&shared.scripts.rows).arg(cursor).arg("COUNT").arg(PAGE);
-        let (next, page): (u64, Vec<(Vec<u8>, Vec<u8>)>) = shared.call(page.query_async(redis)).await?;
+        let (next, page): (u64, Fields) = shared.call(page.query_async(redis)).await?;
         rows.extend(page.into_iter().filter_map(|(endpoint, text)| row_at(&endpoint, &text)));
         cursor = next;
         // A hash may give a row on two pages; the table takes the last, which the changes correct if need be.
@@ -123,7 +126,7 @@ async fn snapshot(shared: &Shared, redis: &mut MultiplexedConnection) -> Result<
     }
     let mut relays = Cmd::new();
     relays.arg("HGETALL").arg(&shared.scripts.relays);
-    let relays: Vec<(Vec<u8>, Vec<u8>)> = shared.call(relays.query_async(redis)).await?;
+    let relays: Fields = shared.call(relays.query_async(redis)).await?;
     let relays = relays.into_iter().filter_map(|(id, text)| relay_at(&id, &text)).take(MAX_RELAYS).collect();
     let (epoch_now, _): (u64, u64) = shared.call(open.invoke_async(redis)).await?;
     if epoch_now == epoch {
@@ -174,7 +177,11 @@ async fn changes(shared: &Shared, redis: &mut MultiplexedConnection) -> Result<(
     }
 }
 
-type Entry = (String, Vec<(Vec<u8>, Vec<u8>)>);
+/// An entry of the stream: its id and its fields.
+type Entry = (String, Fields);
+
+/// The answer to a read of streams, by the name of the stream.
+type Streams = Option<Vec<(String, Vec<Entry>)>>;
 
 async fn read(
     shared: &Shared,
@@ -184,7 +191,7 @@ async fn read(
     let mut read = Cmd::new();
     read.arg("XREAD").arg("COUNT").arg(READ_MAX).arg("BLOCK").arg(WAIT.as_millis().to_string());
     read.arg("STREAMS").arg(&shared.scripts.changes).arg(format!("{after}-0"));
-    let reply: redis::RedisResult<Option<Vec<(String, Vec<Entry>)>>> =
+    let reply: redis::RedisResult<Streams> =
         timeout(WAIT + CALL, read.query_async(redis)).await.map_err(|_| RegistryError::TimedOut)?;
     let entries =
         reply.map_err(RegistryError::Failed)?.into_iter().flatten().flat_map(|(_, entries)| entries);

@@ -67,11 +67,11 @@ impl Relays {
             .is_some_and(|seen| !seen.is_lost() && (seen.left == 0 || seen.left < seen.beat.max(version)))
     }
 
-    /// Takes in the registry's relays. Others stay for their time where it has lost its content, else they are gone.
+    /// Takes in the registry's relays. Others may not have said anything yet since it has lost its content.
     ///
     /// Nobody could be heard before, so that everybody's time starts anew.
-    pub(super) fn restart(&mut self, same_epoch: bool, records: Vec<(u64, RelayRecord)>) {
-        self.0.retain(|_, seen| !same_epoch && !seen.has_left());
+    pub(super) fn restart(&mut self, records: Vec<(u64, RelayRecord)>) {
+        self.0.retain(|_, seen| !seen.has_left());
         for seen in self.0.values_mut() {
             (seen.beat, seen.left, seen.silence) = (0, 0, Duration::ZERO);
         }

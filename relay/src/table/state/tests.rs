@@ -198,6 +198,20 @@ fn a_flushed_registry_takes_no_route_away_that_is_announced_again() {
 }
 
 #[test]
+fn a_second_snapshot_soon_after_a_flush_takes_no_route_away_either() {
+    let mut state = started(&[row(0, 5, &[(1, 1), (2, 2)])]);
+    for version in [1_000, 1_001] {
+        state.begin_restart(2, version, vec![(version, record(1))]);
+        state.add_rows([(version, row(0, 5, &[(1, 1)]))]);
+        state.end_restart();
+        assert_eq!(sessions(&mut state, 0), [session(1, 1), session(2, 2)]);
+        assert_eq!(state.healthy(), [record(1), record(2), record(3)]);
+    }
+    restart(&mut state, 3, 2_000, &[]);
+    assert_eq!(sessions(&mut state, 0), [session(1, 1), session(2, 2)]);
+}
+
+#[test]
 fn after_a_flush_a_lesser_owner_gets_nothing_back() {
     let mut state = started(&[row(0, 5, &[(1, 1)])]);
     restart(&mut state, 2, 1_000, &[row(0, 4, &[(2, 2)])]);
