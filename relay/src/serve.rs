@@ -9,7 +9,7 @@ use crate::{
     lanes::Lanes,
     limits::Accounts,
     local::Local,
-    metrics::{Count, Metrics},
+    metrics::{Count, Kind, Metrics},
     ops::{self, Phase},
     peer::{self, Peers, tls::PeerTls},
     public::{
@@ -248,6 +248,10 @@ async fn open(
         None => Keys::load_or_create(&config.data_dir)?,
     };
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
+    let table = registry.table().clone();
+    metrics.watch("adit_relays", "Healthy relays of the region, this one included", Kind::Gauge, move || {
+        table.relays().len() as u64
+    });
     let access_log = AccessLog::open(&config.access_log)?;
     access_log.show_in(&metrics);
     let number = rand::random();

@@ -1,6 +1,8 @@
 //! Starts real servers on free ports, for Adit's tests only.
 
+pub mod balancer;
 pub mod http;
+pub mod load;
 pub mod port;
 pub mod postgres;
 pub mod process;

@@ -185,10 +185,19 @@ impl Region {
         }
         yaml.push_str(&self.extra);
         write(&config, &yaml);
-        let mut command = Command::new(&self.program);
-        command.arg("--config").arg(&config);
-        let child = Child::start_with_output(&command, &folder.join("output"));
+        let child = self.run(&config);
         Relay { child, name: name.to_owned(), config, https, http, ops, _peer: peer, tcp: place_number(name) }
+    }
+
+    fn run(&self, config: &Path) -> Child {
+        let mut command = Command::new(&self.program);
+        command.arg("--config").arg(config);
+        Child::start_with_output(&command, &config.with_file_name("output"))
+    }
+
+    /// Starts a relay anew that has ended, on the same ports. It may not be ready yet.
+    pub fn start_again(&self, relay: &mut Relay) {
+        relay.child = self.run(&relay.config);
     }
 
     fn place(&self, name: &str) -> String {

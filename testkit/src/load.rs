@@ -1,0 +1,124 @@
+//! Steady load: consumers that ask again and again, as HTTP clients do.
+
+use crate::http::{Consumer, Wire};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::task::JoinHandle;
+
+#[derive(Debug, Default)]
+struct Shared {
+    stop: AtomicBool,
+    answered: AtomicU64,
+    failures: Mutex<Vec<String>>,
+}
+
+impl Shared {
+    fn failed(&self, failure: String) {
+        self.failures.lock().expect("no panic while it is locked").push(failure);
+    }
+}
+
+/// Consumers on connections of their own.
+#[derive(Debug)]
+pub struct Load {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    /// Starts `each` consumers at every address, which send these requests (without Host and body) in turn.
+    pub fn start(addresses: &[SocketAddr], each: usize, host: &str, path: &str) -> Self {
+        let shared = Arc::new(Shared::default());
+        let request = Arc::<[u8]>::from(format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n").into_bytes());
+        let places = addresses.iter().flat_map(|address| std::iter::repeat_n(*address, each));
+        let workers =
+            places.map(|address| tokio::spawn(work(shared.clone(), address, request.clone()))).collect();
+        Self { shared, workers }
+    }
+
+    /// How many requests have been answered with 200.
+    pub fn answered(&self) -> u64 {
+        self.shared.answered.load(Ordering::Relaxed)
+    }
+
+    /// Waits until so many more requests have been answered.
+    ///
+    /// Panics when that takes longer than a minute.
+    pub async fn more(&self, requests: u64) {
+        let (goal, end) = (self.answered() + requests, Instant::now() + Duration::from_secs(60));
+        while self.answered() < goal {
+            assert!(
+                Instant::now() < end,
+                "only {} of {goal} answers; {:?}",
+                self.answered(),
+                self.failures()
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// What went wrong so far.
+    pub fn failures(&self) -> Vec<String> {
+        self.shared.failures.lock().expect("no panic while it is locked").clone()
+    }
+
+    /// Ends the load; what is under way is waited for. Answers with how many were answered, and what went wrong.
+    pub async fn end(self) -> (u64, Vec<String>) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        for worker in self.workers {
+            worker.await.expect("a worker does not panic");
+        }
+        (self.shared.answered.load(Ordering::Relaxed), self.shared.failures.lock().expect("as above").clone())
+    }
+}
+
+async fn work(shared: Arc<Shared>, address: SocketAddr, request: Arc<[u8]>) {
+    let consumer = Consumer::plain(address);
+    let mut wire: Option<Wire> = None;
+    while !shared.stop.load(Ordering::Relaxed) {
+        if let Err(error) = ask(&consumer, &mut wire, &request).await {
+            wire = None;
+            shared.failed(format!("{address}: {error}"));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        } else {
+            shared.answered.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// One request. A kept-alive connection that ends before any byte of the answer says that the server closed it while
+/// the request was on its way: every HTTP client sends a GET again then (RFC 9110 section 9.2.2).
+async fn ask(consumer: &Consumer, wire: &mut Option<Wire>, request: &[u8]) -> Result<(), String> {
+    let reused = wire.is_some();
+    let mut connection = match wire.take() {
+        Some(wire) => wire,
+        None => consumer.connect().await.map_err(|error| format!("connect: {error}"))?,
+    };
+    let answer = match connection.send(request).await {
+        Err(error) if reused && is_closed(&error) => {
+            connection = consumer.connect().await.map_err(|error| format!("connect again: {error}"))?;
+            connection.send(request).await
+        }
+        other => other,
+    };
+    let answer = answer.map_err(|error| format!("answer: {error}"))?;
+    if answer.header("connection") != Some("close") {
+        *wire = Some(connection);
+    }
+    if answer.status == 200 {
+        Ok(())
+    } else {
+        Err(format!("status {} {:?}", answer.status, answer.header("adit-error")))
+    }
+}
+
+fn is_closed(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
+}
