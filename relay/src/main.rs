@@ -191,9 +191,7 @@ fn ask(question: &args::Admin) -> Result<String, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
         Failure::new(Exit::Unexpected, "runtime", "cannot start a runtime").because(&error)
     })?;
-    runtime.block_on(ask_relay(&socket, question)).map_err(|error| {
-        Failure::new(Exit::Unreachable, "admin_unreachable", "the relay does not answer").because(&error)
-    })
+    runtime.block_on(ask_relay(&socket, question)).map_err(Failure::from)
 }
 
 async fn ask_relay(socket: &Path, question: &args::Admin) -> Result<String, admin::client::AskError> {

@@ -107,6 +107,8 @@ pub struct Relay {
     pub draining_asked: tokio::sync::Notify,
     /// Cancelled when the relay begins to drain.
     pub draining: CancellationToken,
+    /// Cancelled when no further connections are taken, and idle ones end.
+    pub closed: CancellationToken,
     /// Cancelled when what is left is cut.
     pub closing: CancellationToken,
     /// Suspended accounts and hostnames.

@@ -129,8 +129,6 @@ pub struct Running {
     /// What it serves.
     pub certificates: CertificateSource,
     lanes: Lanes,
-    /// Cancelled when no further connections are taken.
-    closed: CancellationToken,
     /// Cancelled when ops and admin end.
     stop: CancellationToken,
     beat: tokio::task::JoinHandle<Result<(), service::Unhealthy>>,
@@ -157,11 +155,10 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
         tokio::spawn(renew_development(relay.clone(), ca, certificates));
     }
     let beat = spawn_services(&relay).await;
-    let closed = CancellationToken::new();
     let stop = CancellationToken::new();
-    serve_all(&relay, listeners, &lanes, &closed, &stop)?;
+    serve_all(&relay, listeners, &lanes, &stop)?;
     relay.health.enter(Phase::Ready);
-    Ok(Running { relay, bound, certificates: source, lanes, closed, stop, beat })
+    Ok(Running { relay, bound, certificates: source, lanes, stop, beat })
 }
 
 fn cores() -> usize {
@@ -282,6 +279,7 @@ async fn open(
         health: Arc::default(),
         draining: CancellationToken::new(),
         draining_asked: tokio::sync::Notify::new(),
+        closed: CancellationToken::new(),
         closing: CancellationToken::new(),
         suspensions: arc_swap::ArcSwap::default(),
         remembered: std::sync::Mutex::default(),
@@ -323,9 +321,9 @@ fn serve_all(
     relay: &Arc<Relay>,
     listeners: Listeners,
     lanes: &Lanes,
-    closed: &CancellationToken,
     stop: &CancellationToken,
 ) -> Result<(), ServeError> {
+    let closed = &relay.closed;
     for listener in listeners.https {
         let relay = relay.clone();
         let serve = move |tcp, remote| public::tls::serve(relay.clone(), tcp, remote);
@@ -403,7 +401,7 @@ impl Running {
         loop {
             let now = tokio::time::Instant::now();
             if now >= unready {
-                self.closed.cancel();
+                self.relay.closed.cancel();
             }
             if over(now) {
                 return;
@@ -418,7 +416,7 @@ impl Running {
 
     async fn end(self) {
         let relay = self.relay;
-        self.closed.cancel();
+        relay.closed.cancel();
         relay.closing.cancel();
         relay.registry.leave().await;
         let patience = tokio::time::Instant::now() + Duration::from_secs(2);

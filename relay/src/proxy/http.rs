@@ -21,7 +21,7 @@ use adit_mux::body::StreamBody;
 use adit_protocol::{Code, stream};
 use bytes::Bytes;
 use h2::{RecvStream, SendStream};
-use http::{Method, Request, Response, Version, request, response};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, request, response};
 use http_body::Body;
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use std::{
@@ -49,9 +49,10 @@ pub async fn answer(
     consumer: &Arc<Consumer>,
     request: Request<Incoming>,
 ) -> Response<Answer> {
+    let closes = request.version() < Version::HTTP_2 && relay.draining.is_cancelled();
     let asker = Asker::of(request.method(), request.headers());
     let mut ending = Box::new(Ending::begin(&relay, consumer, &request));
-    match serve(&relay, consumer, request, &mut ending).await {
+    let mut response = match serve(&relay, consumer, request, &mut ending).await {
         Ok(Answered::Message(parts, recv)) => {
             ending.set_status(parts.status);
             Response::from_parts(parts, Answer::Stream(StreamBody::new(recv, None), ending))
@@ -63,14 +64,18 @@ pub async fn answer(
         Ok(Answered::Switched(parts, on, send, recv)) => {
             ending.set_status(parts.status);
             tokio::spawn(upgrade::copy(on, send, recv, ending));
-            Response::from_parts(parts, Answer::Page(Bytes::new()))
+            return Response::from_parts(parts, Answer::Page(Bytes::new()));
         }
         Err(refusal) => {
             let response = refusal.page(&relay, asker, ending.host(), ending.id(), ending.begun_us());
             ending.refused(refusal.code, response.status(), response.body().page_len());
             response
         }
+    };
+    if closes {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
+    response
 }
 
 async fn serve(
@@ -105,7 +110,11 @@ async fn serve(
     let mut answered = match (intent, on_upgrade) {
         (Intent::Upgrade(token), Some(on)) => {
             let sent = timeout(patience, upgrade::send(relay, &route, &parts, &token, ending)).await;
-            upgrade::answered(sent.map_err(|_| Refusal::from(Code::ServiceTimeout))??, on, &token, from_h1)
+            let (mut head, send, recv) = sent.map_err(|_| Refusal::from(Code::ServiceTimeout))??;
+            if head.status == StatusCode::OK {
+                clean(&mut head, Role::Upgrade, target.host(), &relay.config.domain)?;
+            }
+            upgrade::answered((head, send, recv), on, &token, from_h1)
         }
         _ => {
             let sent = timeout(patience, send(relay, &route, parts, body, limits.body_bytes, ending)).await;
@@ -113,20 +122,16 @@ async fn serve(
             Answered::Message(parts, recv)
         }
     };
-    clean(&mut answered, target.host(), &relay.config.domain)?;
+    if let Answered::Message(parts, _) = &mut answered {
+        clean(parts, Role::Request, target.host(), &relay.config.domain)?;
+    }
     Ok(answered)
 }
 
 /// Checks and cleans the head of a response that came over a stream.
-fn clean(answered: &mut Answered, host: &str, domain: &str) -> Result<(), Refusal> {
-    let checked = match answered {
-        Answered::Message(parts, _) => {
-            parts.version = Version::HTTP_11;
-            headers::check_response(parts, Role::Request, host, domain)
-        }
-        Answered::Switched(..) | Answered::Redirected(_) => return Ok(()),
-    };
-    match checked {
+fn clean(parts: &mut response::Parts, role: Role, host: &str, domain: &str) -> Result<(), Refusal> {
+    parts.version = Version::HTTP_11;
+    match headers::check_response(parts, role, host, domain) {
         Ok(headers::Answer::Service) => Ok(()),
         Ok(headers::Answer::Client(code)) => Err(code.into()),
         Err(_) => Err(Code::ServiceProtocol.into()),

@@ -12,7 +12,7 @@ use adit_mux::splice::{Abort, splice};
 use adit_protocol::{Code, stream};
 use bytes::Bytes;
 use h2::{RecvStream, SendStream, ext::Protocol};
-use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Version, header, request, response};
+use http::{HeaderValue, Method, Request, StatusCode, Version, header, request, response};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use std::{
@@ -74,11 +74,6 @@ pub fn answered(
 ) -> Answered {
     if parts.status != StatusCode::OK || parts.headers.contains_key(stream::ERROR) {
         return Answered::Message(parts, recv);
-    }
-    let ours = |name: &&HeaderName| name.as_str().starts_with(stream::PREFIX);
-    let found: Vec<HeaderName> = parts.headers.keys().filter(ours).cloned().collect();
-    for name in found {
-        parts.headers.remove(name);
     }
     // A body's length means nothing behind an Upgrade.
     parts.headers.remove(header::CONTENT_LENGTH);

@@ -48,11 +48,12 @@ pub async fn serve(relay: Arc<Relay>, mut tcp: TcpStream, remote: SocketAddr) {
     serve_h1(relay, consumer, Connection::Prefixed(rest, tcp)).await;
 }
 
-/// Serves HTTP/1.1.
+/// Serves HTTP/1.1. While the relay drains each answer closes its connection; idle connections end once no new ones are
+/// taken, so that a request which is on its way is still answered.
 pub async fn serve_h1(relay: Arc<Relay>, consumer: Consumer, connection: Connection) {
     relay.seat().metrics.count(Count::Connections);
     let _open = relay.seat().metrics.open(Gauge::Connections);
-    let draining = relay.draining.clone();
+    let closed = relay.closed.clone();
     let cut = consumer.cut.clone();
     let consumer = Arc::new(consumer);
     let service = service_fn(move |request| {
@@ -72,7 +73,7 @@ pub async fn serve_h1(relay: Arc<Relay>, consumer: Consumer, connection: Connect
     tokio::select! {
         biased;
         _ = connection.as_mut() => return,
-        () = draining.cancelled() => connection.as_mut().graceful_shutdown(),
+        () = closed.cancelled() => connection.as_mut().graceful_shutdown(),
         () = cut.notified() => return,
     }
     tokio::select! { _ = connection => {}, () = cut.notified() => {} }
