@@ -16,7 +16,7 @@ use std::{
         atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 const POISONED: &str = "no code panics while it holds this lock";
 
@@ -228,6 +228,7 @@ pub struct Local {
     hosts: RwLock<HashMap<Arc<str>, Arc<Served>>>,
     ports: RwLock<HashMap<u16, Arc<Served>>>,
     sessions: RwLock<HashMap<SessionId, Arc<Session>>>,
+    served: Notify,
 }
 
 impl Local {
@@ -246,6 +247,18 @@ impl Local {
         match endpoint {
             Endpoint::Host(host) => self.host(host),
             Endpoint::Tcp(port) => self.port(*port),
+        }
+    }
+
+    /// Who serves an endpoint here, as soon as somebody does.
+    pub async fn soon(&self, endpoint: &Endpoint) -> Arc<Served> {
+        loop {
+            let mut served = std::pin::pin!(self.served.notified());
+            served.as_mut().enable();
+            if let Some(found) = self.endpoint(endpoint) {
+                return found;
+            }
+            served.await;
         }
     }
 
@@ -299,10 +312,12 @@ impl Local {
     /// A session serves an endpoint. A greater generation than the one here takes its place; answers with the sessions
     /// that lose the endpoint by that, or `None` when this one is not the newest itself.
     pub fn serve(&self, new: Served) -> Option<Vec<Arc<Session>>> {
-        match new.endpoint.clone() {
+        let placed = match new.endpoint.clone() {
             Endpoint::Host(host) => place(&mut self.hosts.write().expect(POISONED), host, new),
             Endpoint::Tcp(port) => place(&mut self.ports.write().expect(POISONED), port, new),
-        }
+        };
+        self.served.notify_waiters();
+        placed
     }
 
     /// A session serves an endpoint no longer.

@@ -40,6 +40,8 @@ use tokio_util::sync::CancellationToken;
 const REMEMBERED: Duration = Duration::from_secs(adit_store::LEASE_SECONDS);
 /// The most endpoints that are remembered so.
 const MOST_REMEMBERED: usize = 100_000;
+/// How long a session may take from its claim to its first stream.
+const BEGINNING: Duration = Duration::from_secs(1);
 /// When a store that is away is worth another try, in milliseconds.
 const RETRY_MS: u64 = 2000;
 
@@ -250,6 +252,16 @@ impl Relay {
             Endpoint::Host(host) => self.registry.table().get(host),
             Endpoint::Tcp(port) => self.registry.table().get_tcp(*port),
         }
+    }
+
+    /// Who serves an endpoint here, if the region knows that a session of this relay does. A session is claimed before
+    /// it can take streams: a request that comes in between waits for it.
+    pub async fn claimed_here(&self, endpoint: &Endpoint) -> Option<Arc<Served>> {
+        let row = self.row(endpoint)?;
+        if !row.sessions.iter().any(|session| session.relay == self.id) {
+            return None;
+        }
+        tokio::time::timeout(BEGINNING, self.local.soon(endpoint)).await.ok()
     }
 
     /// Where consumers reach an endpoint.

@@ -30,9 +30,6 @@ pub async fn host(relay: &Relay, host: &Arc<str>) -> Result<Route, NoRoute> {
     if let Some(served) = relay.local.host(host) {
         return Ok(Route::Here(served));
     }
-    if let Some(row) = relay.registry.table().get(host) {
-        return Ok(Route::There(row));
-    }
     elsewhere(relay, Endpoint::Host(host.clone())).await
 }
 
@@ -44,14 +41,18 @@ pub async fn port(relay: &Relay, port: u16) -> Result<Route, NoRoute> {
     if let Some(served) = relay.local.port(port) {
         return Ok(Route::Here(served));
     }
-    if let Some(row) = relay.registry.table().get_tcp(port) {
-        return Ok(Route::There(row));
-    }
     elsewhere(relay, Endpoint::Tcp(port)).await
 }
 
-/// While the registry is away its table may lack what peers serve: they are asked.
+/// Where an endpoint is served that no session of this relay serves yet. While the registry is away its table may lack
+/// what peers serve: they are asked.
 async fn elsewhere(relay: &Relay, endpoint: Endpoint) -> Result<Route, NoRoute> {
+    if let Some(served) = relay.claimed_here(&endpoint).await {
+        return Ok(Route::Here(served));
+    }
+    if let Some(row) = relay.row(&endpoint) {
+        return Ok(Route::There(row));
+    }
     if !relay.is_ours(&endpoint) {
         return Err(NoRoute::Unknown);
     }

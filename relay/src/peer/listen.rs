@@ -55,7 +55,10 @@ async fn forward(
     if parts.headers.contains_key(ask::HEADER) {
         return ask::answer(relay, &endpoint, respond);
     }
-    let served = relay.local.endpoint(&endpoint).ok_or(Reason::REFUSED_STREAM)?;
+    let served = match relay.local.endpoint(&endpoint) {
+        Some(served) => served,
+        None => relay.claimed_here(&endpoint).await.ok_or(Reason::REFUSED_STREAM)?,
+    };
     let upstream = upstream::local(&served, &[]).ok_or(Reason::REFUSED_STREAM)?;
     let head = Request::from_parts(parts, ());
     let has_body = !recv.is_end_stream();
