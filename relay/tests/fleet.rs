@@ -50,8 +50,9 @@ impl Fleet {
     }
 
     async fn client(&self, account: &str, name: &str) -> Client {
-        let mut spec =
-            TunnelSpec::new(Address::parse(Kind::Http, &self.service.address().to_string()).unwrap());
+        let mut spec = TunnelSpec::new(
+            Address::parse(Kind::Http, &self.service.address().to_string()).expect("an address"),
+        );
         spec.name = Some(name.to_owned());
         let client = Client::builder()
             .relay(format!("{DOMAIN}:{}", self.balancer.https().port()))
@@ -59,7 +60,7 @@ impl Fleet {
             .ca(self.region.ca())
             .tunnel(spec)
             .start()
-            .unwrap();
+            .expect("the client's settings are right");
         let tunnel = client.tunnels()[0].clone();
         wait("the tunnel has a URL", || client.url(&tunnel).is_some()).await;
         client

@@ -18,7 +18,7 @@ async fn open(region: &Region, relay: &adit_testkit::region::Relay, service: &Se
         .ca(region.ca())
         .open()
         .await
-        .unwrap()
+        .expect("the tunnel opens")
 }
 
 #[tokio::test]

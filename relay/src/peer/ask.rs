@@ -35,9 +35,12 @@ fn nobody() -> Account {
     Account::managed("adit-ask")
 }
 
+/// One answer, and when it came.
+type Kept = (Instant, Option<Arc<Row>>);
+
 /// What peers have answered.
 #[derive(Debug, Default)]
-pub struct Asked(Mutex<HashMap<Endpoint, (Instant, Option<Arc<Row>>)>>);
+pub struct Asked(Mutex<HashMap<Endpoint, Kept>>);
 
 impl Asked {
     fn get(&self, endpoint: &Endpoint) -> Option<Option<Arc<Row>>> {
