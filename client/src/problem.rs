@@ -76,9 +76,9 @@ impl Problem {
         let explanation = explanation(&self.code).unwrap_or(&codes::OTHER);
         let first = |alternatives: &[&str]| alternatives.iter().find_map(|text| fill(text, &self.details));
         let message = first(explanation.what);
-        let why = first(explanation.why)
-            .or_else(|| fill("{message}", &self.details))
-            .filter(|w| Some(w) != message.as_ref());
+        // An empty text stands for no reason at all: what happened says everything.
+        let why = first(explanation.why).or_else(|| fill("{message}", &self.details));
+        let why = why.filter(|why| !why.is_empty() && Some(why) != message.as_ref());
         let next = first(explanation.next);
         self.status = explanation.status;
         self.message = message.unwrap_or_else(|| self.code.clone());

@@ -1,7 +1,7 @@
 //! Events as plain log lines, for where there is no terminal: `2026-11-21T10:41:07Z connected relay=eu-7c9f latencyMs=12`.
 
 use super::state::State;
-use crate::event::{ClientState, Event, Exchange, SessionState, Time, TunnelState, What};
+use crate::event::{ClientState, Event, Exchange, Session, SessionState, Time, TunnelState, What};
 
 /// The line of an event; `None` if it says nothing that is worth one. `state` is the state before the event.
 pub(super) fn line(event: &Event, state: &State, verbose: bool) -> Option<String> {
@@ -25,18 +25,16 @@ pub(super) fn line(event: &Event, state: &State, verbose: bool) -> Option<String
             line.word(word).option("reason", reason.as_ref()).option("retryInMs", wait(*retry_at, now));
         }
         What::SessionState(session) => {
-            let known = state.sessions.get(&session.session);
-            if known.is_some_and(|k| k.state == session.state) && !verbose {
+            if !verbose && !is_news(session, state) {
                 return None;
             }
-            let word = match session.state {
-                SessionState::Connecting if !verbose => return None,
+            line.word(match session.state {
                 SessionState::Connecting => "dialling",
                 SessionState::Connected => "connected",
                 SessionState::Moving => "moving",
                 SessionState::Closed => "closed",
-            };
-            line.word(word).field("relay", &session.relay);
+            });
+            line.field("relay", &session.relay);
             line.option("latencyMs", session.latency_ms).option("reason", session.reason.as_ref());
             if verbose {
                 line.field("session", &session.session);
@@ -74,6 +72,30 @@ pub(super) fn line(event: &Event, state: &State, verbose: bool) -> Option<String
         _ => return None,
     }
     Some(line.0)
+}
+
+/// Whether a session's event changes what the client has with the relay, which may be several sessions. A connection is
+/// news once its latency is known, which is a round trip later.
+fn is_news(session: &Session, state: &State) -> bool {
+    let relay = session.relay.to_string();
+    let known = state.sessions.get(&session.session);
+    let mut others = state
+        .sessions
+        .iter()
+        .filter(|(id, view)| **id != session.session && view.relay == relay)
+        .map(|(_, view)| view);
+    match session.state {
+        SessionState::Connecting => false,
+        SessionState::Connected => {
+            session.latency_ms.is_some()
+                && known.is_none_or(|k| k.latency_ms.is_none())
+                && others.all(|other| other.latency_ms.is_none())
+        }
+        SessionState::Moving => others.all(|other| other.state != SessionState::Moving),
+        SessionState::Closed => {
+            known.is_some() && others.next().is_none() && state.client != ClientState::Stopping
+        }
+    }
 }
 
 fn exchange_fields(line: &mut Fields, exchange: &Exchange, is_request: bool, state: &State) {
@@ -143,13 +165,16 @@ mod tests {
             &[
                 "connecting connect.eu.example.com",
                 "tunnel shop 3000",
-                "session s1 eu-7c9f connected 12",
+                "session s1 eu-7c9f connected",
                 "connected",
+                "session s1 eu-7c9f connected 12",
+                "session s2 eu-7c9f connected 13",
                 "session s1 eu-7c9f connected 19",
                 "open shop https://shop.eu.example.com",
                 "open shop https://shop.eu.example.com",
                 "down shop 127.0.0.1:3000 refuses connections",
                 "request shop GET 200 12 4100 /",
+                "session s2 eu-7c9f closed",
                 "session s1 eu-7c9f closed",
                 "reconnecting in 800",
                 "reconnecting in 1600",

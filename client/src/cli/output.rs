@@ -18,6 +18,7 @@ use adit_protocol::TunnelId;
 use std::{
     collections::{HashMap, VecDeque},
     io,
+    time::Duration,
 };
 
 /// The most lines that scroll in one frame; of more, only the number is shown.
@@ -25,6 +26,9 @@ const SCROLLED: usize = 200;
 
 /// The most rows that one scrolling line takes on a narrow terminal.
 const ROWS: usize = 4;
+
+/// How long the same notice is not repeated: a limit that is reached is told every second.
+const NOTICE: Duration = Duration::from_secs(60);
 
 /// How a run shows itself on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +70,8 @@ pub(super) struct Output {
     scrolled: VecDeque<Line>,
     /// Lines that did not fit.
     skipped: u64,
+    /// The last notice.
+    noticed: Option<(Time, String)>,
     /// The URL of each tunnel that stdout has got.
     printed: HashMap<TunnelId, String>,
 }
@@ -88,6 +94,7 @@ impl Output {
             painter: Painter::default(),
             scrolled: VecDeque::new(),
             skipped: 0,
+            noticed: None,
             printed: HashMap::new(),
         })
     }
@@ -121,7 +128,7 @@ impl Output {
             Manner::Quiet => {}
         }
         match &event.what {
-            What::Notice(problem) if self.manner != Manner::Quiet => self.problem(problem, false),
+            What::Notice(problem) if self.is_news(&problem.code, event.time) => self.problem(problem, false),
             What::Error(problem) if !problem.fatal => self.problem(problem, true),
             _ => {}
         }
@@ -137,6 +144,16 @@ impl Output {
             self.stdout.sink.write(format!("{}\n", Line::plain(url).text()).as_bytes());
             self.printed.insert(status.tunnel.clone(), url.clone());
         }
+    }
+
+    /// Whether a notice says something that has not been said within the last minute.
+    fn is_news(&mut self, code: &str, now: Time) -> bool {
+        let again = self.noticed.as_ref().is_some_and(|(at, known)| known == code && now.since(*at) < NOTICE);
+        if again || self.manner == Manner::Quiet {
+            return false;
+        }
+        self.noticed = Some((now, code.to_owned()));
+        true
     }
 
     /// Says what happened, why, and what to do.

@@ -148,6 +148,10 @@ impl State {
         retry_at: Option<Time>,
         now: Time,
     ) {
+        // A client that stops may lose its sessions in any order: it stops all the same.
+        if self.client == ClientState::Stopping {
+            return;
+        }
         let trying =
             |s| matches!(s, ClientState::Connecting | ClientState::Reconnecting | ClientState::Offline);
         if state == ClientState::Connected {

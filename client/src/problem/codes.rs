@@ -11,7 +11,7 @@ pub struct Explanation {
     pub exit_code: u8,
     /// What happened: the first text of which all `{facts}` are known. The last needs none.
     pub what: &'static [&'static str],
-    /// Why, chosen likewise.
+    /// Why, chosen likewise; an empty text says that there is nothing to add. Where none fits, the relay's words do.
     pub why: &'static [&'static str],
     /// What to do next, chosen likewise.
     pub next: &'static [&'static str],
@@ -136,7 +136,7 @@ codes! {
         next ["try again with -v; if it stays, report it with the output"]
         "An error that should not happen: a fault of Adit, or of the system that it runs on."
     "kind_not_allowed" 403 4
-        what ["{region} does not open {kind} tunnels for this token", "this kind of tunnel is not allowed"]
+        what ["{region} does not open {kind} tunnels for this token", "the token does not allow {kind} tunnels", "this kind of tunnel is not allowed"]
         why []
         next ["ask for a token with the kind \"{kind}\": adit-relay token --account NAME --kinds {kind}",
               "ask for a token that allows it"]
@@ -165,7 +165,7 @@ codes! {
         "Names such as www, mail or connect are nobody's, because people or programs trust them."
     "name_taken" 409 4
         what ["the name \"{name}\" belongs to another account", "the name belongs to another account"]
-        why []
+        why [""]
         next ["choose another --name, or leave it out for a random one"]
         "Names belong to the account that first used them, and for seven days after its last session. --any-name takes a \
          random name rather than end."

@@ -41,6 +41,8 @@ fn facts_make_the_texts_more_exact() {
 fn the_relays_words_stand_in_for_a_missing_reason() {
     let taken = Problem::new("name_not_allowed").with("message", "the token allows ci-*");
     assert_eq!(taken.why.as_deref(), Some("the token allows ci-*"));
+    let taken = Problem::new("name_taken").with("message", "name: shop belongs to another account");
+    assert_eq!(taken.why, None, "what happened says everything");
     let signature = Problem::new("token_signature").with("message", "kid unknown");
     assert_eq!(signature.why.as_deref(), Some("it is signed with a key that this region does not know"));
 }
@@ -54,7 +56,8 @@ fn a_newer_code_is_shown_with_the_relays_words() {
 
 #[test]
 fn a_relays_words_cannot_move_the_cursor() {
-    let sly = Problem::new("name_taken").with("name", "a\x1b[2J\nb").with("message", "{name}");
-    assert_eq!(sly.message, "the name \"a [2J b\" belongs to another account");
-    assert_eq!(sly.why.as_deref(), Some("{name}"), "facts are not templates");
+    let sly = Problem::new("name_reserved").with("name", "a\x1b[2J\nb");
+    assert_eq!(sly.message, "the name \"a [2J b\" is reserved");
+    let sly = Problem::new("name_not_allowed").with("name", "a").with("message", "{name}\r");
+    assert_eq!(sly.why.as_deref(), Some("{name} "), "facts are not templates");
 }

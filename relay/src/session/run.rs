@@ -21,6 +21,8 @@ use tokio::time::timeout;
 
 /// How long the client may take to close the connection after the last message.
 const GOODBYE: Duration = Duration::from_secs(1);
+/// How long answers in flight may take after a client has said goodbye; it cuts them itself sooner.
+const AFTER_BYE: Duration = Duration::from_secs(10);
 
 /// Serves one session to the end.
 pub async fn run(relay: Arc<Relay>, io: ClientIo, admission: Admission) {
@@ -76,7 +78,8 @@ pub async fn run(relay: Arc<Relay>, io: ClientIo, admission: Admission) {
     drop((open, permit));
     end(&relay, &session, ended).await;
     if !ended.is_abrupt() {
-        let _ = timeout(GOODBYE, &mut driver).await;
+        let patience = if ended == Ended::Bye { AFTER_BYE } else { GOODBYE };
+        let _ = timeout(patience, &mut driver).await;
     }
     driver.abort();
 }

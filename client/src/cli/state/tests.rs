@@ -73,3 +73,10 @@ fn a_relay_with_two_sessions_is_one_relay() {
     ]);
     assert_eq!(state.relays().into_iter().collect::<Vec<_>>(), [("eu-1", Some(12)), ("eu-2", None)]);
 }
+
+#[test]
+fn a_client_that_stops_stops_whatever_happens_to_its_sessions() {
+    let mut state = script::state(&["session s1 eu-1 connected", "connected", "stopping"]);
+    script::play(&mut state, 1, &["session s1 eu-1 closed", "reconnecting in 800", "offline gone in 900"]);
+    assert_eq!(state.client, ClientState::Stopping);
+}

@@ -32,7 +32,12 @@ fn of_tunnel(tunnel: &TunnelView) -> Option<Line> {
         TunnelState::ServiceDown => {
             let reason =
                 reason.map_or_else(|| format!("{} does not answer", tunnel.wanted.service), str::to_owned);
-            labelled(Style::Bad, "service down", format!("{reason}; consumers get 502"))
+            let told = reason.contains("consumers get");
+            labelled(
+                Style::Bad,
+                "service down",
+                if told { reason } else { format!("{reason}; consumers get 502") },
+            )
         }
         TunnelState::Limited => {
             labelled(Style::Warn, "limited", reason.unwrap_or("a limit of the account is reached"))
@@ -95,7 +100,7 @@ pub(super) fn client_lines(state: &State, frame: &Frame) -> Vec<Line> {
         ClientState::Stopping => {
             let open = state.traffic.open();
             let text = match open {
-                0 => "Ctrl-C leaves at once".to_owned(),
+                0 => "answers in flight end within 5 s; Ctrl-C leaves at once".to_owned(),
                 1 => "1 answer in flight ends within 5 s; Ctrl-C leaves at once".to_owned(),
                 _ => format!("{open} answers in flight end within 5 s; Ctrl-C leaves at once"),
             };
@@ -130,7 +135,11 @@ fn moving(state: &State) -> Option<Line> {
 }
 
 fn reconnecting(state: &State, frame: &Frame) -> String {
+    let relays = state.relays();
     let mut text = match (&state.lost, &state.reason) {
+        (Some(lost), _) if relays.contains_key(lost.relay.as_str()) => {
+            format!("one session with {} lost {} ago", lost.relay, number::ago(frame.now.since(lost.at)))
+        }
         (Some(lost), _) => format!("{} lost {} ago", lost.relay, number::ago(frame.now.since(lost.at))),
         (None, Some(reason)) => reason.clone(),
         (None, None) => format!("for {}", number::ago(frame.now.since(state.since))),
@@ -139,7 +148,8 @@ fn reconnecting(state: &State, frame: &Frame) -> String {
     if let Some(at) = state.retry_at.filter(|at| *at > frame.now) {
         text.push_str(&format!(" in {}", number::until(at, frame.now)));
     }
-    let others: Vec<&str> = state.relays().into_keys().collect();
+    let is_up = state.lost.as_ref().is_some_and(|lost| relays.contains_key(lost.relay.as_str()));
+    let others: Vec<&str> = relays.into_keys().filter(|_| !is_up).collect();
     if let [relay] = others[..] {
         text.push_str(&format!("; {relay} carries on"));
     } else if !others.is_empty() {

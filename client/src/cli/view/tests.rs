@@ -98,6 +98,11 @@ fn reconnecting_says_what_was_lost_and_who_carries_on() {
         second_lines(&state, 13),
         ["reconnecting   eu-7c9f lost 3 s ago, try 2 in 0.8 s; eu-b41d carries on"]
     );
+    script::play(&mut state, 13, &["session s3 eu-7c9f connected"]);
+    assert_eq!(
+        second_lines(&state, 13),
+        ["reconnecting   one session with eu-7c9f lost 3 s ago, try 2 in 0.8 s"]
+    );
 }
 
 #[test]
