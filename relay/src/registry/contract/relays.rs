@@ -75,6 +75,7 @@ async fn a_session_that_beats_no_longer_list_is_released(region: Region) {
     for claim in [&kept, &lost] {
         a.registry.claim(claim).await.unwrap();
     }
+    Region::all_see(&[&b], HOST, Some("ann: s1@relay-1 s2@relay-1")).await;
     let end = Instant::now() + PATIENCE;
     while b.sees(HOST).as_deref() != Some("ann: s1@relay-1") {
         assert!(Instant::now() < end, "{:?}", b.sees(HOST));

@@ -79,6 +79,15 @@ fn shown(state: &mut State) -> (BTreeMap<Endpoint, Row>, Vec<RelayRecord>) {
     (views, state.healthy())
 }
 
+/// The version at which what is known of each endpoint came to be; the floor where it has no row.
+fn versions(state: &State) -> Vec<u64> {
+    let known = |endpoint: &Endpoint| {
+        let row = state.rows.get(endpoint).map(|(version, _)| *version);
+        row.or(state.gone.get(endpoint).copied()).unwrap_or(state.floor)
+    };
+    (0..8).map(|number| known(&host(number))).collect()
+}
+
 fn changes() -> impl Strategy<Value = Vec<Change>> {
     let row_or_gone =
         (0..4_u8, 1..4_u64, vec((0..6_u8, 1..4_u8), 0..4)).prop_map(|(endpoint, generation, ends)| {
@@ -124,7 +133,9 @@ proptest! {
         with_own(&mut shuffled);
         let (early, mut late) = changes.split_at(changes.len() / 2);
         for change in early {
+            let before = versions(&shuffled);
             shuffled.follow(change.clone());
+            prop_assert!(before.iter().zip(versions(&shuffled)).all(|(before, after)| *before <= after));
         }
         // What the stream has brought already changes nothing when it comes again.
         for place in &order {
@@ -250,6 +261,26 @@ fn a_relay_is_lost_by_silence_while_others_are_heard_and_not_otherwise() {
     restart(&mut state, epoch, floor, &[row(0, 5, &[(1, 1), (2, 2)])]);
     pass(&mut state, 5 * SECOND, &[]);
     assert_eq!(sessions(&mut state, 0), [session(1, 1), session(2, 2)]);
+}
+
+#[test]
+fn a_relay_that_had_left_is_there_again_with_its_next_claim_or_beat() {
+    let mut state = started(&[row(0, 5, &[(1, 1), (2, 2)])]);
+    state.follow(Change { version: 101, what: What::Left(relay(1)) });
+    assert_eq!(sessions(&mut state, 0), [session(2, 2)]);
+    assert_eq!(state.healthy(), [record(2), record(3)]);
+    // Its claim came before its beat.
+    state.follow(Change { version: 102, what: What::Row(row(1, 1, &[(3, 1)])) });
+    assert_eq!(sessions(&mut state, 1), [session(3, 1)]);
+    assert_eq!(sessions(&mut state, 0), [session(2, 2)]);
+    state.follow(Change { version: 103, what: What::Beat(record(1)) });
+    assert_eq!(sessions(&mut state, 0), [session(1, 1), session(2, 2)]);
+    // A relay that has left for good is forgotten once no row speaks of it.
+    state.follow(Change { version: 104, what: What::Left(relay(1)) });
+    state.follow(Change { version: 105, what: What::Row(row(0, 5, &[(2, 2)])) });
+    state.follow(Change { version: 106, what: What::Gone(host(1)) });
+    state.pass(RELAY_TTL * 2);
+    assert!(state.lost().iter().all(|(lost, _)| *lost != relay(1)));
 }
 
 #[test]
