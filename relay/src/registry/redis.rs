@@ -4,6 +4,9 @@
 //! keeps them together. Scripts change them, each change gets the next version, and a stream carries the changes to all
 //! relays, whose followers (`follow`) keep their tables up to date. Two connections a relay: one for scripts, one on
 //! which the follower waits. There is no reconnect behind the caller's back: without a link, calls fail at once.
+//!
+//! A user for the relays of a region needs the keys `{region}:*` and the commands evalsha, script, time, hget, hset,
+//! hdel, hexists, hlen, hincrby, hgetall, hscan, del, pexpire, xadd and xread.
 
 mod follow;
 mod scripts;

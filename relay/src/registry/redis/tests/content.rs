@@ -168,3 +168,26 @@ async fn a_password_opens_a_server_and_is_never_shown() {
     let invalid = Redis::open("redis://:hush-hush@/nowhere/at/all", "eu.example.com", &me).map(|_| ());
     assert!(matches!(invalid, Err(RegistryError::InvalidUrl)), "{invalid:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_with_the_documented_rights_and_no_others_can_do_all() {
+    let server = Server::start();
+    let rights = "+evalsha +script +time +hget +hset +hdel +hexists +hlen +hincrby +hgetall +hscan +del +pexpire +xadd +xread";
+    let user = format!("ACL SETUSER relay on >hush ~{{eu.example.com}}:* {rights}");
+    assert_eq!(server.run(&user), "+OK");
+    let url = format!("redis://relay:hush@127.0.0.1:{}/0", server.port());
+    let region = Region::Redis { url, name: "eu.example.com".to_owned() };
+    let [a, b]: [Serving; 2] = serving(&region).await;
+    let taken = b.relay.claim("taken.eu.example.com", "bob", 2, "s-taken");
+    b.claim(taken.clone()).await.unwrap();
+    until(Duration::from_secs(10), "it is there", || a.relay.row("taken.eu.example.com").is_some()).await;
+    b.release(&taken).await;
+    until(Duration::from_secs(10), "it is gone", || a.relay.row("taken.eu.example.com").is_none()).await;
+    a.beats.abort();
+    a.relay.registry.leave().await;
+    until(Duration::from_secs(10), "the relay is gone", || {
+        b.relay.row(&host(1)).unwrap().sessions.len() == 1
+    })
+    .await;
+    assert_eq!(server.run("ACL LOG"), "*0", "nothing was refused");
+}
