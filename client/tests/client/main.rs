@@ -5,6 +5,7 @@
 mod control;
 mod homing;
 mod hostile;
+mod https;
 mod program;
 mod relay;
 mod requests;
