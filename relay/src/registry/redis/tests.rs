@@ -1,5 +1,6 @@
 //! What becomes of the region's tables when Redis fails, or holds what it should not.
 
+mod chaos;
 mod content;
 mod outage;
 
