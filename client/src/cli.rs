@@ -110,7 +110,9 @@ impl Streams {
                 no_color.as_deref(),
                 term.as_deref(),
             ),
-            stderr_can_redraw: stderr_is_terminal && terminal::can_redraw(term.as_deref()),
+            stderr_can_redraw: stderr_is_terminal
+                && terminal::can_redraw(term.as_deref())
+                && !terminal::in_background(),
             stdout_is_terminal: io::stdout().is_terminal(),
         }
     }

@@ -53,6 +53,13 @@ pub(super) fn manner(quiet: bool, verbose: bool, json: bool, stderr_can_redraw: 
     }
 }
 
+/// What scrolls in the next frame.
+enum Scrolled {
+    Line(Line),
+    /// A request or connection. Most of many are never shown, so that none is put into words before.
+    Exchange(Box<Event>),
+}
+
 /// The two streams of a run.
 pub(super) struct Output {
     pub(super) stdout: Writer,
@@ -67,7 +74,7 @@ pub(super) struct Output {
     /// Whether there is a keyboard.
     pub(super) keys: bool,
     painter: Painter,
-    scrolled: VecDeque<Line>,
+    scrolled: VecDeque<Scrolled>,
     /// Lines that did not fit.
     skipped: u64,
     /// The last notice.
@@ -115,17 +122,12 @@ impl Output {
             self.url(event);
         }
         match self.manner {
-            Manner::Live => {
-                if let Some(line) = view::exchange_line(event, before, self.clock) {
-                    self.scroll(line);
-                }
-            }
             Manner::Log | Manner::Verbose => {
                 if let Some(line) = log::line(event, before, self.manner == Manner::Verbose) {
                     self.say(&line);
                 }
             }
-            Manner::Quiet => {}
+            Manner::Live | Manner::Quiet => {}
         }
         match &event.what {
             What::Notice(problem) if self.is_news(&problem.code, event.time) => self.problem(problem, false),
@@ -160,7 +162,7 @@ impl Output {
     pub(super) fn problem(&mut self, problem: &Problem, is_error: bool) {
         for line in view::problem_lines(problem, is_error) {
             if self.manner == Manner::Live {
-                self.scroll(line);
+                self.scroll(Scrolled::Line(line));
             } else {
                 let text = line.paint(self.color);
                 self.say(&text);
@@ -187,12 +189,34 @@ impl Output {
         }
     }
 
-    fn scroll(&mut self, line: Line) {
+    /// Shows a request or connection in the next frame.
+    pub(super) fn exchange(&mut self, event: Event) {
+        if self.manner == Manner::Live {
+            self.scroll(Scrolled::Exchange(Box::new(event)));
+        }
+    }
+
+    fn scroll(&mut self, line: Scrolled) {
         if self.scrolled.len() == SCROLLED {
             self.scrolled.pop_front();
             self.skipped += 1;
         }
         self.scrolled.push_back(line);
+    }
+
+    /// Takes the lines that scroll.
+    fn take_scrolled(&mut self, state: &State) -> Vec<Line> {
+        let mut lines = Vec::with_capacity(self.scrolled.len() + 1);
+        if self.skipped > 0 {
+            lines.push(Line::plain(format!("... {} more", number::count(self.skipped))));
+            self.skipped = 0;
+        }
+        let clock = self.clock;
+        lines.extend(self.scrolled.drain(..).filter_map(|scrolled| match scrolled {
+            Scrolled::Line(line) => Some(line),
+            Scrolled::Exchange(event) => view::exchange_line(&event, state, clock),
+        }));
+        lines
     }
 
     /// Draws the live view, unless the terminal has not taken the last frame yet. Answers whether it was drawn.
@@ -205,23 +229,23 @@ impl Output {
         }
         let (width, height) = terminal::size();
         let frame = Frame { now, width, height, clock: self.clock, keys: self.keys };
-        let mut scrolled = Vec::with_capacity(self.scrolled.len() + 1);
-        if self.skipped > 0 {
-            scrolled.push(Line::plain(format!("... {} more requests", number::count(self.skipped))));
-            self.skipped = 0;
-        }
-        scrolled.extend(self.scrolled.drain(..).map(|line| line.cut(width * ROWS)));
+        let lines = self.take_scrolled(state).into_iter();
+        let scrolled: Vec<Line> = lines.map(|line| line.cut(width * ROWS)).collect();
         let bytes = self.painter.frame(&scrolled, &view::block(state, &frame), width, self.color);
         self.stderr.sink.write(&bytes)
     }
 
+    /// The terminal was another job's: the next block begins anew.
+    pub(super) fn redraw(&mut self) {
+        self.painter.forget();
+    }
+
     /// Leaves the block where it is: what follows goes below it.
-    pub(super) fn end_live(&mut self) {
+    pub(super) fn end_live(&mut self, state: &State) {
         if self.manner == Manner::Live {
             self.manner = Manner::Log;
-            let left: Vec<String> = self.scrolled.drain(..).map(|line| line.paint(self.color)).collect();
-            for line in left {
-                self.say(&line);
+            for line in self.take_scrolled(state) {
+                self.say(&line.paint(self.color));
             }
         }
     }

@@ -16,6 +16,11 @@ pub(super) struct Painter {
 }
 
 impl Painter {
+    /// Leaves the last block where it is: something else was written below it.
+    pub(super) fn forget(&mut self) {
+        self.block.clear();
+    }
+
     /// The bytes that replace the last block by new lines and a new block.
     pub(super) fn frame(&mut self, scrolled: &[Line], block: &[Line], width: usize, color: bool) -> Vec<u8> {
         let width = width.max(1);

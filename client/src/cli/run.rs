@@ -9,7 +9,7 @@ use super::{
         snapshot::{About, Client},
         socket::Socket,
     },
-    terminal::Keyboard,
+    terminal::{self, Keyboard},
 };
 use crate::{
     event::{ClientState, Event, Time, TunnelState, What},
@@ -29,8 +29,12 @@ const AFTER_GRACE: Duration = Duration::from_secs(2);
 const FRAME: Duration = Duration::from_millis(50);
 /// Between two frames, at most, while something counts seconds.
 const TICK: Duration = Duration::from_millis(200);
+/// Between two looks at whether the program is in the foreground again.
+const BACKGROUND: Duration = Duration::from_millis(500);
 /// How long a remark stays.
 const REMARK: Duration = Duration::from_secs(3);
+/// Between two notices of events that were dropped.
+const DROPPED: Duration = Duration::from_secs(1);
 /// How many events are taken before keys, signals and output get their turn.
 const BATCH: usize = 512;
 /// The code of the second Ctrl-C.
@@ -64,6 +68,10 @@ struct Course {
     dirty: bool,
     /// When the last frame was drawn.
     drawn: Instant,
+    /// Whether the terminal is another job's.
+    in_background: bool,
+    /// How many dropped events were told, and when.
+    dropped: (u64, Instant),
 }
 
 impl Course {
@@ -139,7 +147,15 @@ impl Run {
     }
 
     async fn until_end(&mut self, signals: &mut Signals) -> End {
-        let mut course = Course { stopping: None, fatal: None, dirty: true, drawn: Instant::now() - FRAME };
+        let now = Instant::now();
+        let mut course = Course {
+            stopping: None,
+            fatal: None,
+            dirty: true,
+            drawn: now - FRAME,
+            in_background: false,
+            dropped: (0, now - DROPPED),
+        };
         loop {
             let wake = self.wake(signals, &course).await;
             if let Some(end) = self.woken(wake, &mut course) {
@@ -164,6 +180,7 @@ impl Run {
                     self.take(event, course);
                     next = if self.output.has_room() { self.source.next_now() } else { None };
                 }
+                self.tell_dropped(course);
             }
             Wake::Stop(reason) if course.stopping.is_some() => {
                 return Some(End {
@@ -175,11 +192,7 @@ impl Run {
             Wake::Stop(reason) => self.stop(reason, course),
             Wake::Key('q') => self.stop("q", course),
             Wake::Key(key) => self.key(key),
-            Wake::Resume => {
-                if let Some(keyboard) = &self.keyboard {
-                    keyboard.take();
-                }
-            }
+            Wake::Resume => self.resume(course),
             Wake::Reader(stream) => {
                 if let Some(socket) = &self.socket {
                     socket.answer(stream, &Client::of(&self.about, &self.state));
@@ -192,9 +205,30 @@ impl Run {
         None
     }
 
+    /// The program was stopped and goes on, or it was in the background and may be so no more.
+    fn resume(&mut self, course: &mut Course) {
+        course.in_background = self.output.manner == Manner::Live && terminal::in_background();
+        if course.in_background {
+            return;
+        }
+        if let Some(keyboard) = &self.keyboard {
+            keyboard.take();
+        }
+        self.output.redraw();
+        course.dirty = true;
+    }
+
     /// Draws a frame if there is something new, not too often, and not while the terminal is busy with the last one.
     fn draw(&mut self, course: &mut Course) {
         let now = Instant::now();
+        if course.in_background {
+            // Nobody says when a job that runs is brought to the foreground.
+            if now >= course.drawn + BACKGROUND {
+                course.drawn = now;
+                self.resume(course);
+            }
+            return;
+        }
         if self.state.remark.as_ref().is_some_and(|(at, _)| Time::now().since(*at) >= REMARK) {
             self.state.remark = None;
             course.dirty = true;
@@ -209,6 +243,7 @@ impl Run {
     /// When something has to be done although nothing happens.
     fn timer(&self, course: &Course) -> Option<Instant> {
         let frame = match self.output.manner {
+            _ if course.in_background => Some(course.drawn + BACKGROUND),
             Manner::Live if course.dirty && self.output.stderr.sink.is_idle() => Some(course.drawn + FRAME),
             Manner::Live if self.state.ticks() => Some(course.drawn + TICK),
             _ => None,
@@ -222,9 +257,9 @@ impl Run {
         let has_room = output.has_room();
         let Output { stdout, stderr, manner, .. } = output;
         let (stdout_pending, stderr_pending) = (stdout.sink.is_pending(), stderr.sink.is_pending());
+        let draws = *manner == Manner::Live && !course.in_background;
         // A frame waits until the terminal has taken the one before.
-        let stderr_waited_for =
-            stderr_pending || (course.dirty && *manner == Manner::Live && !stderr.sink.is_idle());
+        let stderr_waited_for = stderr_pending || (draws && course.dirty && !stderr.sink.is_idle());
         let far = Instant::now() + Duration::from_secs(3600);
         let stdout_turn = async {
             tokio::select! {
@@ -244,6 +279,18 @@ impl Run {
         }
     }
 
+    /// Tells those who read events that some are missing, at most once a second.
+    fn tell_dropped(&mut self, course: &mut Course) {
+        let dropped = self.source.dropped();
+        let (told, at) = course.dropped;
+        if dropped == told || at.elapsed() < DROPPED {
+            return;
+        }
+        course.dropped = (dropped, Instant::now());
+        let problem = Problem::new("events_dropped").with("count", dropped - told);
+        self.output.event(&Event::now(What::Notice(problem)), &self.state);
+    }
+
     /// Takes one event of the client in.
     fn take(&mut self, event: Event, course: &mut Course) {
         match &event.what {
@@ -259,6 +306,9 @@ impl Run {
             self.output.problem(&problem, true);
         }
         self.state.apply(&event);
+        if matches!(event.what, What::Request(_) | What::Connection(_)) {
+            self.output.exchange(event);
+        }
     }
 
     /// In `adit start` a refused tunnel lets the others run, so that its reason is told when it comes.
@@ -325,7 +375,6 @@ impl Run {
     }
 
     async fn finish(mut self, end: End) -> io::Result<u8> {
-        let dropped = self.source.dropped();
         // The last frame shows how it ended, if the terminal takes it.
         if self.output.manner == Manner::Live {
             let flushed = tokio::time::timeout(FRAME, self.output.stderr.sink.flush()).await;
@@ -335,12 +384,9 @@ impl Run {
         }
         drop(self.keyboard.take());
         drop(self.socket.take());
-        if dropped > 0 {
-            self.output.remark(&format!("{dropped} events were not read in time"));
-        }
         let stopped = What::ClientStopped { exit_code: end.exit_code, reason: end.reason };
         self.output.event(&Event::now(stopped), &self.state);
-        self.output.end_live();
+        self.output.end_live(&self.state);
         if let Some(problem) = &end.problem {
             self.output.problem(problem, true);
         }

@@ -5,7 +5,7 @@ pub(super) mod socket;
 mod table;
 
 use super::{args, folder};
-use crate::event::Time;
+use crate::{event::Time, problem::Problem};
 use serde_json::json;
 use snapshot::{Client, Tunnel};
 use std::{path::Path, time::Duration};
@@ -39,14 +39,7 @@ fn answer(clients: &[Client], which: Option<&str>, json: bool, directory: &Path,
     let mut remarks: Vec<String> = chosen
         .iter()
         .filter(|(client, tunnel)| is_problem(client, tunnel, now))
-        .filter_map(|(client, tunnel)| {
-            let name = tunnel.name.as_deref().unwrap_or(&tunnel.service);
-            let reason = tunnel.reason.as_deref().or(client.reason.as_deref())?;
-            Some(match tunnel.code {
-                Some(code) => format!("{name}: {reason} [{code}]"),
-                None => format!("{name}: {reason}"),
-            })
-        })
+        .filter_map(|(client, tunnel)| remark(client, tunnel))
         .collect();
     if chosen.is_empty() {
         remarks.push(match which {
@@ -69,6 +62,19 @@ fn is_problem(client: &Client, tunnel: &Tunnel, now: Time) -> bool {
         "connecting" => now.since(client.since.max(tunnel.since)) > PATIENCE,
         _ => true,
     }
+}
+
+/// What is wrong with a tunnel, in one line.
+fn remark(client: &Client, tunnel: &Tunnel) -> Option<String> {
+    let name = tunnel.name.as_deref().unwrap_or(&tunnel.service);
+    let reason = tunnel.reason.as_deref().or(client.reason.as_deref());
+    let Some(code) = tunnel.code else { return reason.map(|reason| format!("{name}: {reason}")) };
+    let mut problem = Problem::new(code.as_str()).with("service", tunnel.service.as_str());
+    problem = problem.with("kind", tunnel.kind.to_string()).with("region", client.region.as_str());
+    for (fact, value) in [("name", tunnel.name.as_deref()), ("message", reason)] {
+        problem = value.map_or(problem.clone(), |value| problem.with(fact, value));
+    }
+    Some(format!("{name}: {problem}"))
 }
 
 fn as_json(chosen: &[(&Client, &Tunnel)]) -> String {

@@ -176,6 +176,11 @@ fn restore(before: &Termios) {
     }
 }
 
+/// Whether the terminal on stderr is another job's now: what is drawn there would be in its way.
+pub(super) fn in_background() -> bool {
+    termios::tcgetpgrp(rustix::stdio::stderr()).is_ok_and(|group| group != rustix::process::getpgrp())
+}
+
 /// Whether this program's process group is the one that may use the terminal.
 fn in_foreground() -> bool {
     termios::tcgetpgrp(rustix::stdio::stdin()).is_ok_and(|group| group == rustix::process::getpgrp())

@@ -125,6 +125,12 @@ codes! {
         "A variable whose name begins with ADIT_ is not known to any Adit program: a typing error would otherwise be \
          silently without effect. Variables that Kubernetes sets for services (ADIT_PORT, ADIT_SERVICE_HOST, ...) are \
          ignored."
+    "events_dropped" 503 1
+        what ["{count} events were not read in time", "events were not read in time"]
+        why ["whoever reads them is too slow; no request waits for that"]
+        next []
+        "Events are dropped rather than kept without end when the reader of --json is slower than they come. Those of \
+         requests are dropped first; the tunnels go on."
     "headers_too_large" 431 1
         what ["the request's headers are larger than the relay reads"]
         why []

@@ -36,7 +36,7 @@ shop  https://shop.eu.example.com  http://127.0.0.1:3000  connected          2
 docs  -                            http://127.0.0.1:4000  name refused       0
 "
     );
-    assert_eq!(answer.remarks, ["docs: the name belongs to another account [name_taken]"]);
+    assert_eq!(answer.remarks, ["docs: the name \"docs\" belongs to another account [name_taken]"]);
     assert_eq!(answer.exit_code, 8);
 }
 

@@ -10,11 +10,11 @@ use crate::{
     problem::Problem,
 };
 
-/// One request or connection; `None` for other events, and for the end of what was shown when it was opened.
+/// One request or connection; `None` for other events. A TCP connection is shown when it ends: most are short.
 pub(in crate::cli) fn exchange_line(event: &Event, state: &State, clock: Clock) -> Option<Line> {
     let (exchange, is_request) = match &event.what {
         What::Request(exchange) => (exchange, true),
-        What::Connection(exchange) => (exchange, false),
+        What::Connection(exchange) if exchange.duration_ms.is_some() => (exchange, false),
         _ => return None,
     };
     let mut line = Line::default().and(Style::Dim, clock.time_of_day(event.time)).and(Style::Plain, "  ");
