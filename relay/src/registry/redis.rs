@@ -30,6 +30,9 @@ use tokio::{
 /// The longest that one call may take, connecting with it.
 const CALL: Duration = Duration::from_secs(1);
 
+/// The part of a call's time that is waited for at once: see [`bounded`].
+const SLICE: Duration = Duration::from_millis(250);
+
 /// How many claims or releases go into one call, so that no script keeps Redis busy for long.
 const BATCH: usize = 256;
 
@@ -129,7 +132,7 @@ impl Redis {
             let _turn = shared.calls.acquire().await;
             shared.claims(std::slice::from_ref(claim)).await
         };
-        let answers = timeout(CALL, call).await.map_err(|_| RegistryError::TimedOut).flatten();
+        let answers = bounded(CALL, call).await.flatten();
         match answers.map_err(ClaimError::Unavailable)?.pop() {
             Some(Answer::Held) => {
                 pending.settle();
@@ -151,7 +154,7 @@ impl Redis {
             shared.releases(&[claim.into()]).await
         };
         // What is not released now is a stray in the table, which the next beats release.
-        let _ = timeout(CALL, call).await;
+        let _ = bounded(CALL, call).await;
     }
 
     pub(super) async fn beat(&self, record: &RelayRecord, claims: &[Claim]) -> Result<(), RegistryError> {
@@ -186,8 +189,22 @@ impl Redis {
             state.clear()
         });
         // Where this fails, the record expires.
-        let _ = timeout(CALL, shared.reap(&shared.me, &endpoints, true)).await;
+        let _ = bounded(CALL, shared.reap(&shared.me, &endpoints, true)).await;
     }
+}
+
+/// Waits for the outcome of a call for as long as `time`.
+///
+/// It is waited for in slices, so that a process that stood still itself, as on a machine that is overloaded, loses one
+/// of them at most, and does not take what has come meanwhile for silence.
+async fn bounded<T>(time: Duration, call: impl Future<Output = T>) -> Result<T, RegistryError> {
+    let mut call = std::pin::pin!(call);
+    for _ in 0..time.as_millis().div_ceil(SLICE.as_millis()) {
+        if let Ok(outcome) = timeout(SLICE, &mut call).await {
+            return Ok(outcome);
+        }
+    }
+    Err(RegistryError::TimedOut)
 }
 
 /// What became of one claim.
@@ -233,16 +250,12 @@ impl Shared {
 
     /// Bounds a call, and notes when its connection is broken.
     async fn call<T>(&self, call: impl Future<Output = redis::RedisResult<T>>) -> Result<T, RegistryError> {
-        match timeout(CALL, call).await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => {
-                if error.is_unrecoverable_error() || error.is_io_error() || error.code() == Some("READONLY") {
-                    self.wish(Wish::Link);
-                }
-                Err(RegistryError::Failed(error))
+        bounded(CALL, call).await?.map_err(|error| {
+            if error.is_unrecoverable_error() || error.is_io_error() || error.code() == Some("READONLY") {
+                self.wish(Wish::Link);
             }
-            Err(_) => Err(RegistryError::TimedOut),
-        }
+            RegistryError::Failed(error)
+        })
     }
 
     async fn claims(&self, claims: &[Claim]) -> Result<Vec<Answer>, RegistryError> {

@@ -1,6 +1,6 @@
 //! Keeps the table up to date: a snapshot, then every change in order, and a new snapshot whenever one is missing.
 
-use super::{CALL, Shared, Wish, wire};
+use super::{CALL, Shared, Wish, bounded, wire};
 use crate::{
     registry::RegistryError,
     table::{Change, MAX_RELAYS, MAX_ROWS, RelayRecord, Row},
@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tracing::{info, warn};
 
 /// How long Redis waits for a change before it answers that there is none.
@@ -76,10 +76,7 @@ async fn connect(shared: &Shared) -> Result<MultiplexedConnection, RegistryError
     // The calls have bounds of their own; the library's would end a wait for changes.
     let config = AsyncConnectionConfig::new().set_connection_timeout(Some(CALL)).set_response_timeout(None);
     let connecting = shared.client.get_multiplexed_async_connection_with_config(&config);
-    match timeout(CALL, connecting).await {
-        Ok(connection) => connection.map_err(RegistryError::Failed),
-        Err(_) => Err(RegistryError::TimedOut),
-    }
+    bounded(CALL, connecting).await?.map_err(RegistryError::Failed)
 }
 
 /// Names and values of a hash or of an entry.
@@ -191,8 +188,7 @@ async fn read(
     let mut read = Cmd::new();
     read.arg("XREAD").arg("COUNT").arg(READ_MAX).arg("BLOCK").arg(WAIT.as_millis().to_string());
     read.arg("STREAMS").arg(&shared.scripts.changes).arg(format!("{after}-0"));
-    let reply: redis::RedisResult<Streams> =
-        timeout(WAIT + CALL, read.query_async(redis)).await.map_err(|_| RegistryError::TimedOut)?;
+    let reply: redis::RedisResult<Streams> = bounded(WAIT + CALL, read.query_async(redis)).await?;
     let entries =
         reply.map_err(RegistryError::Failed)?.into_iter().flatten().flat_map(|(_, entries)| entries);
     entries.map(change).collect()

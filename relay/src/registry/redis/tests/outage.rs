@@ -1,6 +1,7 @@
 //! Redis is flushed, gone, empty when it is back, or frozen.
 
 use super::*;
+use crate::registry::RegistryError;
 use adit_testkit::redis::Redis as Server;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -52,10 +53,9 @@ async fn while_redis_is_gone_the_tables_stay_and_claims_are_refused_at_once() {
     let [a, b] = &relays;
     server.kill();
     until(Duration::from_secs(10), "the loss is seen", || !a.relay.registry.is_connected()).await;
-    let asked = Instant::now();
     let refused = a.claim(a.relay.claim("new.eu.example.com", "bob", 1, "s-new")).await;
-    assert!(matches!(refused, Err(ClaimError::Unavailable(_))), "{refused:?}");
-    assert!(asked.elapsed() < Duration::from_millis(500), "{:?}", asked.elapsed());
+    // Not asked at all.
+    assert!(matches!(refused, Err(ClaimError::Unavailable(RegistryError::Disconnected))), "{refused:?}");
     assert_eq!(a.relay.row("new.eu.example.com"), None);
 
     // A resume ticket admits a session without Redis; one ends without it.
@@ -103,7 +103,8 @@ async fn a_redis_that_hangs_is_like_one_that_is_gone() {
         let claim = a.relay.claim(&format!("late{number}.eu.example.com"), "bob", 1, "s-late");
         let refused = a.claim(claim).await;
         assert!(matches!(refused, Err(ClaimError::Unavailable(_))), "{refused:?}");
-        assert!(asked.elapsed() < Duration::from_millis(1_800), "{:?}", asked.elapsed());
+        // It is a second, but for a machine that is busy with other things.
+        assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
         number += 1;
     }
     tokio::time::sleep(crate::table::RELAY_TTL + Duration::from_secs(3)).await;
