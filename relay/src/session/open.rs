@@ -91,7 +91,7 @@ async fn try_open(relay: &Relay, identity: &Identity, wanted: &OpenTunnel) -> Re
 fn place(relay: &Relay, identity: &Identity, endpoint: &Endpoint) -> Result<TunnelPermit, Refusal> {
     let account = &identity.credential.account;
     let mine = relay.row(endpoint).is_some_and(|row| row.account == *account);
-    let others = relay.registry.table().rows_of(account) - usize::from(mine);
+    let others = relay.registry.table().rows_of(account).saturating_sub(usize::from(mine));
     identity.usage.try_tunnel(endpoint, others).map_err(|exceeded| {
         refusal(exceeded.code, format!("the account has {} tunnels already", exceeded.limit))
     })

@@ -191,3 +191,27 @@ async fn a_user_with_the_documented_rights_and_no_others_can_do_all() {
     .await;
     assert_eq!(server.run("ACL LOG"), "*0", "nothing was refused");
 }
+
+#[test]
+fn calls_may_come_from_any_runtime_and_outlive_it() {
+    let server = Server::start();
+    let house = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let region = Region::of(&server);
+    let a = house.block_on(region.relay("relay-1"));
+    for number in 0..5 {
+        // As a lane does it, which is gone afterwards.
+        let lane = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let claim = a.claim(&host(number), "ann", 1, "s1");
+        lane.block_on(async {
+            a.registry.claim(&claim).await.unwrap();
+            let other = a.claim("passing.eu.example.com", "ann", 1, "s1");
+            a.registry.claim(&other).await.unwrap();
+            a.registry.release(&other).await;
+        });
+    }
+    house.block_on(async {
+        let late = region.relay("late").await;
+        assert_eq!(late.registry.table().rows(), 5);
+        assert!(a.registry.is_connected());
+    });
+}
