@@ -1,8 +1,5 @@
 //! The command `adit`.
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> std::process::ExitCode {
     adit::cli::main()
 }
