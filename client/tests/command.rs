@@ -131,7 +131,7 @@ impl Client {
     }
 
     /// Waits until `adit status` shows it.
-    fn listed(&self, home: &Path, which: &str) -> Value {
+    fn listed(&mut self, home: &Path, which: &str) -> Value {
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(10) {
             let value: Value =
@@ -141,7 +141,10 @@ impl Client {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        panic!("no client shows {which}");
+        self.0.kill().unwrap();
+        let mut said = String::new();
+        self.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        panic!("no client shows {which}: {said}");
     }
 
     fn signal(&self, signal: rustix::process::Signal) {
@@ -174,17 +177,17 @@ fn a_running_client_shows_itself_and_a_second_one_for_its_service_is_refused() {
         (&error["event"], &error["code"], &error["status"], &error["details"]["tunnel"]),
         (&"error".into(), &"already_open".into(), &409.into(), &tunnel["tunnel"])
     );
-    let forced = Client::start(home.path(), "http localhost:3000 --force");
+    let mut forced = Client::start(home.path(), "http localhost:3000 --force");
     forced.listed(home.path(), "http://localhost:3000");
     drop(forced);
     first.signal(rustix::process::Signal::TERM);
     assert_eq!(ended(&mut first.0), Some(0));
     assert_eq!(stdout(&run(home.path(), "status")), "");
     // What a killed client leaves behind is in nobody's way.
-    let killed = Client::start(home.path(), "http 3000");
+    let mut killed = Client::start(home.path(), "http 3000");
     killed.listed(home.path(), "3000");
     drop(killed);
-    let again = Client::start(home.path(), "http 3000");
+    let mut again = Client::start(home.path(), "http 3000");
     again.listed(home.path(), "3000");
     assert_eq!(stdout(&run(home.path(), "status")).lines().count(), 2);
 }
@@ -193,9 +196,9 @@ fn a_running_client_shows_itself_and_a_second_one_for_its_service_is_refused() {
 fn start_leaves_out_a_tunnel_that_is_open_already() {
     let home = tempfile::tempdir().unwrap();
     fs::write(home.path().join("adit.yaml"), "tunnels: {shop: {http: 3000}, docs: {http: 8080}}\n").unwrap();
-    let first = Client::start(home.path(), "http 3000");
+    let mut first = Client::start(home.path(), "http 3000");
     first.listed(home.path(), "3000");
-    let second = Client::start(home.path(), "start");
+    let mut second = Client::start(home.path(), "start");
     second.listed(home.path(), "docs");
     assert_eq!(run(home.path(), "status shop").status.code(), Some(8));
     let third =

@@ -37,11 +37,15 @@ impl Socket {
     pub(in crate::cli) fn bind(folder: &Path) -> io::Result<Self> {
         folder::make_private(folder)?;
         let path = snapshot::socket(folder, std::process::id());
-        match std::fs::remove_file(&path) {
+        // Between bind and listen a connection is refused, and `adit status` would take the socket for one that a killed
+        // client left behind: it gets its name when it listens.
+        let unnamed = path.with_extension("new");
+        match std::fs::remove_file(&unnamed) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let listener = UnixListener::bind(&path)?;
+        let listener = UnixListener::bind(&unnamed)?;
+        std::fs::rename(&unnamed, &path)?;
         Ok(Self { listener, path, readers: Arc::new(Semaphore::new(READERS)) })
     }
 
