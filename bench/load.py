@@ -70,6 +70,15 @@ def wait_for_listener(port: int, limit: float = 10.0) -> bool:
     return False
 
 
+def wait_for_file(path: Path, limit: float = 10.0) -> bool:
+    end = time.monotonic() + limit
+    while time.monotonic() < end:
+        if path.exists():
+            return True
+        time.sleep(0.005)
+    return False
+
+
 def requests(url: str, host: str, count: int, connections: int = 8) -> int:
     """Sends `count` requests over a few kept connections, one after the other; how many were answered well."""
     good = 0
@@ -92,7 +101,8 @@ def metric(url: str, name: str) -> int:
 
 
 def wrk_command(url: str, host: str, connections: int, seconds: float, close: bool = False) -> list[str]:
-    command = ["wrk", "-t", str(min(2, connections)), "-c", str(connections), "-d", f"{seconds:g}s",
+    # wrk takes whole seconds.
+    command = ["wrk", "-t", str(min(2, connections)), "-c", str(connections), "-d", f"{max(1, round(seconds))}s",
                "--timeout", "5s", "-s", str(SCRIPT), "-H", f"Host: {host}"]
     return command + (["-H", "Connection: close"] if close else []) + [f"{url}/1k"]
 
@@ -101,7 +111,7 @@ def wrk_result(output: str) -> dict:
     """What wrk.lua printed."""
     line = re.search(r"^JSON (\{.*\})$", output, re.MULTILINE)
     if not line:
-        raise RuntimeError(f"wrk: {output.strip()[-300:]}")
+        raise RuntimeError(f"wrk: {output.strip()[:300]}")
     result = json.loads(line[1])
     result["per_second"] = result["requests"] / (result["microseconds"] / 1e6)
     return result

@@ -42,10 +42,11 @@ class Running:
 
     def start_relay(self) -> None:
         self.relay = [self.place.start(command) for command in self.row.relay]
-        if self.row.tunnel_port and not load.wait_for_listener(self.row.tunnel_port):
+        up = not self.row.tunnel_port or load.wait_for_listener(self.row.tunnel_port)
+        if not up or (self.row.makes and not load.wait_for_file(Path(self.place.fill(self.row.makes)))):
             words = self.place.last_words()
             self.__exit__()
-            raise RuntimeError(f"nothing listens on {self.row.tunnel_port}\n{words}")
+            raise RuntimeError(f"the relay did not start\n{words}")
 
     def mint(self) -> None:
         if self.row.token:
@@ -230,7 +231,7 @@ def session_memory(bench: Bench, row: Row) -> dict | None:
         sample = tunnels[::-max(1, len(tunnels) // 20)]
         answered = sum(
             load.wait_for_answer(
-                place.fill(idle.probe, port=ports[i]), place.fill(idle.host, i=i), limit=60 if i == sample[0] else 5
+                place.fill(idle.probe, port=ports[i]), place.fill(idle.host, i=i), limit=60 if i == sample[0] else 20
             ) is not None for i in sample
         )
         after = settled(running.relay_pids())

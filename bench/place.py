@@ -42,6 +42,8 @@ class Place:
     def refresh(self, **values: object) -> None:
         """Writes all of conf/ anew and forgets what earlier processes left."""
         shutil.rmtree(self.work / "adit", ignore_errors=True)
+        for log in self.work.glob("*.log"):
+            log.unlink()
         (self.work / "adit").mkdir(mode=0o700)
         (self.work / "nginx-tmp").mkdir(exist_ok=True)
         for template in CONF.iterdir():
@@ -89,7 +91,7 @@ class Place:
                 process.wait()
         self.started = [process for process in self.started if process.poll() is None]
 
-    def last_words(self, lines: int = 5) -> str:
+    def last_words(self, lines: int = 3) -> str:
         """The end of every log: why something did not come up."""
         return "\n".join(
             f"{log.name}: {line}" for log in sorted(self.work.glob("*.log"))

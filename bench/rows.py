@@ -30,6 +30,7 @@ class Row:
     client: tuple[str, ...] = ()
     host: str = "app.test"
     tunnel_port: int = 0            # where the relay awaits clients; 0: not a tunnel
+    makes: str = ""                 # a file that the relay writes before clients can come
     token: str = ""                 # a command whose output the client reads as @WORK@/token; run before each client
     sessions: Sessions | None = None
 
@@ -104,7 +105,7 @@ ROWS = (
     ),
     Row(
         "adit", "Adit, http", "http://127.0.0.1:21080", tunnel_port=22080, host="app.bench.localhost",
-        relay=(ADIT_RELAY,), token=ADIT_TOKEN,
+        relay=(ADIT_RELAY,), makes="@WORK@/adit/ca.pem", token=ADIT_TOKEN,
         client=(f"adit http 127.0.0.1:@ORIGIN@ --name app {ADIT_OPTIONS}",),
         # A client opens a session to each of the relay's lanes, two at most: 1,000 sessions in all.
         sessions=Sessions(
@@ -117,7 +118,7 @@ ROWS = (
     ),
     Row(
         "adit-tcp", "Adit, tcp", "http://127.0.0.1:21081", tunnel_port=22080,
-        relay=(ADIT_RELAY,), token=ADIT_TOKEN,
+        relay=(ADIT_RELAY,), makes="@WORK@/adit/ca.pem", token=ADIT_TOKEN,
         client=(f"adit tcp 127.0.0.1:@ORIGIN@ {ADIT_OPTIONS}",),
     ),
 )
