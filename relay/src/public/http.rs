@@ -65,7 +65,7 @@ pub async fn serve_h1(relay: Arc<Relay>, consumer: Consumer, connection: Connect
         .header_read_timeout(HEADERS)
         .max_buf_size(HEADER_BYTES)
         .max_headers(HEADER_FIELDS)
-        .pipeline_flush(true)
+        // No pipeline_flush: with it hyper's buffer takes a whole body, however slowly the consumer reads.
         .serve_connection(TokioIo::new(connection), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
