@@ -101,7 +101,7 @@ fn greet(running: &Running, begun: Instant) {
         config.domain,
         std::process::id()
     )];
-    let mut line = |name: &str, what: String| lines.push(format!("  {name:<8}{what}"));
+    let mut line = |name: &str, what: String| lines.push(format!("  {name:<9}{what}"));
     for address in &running.bound.https {
         line("https", format!("{address:<20} consumers and clients"));
     }

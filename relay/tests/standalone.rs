@@ -35,3 +35,136 @@ async fn a_request_reaches_the_service_and_its_answer_the_consumer() {
         Consumer::tls(relay.https(), &host, &region.ca(), &[b"http/1.1"]).get(&host, "/echo").await.unwrap();
     assert_eq!(answer.status, 200, "{}", answer.text());
 }
+
+fn host(name: &str) -> String {
+    format!("{name}.{DOMAIN}")
+}
+
+#[tokio::test]
+async fn a_websocket_is_carried_in_clear_and_by_tls() {
+    let region = region();
+    let relay = region.start("a");
+    let service = Service::start().await;
+    let _tunnel = open(&region, &relay, &service, "shop").await;
+    let host = host("shop");
+    let tls = Consumer::tls(relay.https(), &host, &region.ca(), &[b"http/1.1"]);
+    for consumer in [Consumer::plain(relay.http()), tls] {
+        let mut socket = consumer.websocket(&host, "/ws").await.expect("the service accepts");
+        for payload in [vec![7; 10], vec![9; 100_000]] {
+            socket.send(2, payload.clone()).await.expect("it is open");
+            assert!(socket.receive().await.expect("an echo").payload == payload);
+        }
+    }
+}
+
+#[tokio::test]
+async fn bodies_stream_both_ways_and_a_cut_answer_is_seen_as_cut() {
+    let region = region();
+    let relay = region.start("a");
+    let service = Service::start().await;
+    let _tunnel = open(&region, &relay, &service, "shop").await;
+    let (consumer, host) = (Consumer::plain(relay.http()), host("shop"));
+    let upload = [
+        format!("POST /upload HTTP/1.1\r\nhost: {host}\r\ncontent-length: 300000\r\n\r\n").into_bytes(),
+        vec![b'x'; 300_000],
+    ];
+    let answer = consumer.send(upload.concat()).await.expect("an answer");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let answer = consumer.get(&host, "/bytes/3000000").await.expect("an answer");
+    assert_eq!(answer.body.len(), 3_000_000);
+    let asked = format!("GET /trailers HTTP/1.1\r\nhost: {host}\r\nte: trailers\r\nconnection: te\r\n\r\n");
+    let answer = consumer.send(asked).await.expect("an answer");
+    assert!(!answer.trailers.is_empty());
+    let cut = consumer.get(&host, "/cut/100000").await;
+    assert!(cut.is_err(), "a body that broke off must not look whole: {cut:?}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_served_is_said_clearly() {
+    let region = region().with("limits: {requestsPerSecond: 5, burst: 5}");
+    let relay = region.start("a");
+    let service = Service::start().await;
+    let tunnel = open(&region, &relay, &service, "shop").await;
+    let consumer = Consumer::plain(relay.http());
+    let unknown = consumer.get(&host("nobody"), "/").await.expect("an answer");
+    assert_eq!((unknown.status, unknown.header("adit-error")), (404, Some("unknown_host")));
+    let tls = Consumer::tls(relay.https(), &host("shop"), &region.ca(), &[b"http/1.1"]);
+    let misdirected = tls.get(&host("other"), "/").await.expect("an answer");
+    assert_eq!((misdirected.status, misdirected.header("adit-error")), (421, Some("misdirected")));
+    let mut limited = None;
+    for _ in 0..50 {
+        let answer = consumer.get(&host("shop"), "/").await.expect("an answer");
+        limited = Some(answer).filter(|answer| answer.status != 200);
+        if limited.is_some() {
+            break;
+        }
+    }
+    let limited = limited.expect("fifty requests at once are more than five a second");
+    assert_eq!((limited.status, limited.header("adit-error")), (429, Some("rate_limited")));
+    assert!(limited.header("retry-after").is_some());
+    tunnel.close(std::time::Duration::from_secs(1)).await;
+    // The relay learns of the end a moment after the client has said it.
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !matches!(consumer.get(&host("shop"), "/").await.expect("an answer").status, 404 | 503) {
+        assert!(std::time::Instant::now() < end, "the tunnel is closed, and still there");
+    }
+}
+
+#[tokio::test]
+async fn a_name_of_another_account_is_refused_and_a_used_token_too() {
+    let region = region();
+    let relay = region.start("a");
+    let service = Service::start().await;
+    let _tunnel = open(&region, &relay, &service, "shop").await;
+    let token = region.token(&relay, "other", &[]);
+    let builder = |token: &str, name: &str| {
+        Tunnel::http(service.address().to_string())
+            .name(name)
+            .relay(format!("{DOMAIN}:{}", relay.https().port()))
+            .token(token.to_owned())
+            .ca(region.ca())
+    };
+    let taken = builder(&token, "shop").open().await.expect_err("the name is taken");
+    assert!(format!("{taken:?}").contains("name_taken"), "{taken:?}");
+    let used = builder(&token, "mine").open().await.expect_err("the token has been used by another key");
+    assert!(format!("{used:?}").contains("token_used"), "{used:?}");
+}
+
+#[tokio::test]
+async fn a_tcp_tunnel_keeps_half_closes_apart_from_resets() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let region = region();
+    let relay = region.start("a");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let tunnel = Tunnel::tcp(address.to_string())
+        .relay(format!("{DOMAIN}:{}", relay.https().port()))
+        .token(region.token(&relay, "ci", &["--kinds", "tcp"]))
+        .ca(region.ca())
+        .open()
+        .await
+        .expect("the tunnel opens");
+    let port: u16 =
+        tunnel.url().rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port in the URL");
+    assert!(region.tcp_ports().contains(&port));
+
+    let mut consumer = tokio::net::TcpStream::connect(relay.tcp(port)).await.expect("the port is open");
+    let (mut service, _) = listener.accept().await.expect("the connection arrives");
+    consumer.write_all(b"question").await.expect("it is open");
+    consumer.shutdown().await.expect("it is open");
+    let mut question = vec![];
+    service.read_to_end(&mut question).await.expect("a half-close is an end");
+    assert_eq!(question, b"question");
+    service.write_all(b"answer").await.expect("the other half is open");
+    drop(service);
+    let mut answer = vec![];
+    consumer.read_to_end(&mut answer).await.expect("an end");
+    assert_eq!(answer, b"answer");
+
+    let mut consumer = tokio::net::TcpStream::connect(relay.tcp(port)).await.expect("the port is open");
+    let (service, _) = listener.accept().await.expect("the connection arrives");
+    service.set_zero_linger().expect("it is a TCP connection");
+    drop(service);
+    let reset = consumer.read_to_end(&mut vec![]).await;
+    assert!(reset.is_err(), "a reset must not look like an end");
+}
