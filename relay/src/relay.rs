@@ -174,10 +174,11 @@ impl Relay {
         Provider { name: provider.name.clone(), abuse: provider.abuse.clone() }
     }
 
-    /// How many relays of the region are healthy and do not drain, this one included.
+    /// How many relays of the region are healthy, this one included. One that drains counts: in a rolling restart it will be
+    /// back in a moment.
     pub fn healthy_relays(&self) -> u32 {
         let others = self.registry.table().relays();
-        let others = others.iter().filter(|record| record.relay != self.id && !record.draining).count();
+        let others = others.iter().filter(|record| record.relay != self.id).count();
         u32::try_from(others + 1).unwrap_or(u32::MAX)
     }
 

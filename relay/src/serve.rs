@@ -301,10 +301,16 @@ fn random_id() -> RelayId {
     format!("{host}-{:04x}", rand::random::<u16>()).parse().expect("only allowed characters, and few")
 }
 
+/// How long a relay waits for the region's table before it is ready.
+const SYNCED: Duration = Duration::from_secs(2);
+
 async fn spawn_services(relay: &Arc<Relay>) -> tokio::task::JoinHandle<Result<(), service::Unhealthy>> {
     if let Ok(read) = relay.store.suspensions(now()).await {
         relay.suspensions.store(Arc::new(read));
     }
+    // With an empty table the relay would say of its peers' endpoints that nothing is published there. When the registry is
+    // away it starts all the same.
+    let _ = tokio::time::timeout(SYNCED, relay.registry.synced()).await;
     service::beat_once(relay).await;
     tokio::spawn(service::watch_owners(relay.clone()));
     tokio::spawn(service::extend_leases(relay.clone()));

@@ -14,10 +14,12 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 /// How often the relay says that it is alive; its record lives three times as long.
 pub const BEAT: Duration = Duration::from_secs(2);
+/// How often while the registry is away: its peers miss a relay that has just started, or that Redis has just forgotten.
+const AWAY: Duration = Duration::from_millis(250);
 /// A lane that has been silent for so long is stuck: the relay is not healthy.
 const STUCK: Duration = Duration::from_secs(4);
 /// After so many unhealthy beats the process ends, so that it is started anew.
@@ -35,11 +37,9 @@ pub struct Unhealthy;
 /// # Errors
 /// [`Unhealthy`].
 pub async fn beat(relay: Arc<Relay>) -> Result<(), Unhealthy> {
-    let mut beats = interval(BEAT);
-    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut unhealthy = 0;
     loop {
-        beats.tick().await;
+        sleep(if unhealthy > 0 || relay.registry_is_up() { BEAT } else { AWAY }).await;
         if relay.closing.is_cancelled() {
             return Ok(());
         }
@@ -96,9 +96,9 @@ pub async fn watch_owners(relay: Arc<Relay>) {
     let mut changed = relay.registry.table().changed();
     while changed.changed().await.is_ok() {
         for served in relay.local.endpoints() {
-            let newer = relay.row(&served.endpoint).filter(|row| row.generation > served.generation);
-            if newer.is_some() {
-                for session in &served.sessions {
+            let Some(row) = relay.row(&served.endpoint) else { continue };
+            for session in &served.sessions {
+                if row.supersedes(&served.claim(&session.id, &relay.id)) {
                     relay.replaced(session, &served.endpoint);
                     relay.local.stop_serving(&served.endpoint, &session.id);
                 }

@@ -19,8 +19,8 @@ const MAX_DIALS: usize = 3;
 const TRIES: u32 = 8;
 /// Then it is looked for again after this time.
 const SINGLE_HOMED: Duration = Duration::from_secs(30);
-/// The same in a region that has no other relay.
-const ONE_RELAY: Duration = Duration::from_secs(300);
+/// The same in a region that has no other relay, as far as its relay knows.
+const ONE_RELAY: Duration = Duration::from_secs(200);
 /// The same while a relay drains and no other answers.
 const DRAINING: Duration = Duration::from_secs(1);
 /// The longest pause between two tries in a row.
