@@ -1,5 +1,7 @@
 //! Consumers that do not read what they asked for.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use adit::Tunnel;
 use adit_testkit::{
     http::{Consumer, Service},
