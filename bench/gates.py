@@ -25,12 +25,12 @@ class Bound:
     def holds(self, value: float) -> bool:
         return {"<=": value <= self.number, ">=": value >= self.number, ">": value > self.number}[self.sign]
 
-    def show(self, results: Results, test: str, field: str, form: str) -> str:
+    def show(self, results: Results, test: str, field: str) -> str:
         value = self.value(results, test, field)
         if value is None:
             return f"{self.text}: not measured"
         word = "holds" if self.holds(value.middle) else "**missed**"
-        return f"{self.text}: {value.show('{:.2f} ×' if self.row else form)} {word}"
+        return f"{self.text}: {value.show('{:.2f}') + ' × ' if self.row else ''}{word}"
 
 
 @dataclass(frozen=True)

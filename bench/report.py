@@ -118,7 +118,7 @@ def gates(results: Results) -> list[str]:
         value = results.spread(ADIT, gate.test, gate.field)
         if value is None:
             continue
-        shown = (bound.show(results, gate.test, gate.field, gate.form) for bound in (gate.gate, gate.goal))
+        shown = (bound.show(results, gate.test, gate.field) for bound in (gate.gate, gate.goal))
         lines.append([gate.what, value.show(gate.form), *shown])
     return table(["", "Adit", "gate", "goal"], lines)
 

@@ -42,8 +42,8 @@ class ResultsTest(unittest.TestCase):
 class BoundTest(unittest.TestCase):
     def test_a_bound_on_a_ratio_is_judged_by_the_median(self):
         results = Results([run("adit", 0, 1.2), run("nginx2", 0, 1.0)])
-        self.assertIn("1.20 × **missed**", times("<=", 1.15, "nginx2").show(results, "h1", "cpu", "{}"))
-        self.assertIn("1.20 × holds", times(">", 1, "nginx2").show(results, "h1", "cpu", "{}"))
+        self.assertIn("1.20 × **missed**", times("<=", 1.15, "nginx2").show(results, "h1", "cpu"))
+        self.assertIn("1.20 × holds", times(">", 1, "nginx2").show(results, "h1", "cpu"))
 
     def test_equal_is_at_most_and_at_least_but_not_more(self):
         self.assertTrue(Bound("<=", 1.0).holds(1.0))
@@ -51,7 +51,7 @@ class BoundTest(unittest.TestCase):
         self.assertFalse(Bound(">", 1.0).holds(1.0))
 
     def test_what_was_not_measured_neither_holds_nor_misses(self):
-        self.assertIn("not measured", times("<=", 1, "rathole").show(Results(), "h1", "cpu", "{}"))
+        self.assertIn("not measured", times("<=", 1, "rathole").show(Results(), "h1", "cpu"))
 
 
 class MachineTest(unittest.TestCase):
