@@ -147,7 +147,8 @@ mod tests {
         assert!(taken < 4 * PENDING + 1024 * 1024, "{taken}");
         let start = Instant::now();
         writer.end().await;
-        assert!(start.elapsed() < 3 * AT_END);
+        // Without a bound it would wait for the reader for ever.
+        assert!(start.elapsed() < 30 * AT_END);
         drop(read);
     }
 
