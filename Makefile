@@ -9,7 +9,7 @@ export PATH := $(BUILD_CACHE)/tools/bin:$(PATH):/usr/sbin:/sbin
 TEST_PACKAGES := redis-server postgresql haproxy openssl curl procps
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check build where fmt soak bench clean
+.PHONY: help run test check build where crds fmt soak bench clean
 .PHONY: check-format check-tidy check-lints check-docs check-deps check-bench
 
 help: ## print this list
@@ -31,6 +31,9 @@ build: ## build adit and adit-relay as they are shipped
 
 where: ## print the folder that `make build` puts them into
 	@echo '$(CARGO_TARGET_DIR)/dist'
+
+crds: ## write crds/ from the types in operator/api
+	cargo run --quiet --bin adit-operator -- crds --dir crds
 
 fmt: ## format the Rust sources
 	cargo fmt --all

@@ -84,6 +84,22 @@ pub const RELAY: &[&str] = &[
     "ADIT_TLS_CERTIFICATES",
 ];
 
+/// What the operator reads beside `ADIT_LOG` and `ADIT_LOG_FORMAT`: its flags.
+pub const OPERATOR: &[&str] = &[
+    "ADIT_OPERATOR_CONCURRENCY",
+    "ADIT_OPERATOR_IDENTITY",
+    "ADIT_OPERATOR_LEASE_NAME",
+    "ADIT_OPERATOR_LEASE_NAMESPACE",
+    "ADIT_OPERATOR_LISTEN_OPS",
+    "ADIT_OPERATOR_NAMESPACE",
+    "ADIT_OPERATOR_PROVIDER_ABUSE",
+    "ADIT_OPERATOR_PROVIDER_NAME",
+    "ADIT_OPERATOR_REGISTRY_IMAGE",
+    "ADIT_OPERATOR_RELAY_IMAGE",
+    "ADIT_OPERATOR_STORE_URL",
+    "ADIT_OPERATOR_STORE_URL_FILE",
+];
+
 /// What `make` hands to everything that it starts, relays and clients among it.
 pub const DEVELOPMENT: &[&str] = &["ADIT_BENCH_INSIDE", "ADIT_CACHE"];
 
@@ -106,12 +122,12 @@ pub fn variable(key: &str) -> String {
 
 /// Whether any Adit program reads a variable.
 pub fn is_known(name: &str) -> bool {
-    [RELAY, CLIENT, DEVELOPMENT].iter().any(|names| names.contains(&name))
+    [RELAY, CLIENT, OPERATOR, DEVELOPMENT].iter().any(|names| names.contains(&name))
 }
 
 /// What is wrong with a variable that no Adit program reads, in words that follow its name. Its value is not shown.
 pub fn unknown(name: &str) -> String {
-    let all = RELAY.iter().chain(CLIENT).copied();
+    let all = RELAY.iter().chain(CLIENT).chain(OPERATOR).copied();
     match nearest(name, all) {
         Some(meant) => format!("no Adit program reads this variable; did you mean {meant}?"),
         None => format!(
