@@ -24,6 +24,7 @@
 #![allow(clippy::result_large_err, reason = "a problem is made once in a client's life, not once a request")]
 
 pub mod address;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod client;
 mod dial;

@@ -45,6 +45,8 @@ impl Local {
     }
 
     /// Serves one stream of a consumer to its end.
+    ///
+    /// A task is moved about several times before it runs: what is large is in a box.
     pub(crate) async fn serve(
         self: Arc<Self>,
         request: Request<RecvStream>,
@@ -64,11 +66,11 @@ impl Local {
         if self.tunnel.is_paused() {
             record.status(refuse(&mut respond, StatusCode::SERVICE_UNAVAILABLE, Code::Paused));
         } else if upgrade {
-            upgrade::serve(&self, request, respond, &mut record).await;
+            Box::pin(upgrade::serve(&self, request, respond, &mut record)).await;
         } else if connect {
-            tcp::serve(&self, request, respond, &mut record).await;
+            Box::pin(tcp::serve(&self, request, respond, &mut record)).await;
         } else {
-            request::serve(&self, request, respond, &mut record).await;
+            Box::pin(request::serve(&self, request, respond, &mut record)).await;
         }
         record.end();
     }
@@ -96,4 +98,19 @@ pub(crate) fn refuse(respond: &mut SendResponse<Bytes>, status: StatusCode, code
     // The consumer may be gone already.
     let _ = respond.send_response(response, true);
     status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<A, B, C, F: Future>(_: impl Fn(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn the_task_of_a_request_is_cheap_to_move() {
+        let size = size_of_future(Local::serve);
+        assert!(size <= 1024, "{size} bytes are copied several times for each request");
+    }
 }

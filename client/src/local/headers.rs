@@ -3,41 +3,33 @@
 use adit_protocol::stream;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Uri,
-    header::{
-        CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE,
-    },
+    header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING},
     request, response,
 };
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const TUNNEL: HeaderName = HeaderName::from_static(stream::TUNNEL);
-
-/// Takes off what is Adit's own.
-fn strip_own(headers: &mut HeaderMap) {
-    while let Some(name) = headers.keys().find(|name| name.as_str().starts_with(stream::PREFIX)).cloned() {
+/// Takes off what is Adit's own, and what is meant for one connection alone (RFC 9110 section 7.6.1). Most messages have
+/// little of it: one walk over the names costs less than to look each up.
+fn strip(headers: &mut HeaderMap) {
+    let mut found: Vec<HeaderName> = vec![];
+    for name in headers.keys() {
+        match name.as_str() {
+            "connection" => {
+                found.push(CONNECTION);
+                found.extend(named_by_connection(headers));
+            }
+            "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade" => found.push(name.clone()),
+            text if text.starts_with(stream::PREFIX) => found.push(name.clone()),
+            _ => {}
+        }
+    }
+    for name in found {
         headers.remove(name);
     }
 }
 
-/// Takes off what is meant for one connection alone (RFC 9110 section 7.6.1).
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        let named: Vec<HeaderName> = headers
-            .get_all(CONNECTION)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|name| name.trim().parse().ok())
-            .collect();
-        for name in named {
-            headers.remove(name);
-        }
-        headers.remove(CONNECTION);
-    }
-    for name in [KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING, UPGRADE] {
-        headers.remove(name);
-    }
+fn named_by_connection(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
+    let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok())
 }
 
 /// The value of `Host`, or of `:authority`, that the service gets.
@@ -57,9 +49,7 @@ pub(super) fn to_http1(head: &mut request::Parts, host_header: Option<&str>, has
     let target = std::mem::take(&mut head.uri).into_parts().path_and_query;
     head.uri = target.map_or_else(Uri::default, Uri::from);
     let headers = &mut head.headers;
-    headers.remove(TUNNEL);
-    strip_own(headers);
-    strip_hop_by_hop(headers);
+    strip(headers);
     if headers.remove(TE).is_some_and(|te| te == "trailers") {
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
@@ -98,8 +88,7 @@ pub(super) fn to_http2(head: &mut request::Parts, host_header: Option<&str>, htt
     let host = authority(head, host_header);
     head.version = http::Version::HTTP_2;
     head.extensions.clear();
-    strip_own(&mut head.headers);
-    strip_hop_by_hop(&mut head.headers);
+    strip(&mut head.headers);
     head.headers.remove(EXPECT);
     head.headers.remove(HOST);
     if head.headers.get(TE).is_some_and(|te| te != "trailers") {
@@ -117,8 +106,7 @@ pub(super) fn to_http2(head: &mut request::Parts, host_header: Option<&str>, htt
 pub(super) fn from_service(head: &mut response::Parts) {
     head.version = http::Version::HTTP_2;
     head.extensions.clear();
-    strip_own(&mut head.headers);
-    strip_hop_by_hop(&mut head.headers);
+    strip(&mut head.headers);
     head.headers.remove(TE);
 }
 

@@ -142,17 +142,16 @@ impl Conn {
     }
 
     /// Polls a future that needs this connection to go on, until the future is done.
-    pub(super) async fn during<F: Future>(&mut self, future: F) -> F::Output {
-        let mut future = pin!(future);
+    pub(super) async fn during<F: Future + Unpin>(&mut self, mut future: F) -> F::Output {
         let mut ended = false;
         std::future::poll_fn(|cx| {
-            if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            if let Poll::Ready(output) = Pin::new(&mut future).poll(cx) {
                 return Poll::Ready(output);
             }
             if !ended {
                 ended = self.drive(cx);
                 // What the connection has read is there now: no need to wait for the wake-up.
-                return future.as_mut().poll(cx);
+                return Pin::new(&mut future).poll(cx);
             }
             Poll::Pending
         })

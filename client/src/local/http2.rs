@@ -67,7 +67,7 @@ pub(super) async fn serve(
     mut respond: SendResponse<Bytes>,
     record: &mut Record,
 ) {
-    let opener = match unless_left(&mut respond, opener(local)).await {
+    let opener = match unless_left(&mut respond, pin!(opener(local))).await {
         Ok(opener) => opener,
         Err(error) => {
             record.failed(local.fail(&mut respond, &error));
@@ -127,7 +127,7 @@ async fn serve_on(
     };
     let download = async {
         let answered = async { response.await.map_err(service_error) };
-        match unless_left(&mut respond, answered).await {
+        match unless_left(&mut respond, pin!(answered)).await {
             Ok(answer) => send_answer(answer, respond, record).await,
             Err(error) => record.failed(local.fail(&mut respond, &error)),
         }
@@ -165,7 +165,7 @@ async fn send_answer(answer: Response<RecvStream>, mut respond: SendResponse<Byt
         return;
     }
     let body = record.counted(StreamBody::new(stream, length));
-    let sent = record.watch(adit_mux::body::send(body, to)).await;
+    let sent = record.watch(pin!(adit_mux::body::send(body, to))).await;
     if let Err(error) = sent {
         record.broke::<SendError<h2::Error>>(&error);
     }

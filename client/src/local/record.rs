@@ -11,7 +11,7 @@ use h2::ext::Protocol;
 use http::{Method, Request, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use std::{
-    pin::{Pin, pin},
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -95,9 +95,8 @@ impl Record {
     }
 
     /// Waits for the rest of an answer; reports it as open if that takes long.
-    pub(super) async fn watch<F: Future>(&self, future: F) -> F::Output {
+    pub(super) async fn watch<F: Future + Unpin>(&self, mut future: F) -> F::Output {
         let Some(watched) = &self.watched else { return future.await };
-        let mut future = pin!(future);
         tokio::select! {
             biased;
             done = &mut future => return done,

@@ -14,7 +14,11 @@ use bytes::Bytes;
 use h2::{RecvStream, server::SendResponse};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Body;
-use std::{pin::pin, sync::Arc, task::Poll};
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+};
 
 /// Serves one request to its end.
 pub(super) async fn serve(
@@ -24,7 +28,7 @@ pub(super) async fn serve(
     record: &mut Record,
 ) {
     if speaks_http2(local, request.headers()) {
-        http2::serve(local, request, respond, record).await;
+        Box::pin(http2::serve(local, request, respond, record)).await;
         return;
     }
     let (mut head, stream) = request.into_parts();
@@ -36,7 +40,8 @@ pub(super) async fn serve(
     };
     let has_body = !matches!(body, RequestBody::Empty);
     headers::to_http1(&mut head, local.tunnel.spec.host_header.as_deref(), has_body);
-    let exchanged = unless_left(&mut respond, exchange(local, Request::from_parts(head, body))).await;
+    let exchange = pin!(exchange(local, Request::from_parts(head, body)));
+    let exchanged = unless_left(&mut respond, exchange).await;
     match exchanged {
         Ok(answer) => send_answer(local, answer, respond, record).await,
         Err(error) => record.failed(local.fail(&mut respond, &error)),
@@ -57,11 +62,10 @@ fn speaks_http2(local: &Local, headers: &HeaderMap) -> bool {
 /// Waits for a future, but not longer than the consumer does.
 pub(super) async fn unless_left<T>(
     respond: &mut SendResponse<Bytes>,
-    future: impl Future<Output = Result<T, ServiceError>>,
+    mut future: impl Future<Output = Result<T, ServiceError>> + Unpin,
 ) -> Result<T, ServiceError> {
-    let mut future = pin!(future);
     std::future::poll_fn(|cx| {
-        if let Poll::Ready(done) = future.as_mut().poll(cx) {
+        if let Poll::Ready(done) = Pin::new(&mut future).poll(cx) {
             return Poll::Ready(done);
         }
         respond.poll_reset(cx).map(|_| Err(ServiceError::ConsumerLeft))
@@ -74,6 +78,11 @@ async fn exchange(local: &Local, request: Request<RequestBody>) -> Result<Exchan
         Ok(answer) => return Ok(Exchanged::Http1(answer)),
         Err(request) => request,
     };
+    Box::pin(exchange_anew(local, request)).await
+}
+
+/// Sends a request on a connection of its own making.
+async fn exchange_anew(local: &Local, request: Request<RequestBody>) -> Result<Exchanged, ServiceError> {
     match http1::open(local).await? {
         Opened::Http1(mut conn) => {
             let answer = conn.send_once(request).await?;
@@ -98,7 +107,7 @@ async fn send_answer(
     let (answer, mut conn) = match exchanged {
         Exchanged::Http1(answer) => answer,
         Exchanged::Http2(opener, request) => {
-            http2::serve_late(local, opener, *request, respond, record).await;
+            Box::pin(http2::serve_late(local, opener, *request, respond, record)).await;
             return;
         }
     };
@@ -118,7 +127,9 @@ async fn send_answer(
         http1::keep(local, conn).await;
         return;
     }
-    let sent = conn.during(record.watch(adit_mux::body::send(record.counted(body), stream))).await;
+    let sending = pin!(adit_mux::body::send(record.counted(body), stream));
+    let watched = pin!(record.watch(sending));
+    let sent = conn.during(watched).await;
     match sent {
         Ok(_) => http1::keep(local, conn).await,
         // The stream was reset: whoever reads it sees a break, not an end.

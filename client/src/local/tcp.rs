@@ -9,7 +9,7 @@ use super::{
 use bytes::Bytes;
 use h2::{RecvStream, server::SendResponse};
 use http::{Request, Response, StatusCode};
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 /// Connects to the service, then copies both ways until both have ended.
 pub(super) async fn serve(
@@ -18,7 +18,7 @@ pub(super) async fn serve(
     mut respond: SendResponse<Bytes>,
     record: &mut Record,
 ) {
-    let connected = unless_left(&mut respond, connect(&local.tunnel, Purpose::Bytes)).await;
+    let connected = unless_left(&mut respond, pin!(connect(&local.tunnel, Purpose::Bytes))).await;
     let io = match connected {
         Ok((io, _)) => io,
         Err(error) => {

@@ -18,7 +18,7 @@ use http::{
     request,
 };
 use http_body::Body;
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 const NOT_FOR_UPGRADES: [HeaderName; 2] = [http::header::CONTENT_LENGTH, http::header::TRANSFER_ENCODING];
 
@@ -31,7 +31,7 @@ pub(super) async fn serve(
 ) {
     let (mut head, stream) = request.into_parts();
     let own_key = prepare(&mut head, local.tunnel.spec.host_header.as_deref());
-    let asked = unless_left(&mut respond, ask(local, head)).await;
+    let asked = unless_left(&mut respond, pin!(ask(local, head))).await;
     let (answer, mut conn) = match asked {
         Ok(answer) => answer,
         Err(error) => {
@@ -51,7 +51,7 @@ pub(super) async fn serve(
         record.status(head.status);
         let end = body.is_end_stream();
         let Ok(to) = respond.send_response(Response::from_parts(head, ()), end) else { return };
-        if !end && let Err(error) = conn.during(adit_mux::body::send(record.counted(body), to)).await {
+        if !end && let Err(error) = conn.during(pin!(adit_mux::body::send(record.counted(body), to))).await {
             record.broke(&error);
         }
         return;

@@ -30,8 +30,13 @@ impl RequestId {
     }
 
     /// As the value of `adit-request-id`.
+    ///
+    /// It is marked as never to be indexed (RFC 7541 section 7.1.3): a value that never comes again would push those that
+    /// do out of HPACK's table.
     pub fn to_value(self) -> HeaderValue {
-        HeaderValue::from_bytes(&self.to_bytes()).expect("only letters and digits")
+        let mut value = HeaderValue::from_bytes(&self.to_bytes()).expect("only letters and digits");
+        value.set_sensitive(true);
+        value
     }
 
     /// Reads an id that another relay wrote.
