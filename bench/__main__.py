@@ -34,7 +34,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=75.0, help="no run starts after this")
     parser.add_argument("--profile", type=Path, help="a folder for `perf record` of relay and client in every run")
     parser.add_argument("--write", action="store_true", help="write the document although the run is not a full one")
-    parser.add_argument("--report", type=Path, nargs="+", help="measure nothing; render these result files")
+    parser.add_argument("--report", type=Path, nargs="+", help="measure nothing; render these result files, each further rounds")
     parser.add_argument("--programs", type=Path, help="where adit and adit-relay are")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache/adit/bench")
     return parser.parse_args()

@@ -33,7 +33,13 @@ class Results:
 
     @classmethod
     def read(cls, files: Iterable[Path]) -> "Results":
-        return cls(json.loads(line) for file in files for line in file.read_text().splitlines())
+        """The runs of several files are rounds after one another."""
+        runs, before = [], 0
+        for file in files:
+            own = [json.loads(line) for line in file.read_text().splitlines()]
+            runs += [run | {"round": run["round"] + before} for run in own]
+            before += max((run["round"] for run in own), default=-1) + 1
+        return cls(runs)
 
     def of(self, row: str, test: str) -> list[dict]:
         """The good runs; those that foreign load disturbed are left out as long as two others remain."""

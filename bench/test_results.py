@@ -1,6 +1,9 @@
 """What the numbers are made of."""
 
+import json
+import tempfile
 import unittest
+from pathlib import Path
 
 from gates import Bound, times
 from machine import Busy, fields
@@ -21,6 +24,15 @@ class ResultsTest(unittest.TestCase):
         results = Results([run("adit", 0, 1.0), run("adit", 1, 9.0, True)])
         self.assertEqual(results.spread("adit", "h1", "cpu"), Spread(5.0, 1.0, 9.0))
         self.assertEqual(results.marked("adit", "h1"), "2*")
+
+    def test_the_runs_of_another_file_are_further_rounds(self):
+        with tempfile.TemporaryDirectory() as folder:
+            files = [Path(folder, "a"), Path(folder, "b")]
+            for file, value in zip(files, (2.0, 6.0)):
+                file.write_text("".join(json.dumps(run(row, 0, value)) + "\n" for row in ("adit", "nginx2")))
+            results = Results.read(files)
+        self.assertEqual(results.rounds(), 2)
+        self.assertEqual(results.ratio("adit", "nginx2", "h1", "cpu"), Spread(1.0, 1.0, 1.0))
 
     def test_a_ratio_compares_runs_of_the_same_round(self):
         results = Results([
