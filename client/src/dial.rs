@@ -108,6 +108,8 @@ impl DialError {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ask {
     pub(crate) avoid: Vec<RelayId>,
+    /// If there are any, all others are to answer `elsewhere`.
+    pub(crate) only: Vec<RelayId>,
     pub(crate) tunnels: Vec<OpenTunnel>,
 }
 

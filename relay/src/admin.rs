@@ -6,6 +6,7 @@
 //!
 //! A POST has an empty body or `{}`, of 64 KiB at most. Errors are `application/problem+json`.
 
+pub mod act;
 mod answer;
 pub mod client;
 mod problem;

@@ -10,7 +10,10 @@ pub use clap_complete::Shell;
 pub use failure::{Exit, Failure};
 pub use text::{check, completions};
 
-use crate::config::{Config, environment};
+use crate::{
+    admin::act::{Act, Consent},
+    config::{Config, environment},
+};
 use adit_protocol::{Account, Kind};
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use std::{
@@ -39,7 +42,7 @@ pub enum Command {
     },
     /// Print a relay.yaml with every key and its default: [`crate::config::reference`].
     Defaults,
-    /// Ask a running relay by its admin socket.
+    /// Ask a running relay something by its admin socket, or tell it something.
     Admin(Admin),
     /// Print what a shell needs to complete commands: [`completions`].
     Completions {
@@ -77,11 +80,11 @@ pub enum TokenSource {
     },
 }
 
-/// A question to a running relay.
+/// A call of a running relay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
-    /// What is asked.
-    pub question: AdminQuestion,
+    /// What is asked or told.
+    pub call: AdminCall,
     /// Whether the answer is printed as JSON.
     pub json: bool,
     /// The admin socket; absent: the one of the configuration.
@@ -90,13 +93,15 @@ pub struct Admin {
     pub config: Option<PathBuf>,
 }
 
-/// What a running relay is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AdminQuestion {
+/// What a running relay is asked or told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminCall {
     /// Which sessions it has.
     Sessions,
     /// Which tunnels it has.
     Tunnels,
+    /// What it shall do.
+    Do(Act, Consent),
 }
 
 /// Why a command line is not carried out.

@@ -39,6 +39,8 @@ use std::{
 /// Everything that a relay has to know to start. [`Config::load`] is the only way to one.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// The file that it was read from, if there was one.
+    pub source: Option<PathBuf>,
     /// The relay's name; absent: it makes one of the host's name and some random letters.
     pub name: Option<RelayId>,
     /// The region's domain, in lower case: tunnels are `<name>.<domain>`.
@@ -75,6 +77,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// How many single-threaded runtimes serve, 1 to 256; absent: one a core.
     pub lanes: Option<usize>,
+    /// How many connections consumers may have open at once; absent: what the file descriptors allow.
+    pub connections: Option<usize>,
     /// The log.
     pub log: Log,
     /// The access log.
@@ -202,7 +206,7 @@ impl Config {
                     let (config, found) = validate::validate(raw, base, &set, &problems);
                     problems.extend(found);
                     if let (Some(config), true) = (config, problems.is_empty() && errors.is_empty()) {
-                        return Ok(config);
+                        return Ok(Self { source: path.map(Path::to_owned), ..config });
                     }
                 }
                 Some(Err(error)) if problems.is_empty() => {

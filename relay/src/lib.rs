@@ -19,6 +19,8 @@ pub mod proxy;
 pub mod public;
 pub mod registry;
 pub mod relay;
+pub mod reload;
+pub mod report;
 pub mod route;
 pub mod serve;
 pub mod service;

@@ -1,7 +1,9 @@
 //! The sessions of this relay, and the endpoints that they serve.
 
 use crate::{
+    access::Permissions,
     limits::{AccountUse, TunnelPermit},
+    metrics::Open,
     registry::Claim,
 };
 use adit_mux::{MAX_STREAMS, Opener};
@@ -34,6 +36,8 @@ pub struct Session {
     pub account: Account,
     /// What the account uses.
     pub usage: Arc<AccountUse>,
+    /// What its credential allows.
+    pub permissions: Permissions,
     /// The run of the client.
     pub instance: InstanceId,
     /// Where the client's connection comes from.
@@ -48,7 +52,7 @@ pub struct Session {
     expires: AtomicU64,
     /// The last measured round trip in microseconds; 0 until there is one.
     pub round_trip_us: AtomicU32,
-    endpoints: Mutex<HashMap<Endpoint, TunnelPermit>>,
+    endpoints: Mutex<HashMap<Endpoint, (TunnelPermit, Open)>>,
     streams: AtomicUsize,
     upgrades: AtomicBool,
     closing: AtomicBool,
@@ -78,6 +82,7 @@ impl Session {
         lane: usize,
         account: Account,
         usage: Arc<AccountUse>,
+        permissions: Permissions,
         instance: InstanceId,
         remote: SocketAddr,
         client_version: String,
@@ -90,6 +95,7 @@ impl Session {
             lane,
             account,
             usage,
+            permissions,
             instance,
             remote,
             client_version,
@@ -119,8 +125,8 @@ impl Session {
     }
 
     /// The session serves this endpoint from now on.
-    pub fn hold(&self, endpoint: Endpoint, permit: TunnelPermit) {
-        self.endpoints.lock().expect(POISONED).insert(endpoint, permit);
+    pub fn hold(&self, endpoint: Endpoint, permit: TunnelPermit, open: Open) {
+        self.endpoints.lock().expect(POISONED).insert(endpoint, (permit, open));
     }
 
     /// When its credential ends, in seconds since 1970.
@@ -212,12 +218,17 @@ impl Served {
         Lease { endpoint: self.endpoint.clone(), account: self.account.clone(), generation: self.generation }
     }
 
+    /// Whether any session takes streams as long as it has room.
+    pub fn is_open(&self) -> bool {
+        self.sessions.iter().any(|session| !session.is_closing())
+    }
+
     /// The session for the next stream: on the caller's lane if there is one, and there the one with the fewest
-    /// streams. Sessions for which `avoid` holds, and those that are closing, are left out.
+    /// streams. Sessions for which `avoid` holds, and those that are closing or full, are left out.
     pub fn session(&self, lane: Option<usize>, avoid: impl Fn(&Session) -> bool) -> Option<&Arc<Session>> {
         self.sessions
             .iter()
-            .filter(|session| !session.is_closing() && !avoid(session))
+            .filter(|one| !one.is_closing() && one.streams() < MAX_STREAMS && !avoid(one))
             .min_by_key(|session| (Some(session.lane) != lane, session.streams()))
     }
 }

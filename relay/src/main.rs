@@ -3,12 +3,18 @@
 use adit_relay::{
     access::{Keys, TokenKeys, TokenRequest, mint},
     admin,
-    args::{self, AdminQuestion, Command, Exit, Failure, Stop, TokenSource},
+    args::{self, AdminCall, Command, Exit, Failure, Stop, TokenSource},
     config::{self, Config, LogFormat},
+    public,
     relay::now,
     serve::{self, CertificateSource, Running},
 };
-use std::{io::Write, path::Path, process::ExitCode, time::Instant};
+use std::{
+    io::{IsTerminal, Write},
+    path::Path,
+    process::ExitCode,
+    time::Instant,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[global_allocator]
@@ -26,7 +32,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprint!("{failure}");
+            eprintln!("{failure}");
             failure.exit.into()
         }
     }
@@ -50,10 +56,12 @@ fn print(text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Runs a relay until a signal ends it. The first SIGINT or SIGTERM drains, the second cuts what is left.
+/// Runs a relay until a signal ends it. The first SIGINT or SIGTERM drains, the second cuts what is left; SIGHUP opens the
+/// access log anew.
 fn run_relay(config: Config) -> Result<(), Failure> {
     let begun = Instant::now();
     log_to_stderr(&config);
+    public::room::raise_limit();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
         Failure::new(Exit::Unexpected, "runtime", "cannot start a runtime").because(&error)
     })?;
@@ -61,15 +69,21 @@ fn run_relay(config: Config) -> Result<(), Failure> {
         let failed = |error: serve::ServeError| {
             Failure::new(Exit::Unexpected, error.code(), "the relay cannot serve").because(&error)
         };
-        let (mut term, mut int) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-            (Ok(term), Ok(int)) => (term, int),
-            (Err(error), _) | (_, Err(error)) => {
-                let failure = Failure::new(Exit::Unexpected, "signals", "cannot listen for signals");
-                return Err(failure.because(&error));
-            }
+        let listen = |kind| {
+            let failure = Failure::new(Exit::Unexpected, "signals", "cannot listen for signals");
+            signal(kind).map_err(|error| failure.because(&error))
         };
+        let (mut term, mut int) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+        let mut hup = listen(SignalKind::hangup())?;
         let running = serve::start(config).await.map_err(failed)?;
         greet(&running, begun);
+        let relay = running.relay.clone();
+        tokio::spawn(async move {
+            while hup.recv().await.is_some() {
+                tracing::info!("opening the access log anew");
+                relay.access_log.reopen();
+            }
+        });
         let stop = async || {
             tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
         };
@@ -83,7 +97,6 @@ fn log_to_stderr(config: &Config) {
     match config.log.format {
         LogFormat::Json => builder.json().init(),
         LogFormat::Text => {
-            use std::io::IsTerminal;
             builder
                 .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
                 .init();
@@ -180,10 +193,10 @@ fn make_token(token: &args::Token) -> Result<String, Failure> {
     Ok(format!("{}\n", mint(&key, &request, now()).map_err(|error| failed(&error))?))
 }
 
-fn ask(question: &args::Admin) -> Result<String, Failure> {
-    let socket = match &question.socket {
+fn ask(admin: &args::Admin) -> Result<String, Failure> {
+    let socket = match &admin.socket {
         Some(socket) => socket.clone(),
-        None => args::load(question.config.as_deref())?.listen.admin.ok_or_else(|| {
+        None => args::load(admin.config.as_deref())?.listen.admin.ok_or_else(|| {
             Failure::new(Exit::Usage, "admin_off", "this relay's configuration has no admin socket")
                 .next("give one with --socket, or set listen.admin")
         })?,
@@ -191,12 +204,25 @@ fn ask(question: &args::Admin) -> Result<String, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
         Failure::new(Exit::Unexpected, "runtime", "cannot start a runtime").because(&error)
     })?;
-    runtime.block_on(ask_relay(&socket, question)).map_err(Failure::from)
+    runtime.block_on(ask_relay(&socket, admin))
 }
 
-async fn ask_relay(socket: &Path, question: &args::Admin) -> Result<String, admin::client::AskError> {
-    match question.question {
-        AdminQuestion::Sessions => admin::client::print_sessions(socket, question.json, now()).await,
-        AdminQuestion::Tunnels => admin::client::print_tunnels(socket, question.json, now()).await,
+async fn ask_relay(socket: &Path, admin: &args::Admin) -> Result<String, Failure> {
+    Ok(match &admin.call {
+        AdminCall::Sessions => admin::client::print_sessions(socket, admin.json, now()).await?,
+        AdminCall::Tunnels => admin::client::print_tunnels(socket, admin.json, now()).await?,
+        AdminCall::Do(act, consent) => {
+            admin::act::carry_out(socket, act, *consent, admin.json, confirm).await?
+        }
+    })
+}
+
+/// Asks the person, if there is one at both ends.
+fn confirm(effect: &str) -> bool {
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return false;
     }
+    eprint!("This {effect}. Go on? [y/N] ");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
 }

@@ -1,14 +1,17 @@
 //! The listeners that consumers and clients reach.
 
 pub mod connection;
+pub mod habits;
 pub mod http;
 pub mod listen;
 pub mod proxy_protocol;
+pub mod room;
 pub mod tcp;
 pub mod tls;
 
 use crate::proxy::headers::Downstream;
-use std::sync::Arc;
+use habits::Habits;
+use std::sync::{Arc, atomic::AtomicBool};
 use tokio::sync::Notify;
 
 /// The consumer at the other end of a connection, as far as the relay knows.
@@ -20,4 +23,10 @@ pub struct Consumer {
     pub server_name: Option<Arc<str>>,
     /// Notified when the consumer is too slow and has to go.
     pub cut: Arc<Notify>,
+    /// Set when an answer broke off: on HTTP/1 the connection has to end with a reset then.
+    pub broken: Arc<AtomicBool>,
+    /// The connection's place. Without room its first request is refused, and it ends.
+    pub place: room::Place,
+    /// What its requests on this connection have been like.
+    pub habits: Habits,
 }

@@ -3,7 +3,7 @@
 mod views;
 
 use crate::{
-    access::{Credential, CredentialRules, Seal, TokenGrant, Tokens},
+    access::{Credential, CredentialRules, Keys, Seal, TokenGrant},
     access_log::{AccessLog, LaneLog, RequestIds},
     buffers::Buffers,
     config::Config,
@@ -13,7 +13,9 @@ use crate::{
     metrics::{Gauge, LaneMetrics, Metrics},
     ops::{Health, Part},
     peer::Peers,
+    public::room::Room,
     registry::Registry,
+    reload::{Live, Revision},
     route::Route,
     session::{
         open::{Identity, Opened},
@@ -77,6 +79,8 @@ pub struct Relay {
     pub public_port: u16,
     /// What each lane counts and logs; the last is for all other threads.
     pub seats: Vec<Seat>,
+    /// How many connections of consumers there is room for.
+    pub room: Arc<Room>,
     /// Whether the registry could be reached at the last beat.
     pub registry_up: AtomicBool,
     /// Its runtimes.
@@ -87,8 +91,14 @@ pub struct Relay {
     pub store: Store,
     /// What accounts use here.
     pub accounts: Accounts,
-    /// Which tokens are good.
-    pub tokens: Tokens,
+    /// What can change while it runs.
+    pub live: ArcSwap<Live>,
+    /// The keys that all relays of the region share.
+    pub keys: Keys,
+    /// Which configuration it uses, for who asks.
+    pub revision: Mutex<Revision>,
+    /// Notified when there is news for the store.
+    pub news: tokio::sync::Notify,
     /// How long credentials live.
     pub rules: CredentialRules,
     /// Makes and opens credentials and tickets.
@@ -278,7 +288,7 @@ impl Relay {
     pub fn usage(&self, route: &Route) -> Arc<AccountUse> {
         match route {
             Route::Here(served) => served.usage.clone(),
-            Route::There(row) => self.accounts.visit(&row.account, &self.config.limits),
+            Route::There(row) => self.accounts.visit(&row.account, &self.live.load().limits),
         }
     }
 

@@ -1,24 +1,26 @@
 //! The life of a relay: open, bind, serve, drain, end.
 
 use crate::{
-    access::{CredentialRules, Keys, KeysError, Seal, Tokens, TokensError},
+    access::{CredentialRules, Keys, KeysError, Seal, TokensError},
     access_log::{self, AccessLog, RequestIds},
     admin::{self, Admin},
-    buffers,
+    buffers::{self, Measured},
     config::{Config, RegistryUrl},
     lanes::Lanes,
     limits::Accounts,
     local::Local,
-    metrics::{Count, Kind, Metrics},
+    metrics::{Count, Gauge, Kind, Metrics},
     ops::{self, Phase},
     peer::{self, Peers, tls::PeerTls},
     public::{
         self,
         listen::{BindError, Listener},
+        room::Room,
     },
     registry::{Registry, RegistryError},
     relay::{Relay, Seat, now},
-    service,
+    reload::{self, Live, Revision},
+    report, service,
     tls::{
         Certificates, TlsConfigs,
         development::{DevelopmentCa, DevelopmentError},
@@ -27,7 +29,13 @@ use crate::{
 };
 use adit_protocol::RelayId;
 use adit_store::Store;
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use arc_swap::ArcSwap;
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio_util::sync::CancellationToken;
 
 /// Why a relay does not start, or ends before it is told to.
@@ -151,6 +159,7 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     let (listeners, bound) = bind(&config, lanes.all().len())?;
     let (certificates, source, development) = certificates(&config)?;
     let relay = Arc::new(open(config, &bound, &lanes, certificates.clone()).await?);
+    tokio::spawn(reload::watch(relay.clone(), certificates.clone()));
     if let Some(ca) = development {
         tokio::spawn(renew_development(relay.clone(), ca, certificates));
     }
@@ -210,11 +219,18 @@ fn certificates(config: &Config) -> Result<Certified, ServeError> {
         let source = CertificateSource::Development(ca.path().to_owned());
         return Ok((certificates, source, Some(ca)));
     }
-    let read = |files: &crate::config::CertificateFiles| Certificate::read(&files.cert, &files.key);
-    let read: Vec<_> = config.certificates.iter().map(read).collect::<Result<_, _>>()?;
+    let read = read_certificates(config)?;
     let source = CertificateSource::Files(read.len());
     certificates.replace(read);
     Ok((certificates, source, None))
+}
+
+/// The certificates from files.
+///
+/// # Errors
+/// [`PemError`].
+pub fn read_certificates(config: &Config) -> Result<Vec<Certificate>, PemError> {
+    config.certificates.iter().map(|files| Certificate::read(&files.cert, &files.key)).collect()
 }
 
 /// A development certificate is issued anew every day: it never comes near its end.
@@ -258,17 +274,26 @@ async fn open(
         ids: RequestIds::new(number, u16::try_from(index).unwrap_or(u16::MAX)),
         buffers: Arc::default(),
     };
-    let seats = (0..=lanes.all().len()).map(seat).collect();
+    let live = ArcSwap::from_pointee(Live::new(&config, &keys)?);
+    let revision = Mutex::new(Revision::of(&config));
+    let seats: Vec<Seat> = (0..=lanes.all().len()).map(seat).collect();
+    let others = seats.last().expect("there is one beside those of the lanes").metrics.clone();
+    let room = Arc::new(Room::open_files(config.connections));
+    room.show_in(&metrics);
     let peer_tls = config.peer.as_ref().map(|peer| PeerTls::read(peer, &config.domain)).transpose()?;
-    let peers = Peers::new(peer_tls, registry.table().clone(), id.clone(), lanes.all().len());
+    let peers = Peers::new(peer_tls, registry.table().clone(), id.clone(), lanes.all().len(), others);
     let first = |addresses: &[SocketAddr], otherwise| addresses.first().map_or(otherwise, SocketAddr::port);
     let public_port = if config.public_port == 0 { first(&bound.https, 443) } else { config.public_port };
     Ok(Relay {
-        tokens: Tokens::new(&config.access, &keys, &config.domain)?,
+        live,
+        revision,
+        news: tokio::sync::Notify::new(),
         seal: Seal::new(&keys.region),
+        keys,
         accounts: Accounts::default(),
         access_log,
         seats,
+        room,
         registry_up: std::sync::atomic::AtomicBool::new(true),
         plain_port: first(&bound.http, 80),
         public_port,
@@ -282,7 +307,7 @@ async fn open(
         closed: CancellationToken::new(),
         closing: CancellationToken::new(),
         suspensions: arc_swap::ArcSwap::default(),
-        remembered: std::sync::Mutex::default(),
+        remembered: Mutex::default(),
         rules: CredentialRules::default(),
         id,
         config,
@@ -315,10 +340,17 @@ async fn spawn_services(relay: &Arc<Relay>) -> tokio::task::JoinHandle<Result<()
     tokio::spawn(service::watch_owners(relay.clone()));
     tokio::spawn(service::extend_leases(relay.clone()));
     tokio::spawn(service::watch_store(relay.clone()));
+    tokio::spawn(report::watch(relay.clone()));
+    tokio::spawn(service::prune_store(relay.clone()));
     for (lane, seat) in relay.lanes.iter().zip(&relay.seats) {
         let metrics = seat.metrics.clone();
-        let cut = move |streams| (0..streams).for_each(|_| metrics.count(Count::StreamsShed));
-        buffers::spawn(lane, seat.buffers.clone(), cut);
+        let mut before = 0;
+        buffers::spawn(lane, seat.buffers.clone(), move |Measured { unread, cut }| {
+            (0..cut).for_each(|_| metrics.count(Count::StreamsShed));
+            let unread = i64::try_from(unread).unwrap_or(i64::MAX);
+            metrics.shift(Gauge::BufferedBytes, unread - before);
+            before = unread;
+        });
     }
     tokio::spawn(service::beat(relay.clone()))
 }
@@ -397,6 +429,7 @@ impl Running {
         tracing::info!(sessions = relay.local.session_count(), "draining");
         relay.health.enter(Phase::Draining);
         relay.draining.cancel();
+        relay.news.notify_one();
         service::beat_once(relay).await;
         let deadline = tokio::time::Instant::now() + relay.config.drain_timeout;
         // A relay that is alone has no load balancer that would send its consumers elsewhere.
@@ -424,7 +457,8 @@ impl Running {
         let relay = self.relay;
         relay.closed.cancel();
         relay.closing.cancel();
-        relay.registry.leave().await;
+        let (domain, id) = (&relay.config.domain, &relay.id);
+        let ((), _) = tokio::join!(relay.registry.leave(), relay.store.relay_gone(domain, id));
         let patience = tokio::time::Instant::now() + Duration::from_secs(2);
         while relay.local.session_count() > 0 && tokio::time::Instant::now() < patience {
             tokio::time::sleep(Duration::from_millis(10)).await;

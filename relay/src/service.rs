@@ -10,7 +10,9 @@ use crate::{
     table::RelayRecord,
 };
 use adit_protocol::Code;
+use adit_store::{Pruned, Store};
 use std::{
+    ops::RangeInclusive,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -26,6 +28,9 @@ const STUCK: Duration = Duration::from_secs(4);
 const UNHEALTHY_BEATS: u32 = 5;
 /// How often leases are extended; they last five times as long.
 const EXTEND: Duration = Duration::from_secs(60);
+/// How often what has ended is taken out of the store: every 4 to 6 minutes, so that the relays of a region that were
+/// started together do not come together. It is the same whoever does it.
+const PRUNE: RangeInclusive<Duration> = Duration::from_secs(240)..=Duration::from_secs(360);
 
 /// The relay is stuck and has to be started anew.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +128,33 @@ pub async fn extend_leases(relay: Arc<Relay>) {
     }
 }
 
+/// Takes out of the store what has ended, again at once while there is more than one call takes.
+pub async fn prune_store(relay: Arc<Relay>) {
+    loop {
+        sleep(rand::random_range(PRUNE)).await;
+        prune_now(&relay.store, now()).await;
+    }
+}
+
+async fn prune_now(store: &Store, now: u64) {
+    loop {
+        match store.prune(now).await {
+            Ok(pruned) => {
+                if pruned != Pruned::default() {
+                    tracing::debug!(?pruned, "the store is without what has ended");
+                }
+                if !pruned.is_full() {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "the store was not pruned");
+                return;
+            }
+        }
+    }
+}
+
 /// Reads suspensions whenever the store may have changed, and ends the sessions that they hit.
 pub async fn watch_store(relay: Arc<Relay>) {
     let mut changes = relay.store.changes();
@@ -148,5 +180,32 @@ fn end_suspended(relay: &Relay) {
             session.set_closing();
             session.command(Command::Close(close(Code::Suspended, why)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use adit_protocol::Account;
+    use adit_store::BoundCredential;
+
+    #[tokio::test]
+    async fn pruning_goes_on_until_nothing_that_has_ended_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("adit.db").display());
+        let store = Store::open(&url.parse().unwrap()).unwrap();
+        store.migrate().await.unwrap();
+        for n in 0..2_500 {
+            let credential = BoundCredential {
+                id: format!("c-{n}"),
+                account: Account::managed("ada"),
+                key: "key".to_owned(),
+                expires: 1_000,
+            };
+            store.bind_credential(&credential, 0).await.unwrap();
+        }
+        prune_now(&store, 1_000 + 2 * 86_400).await;
+        assert!(!store.revoke_credential("c-0", 0).await.unwrap());
+        assert_eq!(store.prune(u64::MAX).await.unwrap(), Pruned::default());
     }
 }

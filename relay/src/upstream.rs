@@ -3,7 +3,8 @@
 use crate::{
     lanes,
     local::{Served, Session, StreamPlace},
-    peer::PeerPlace,
+    metrics::Count,
+    peer::{LinkError, PeerPlace},
     relay::Relay,
     route::Route,
     table::Row,
@@ -11,9 +12,12 @@ use crate::{
 use adit_mux::Opener;
 use adit_protocol::{Code, RelayId, SessionId, stream};
 use bytes::Bytes;
-use h2::{SendStream, client::ResponseFuture};
+use h2::{Reason, SendStream, client::ResponseFuture};
 use http::{HeaderName, HeaderValue, Request};
 use rand::seq::IteratorRandom;
+
+/// How a relay tells its peer that its sessions have no room for another stream.
+pub const FULL: Reason = Reason::ENHANCE_YOUR_CALM;
 
 /// What serves the next stream.
 #[derive(Debug)]
@@ -71,9 +75,12 @@ impl Failure {
 
     /// What an error on an open stream means.
     pub fn of_stream(error: &h2::Error) -> Self {
-        let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        if error.is_reset() && error.is_remote() && error.reason() == Some(FULL) {
+            return Self::unhandled(Code::TooManyStreams);
+        }
+        let refused = error.reason() == Some(Reason::REFUSED_STREAM);
         let above_last_id =
-            error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR);
+            error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR);
         let handled = if refused || above_last_id { Handled::No } else { Handled::Maybe };
         Self { code: Code::SessionLost, handled }
     }
@@ -89,18 +96,18 @@ pub async fn select(relay: &Relay, route: &Route, tried: &[Who]) -> Result<Upstr
     if let Route::Here(served) = route {
         match local(served, tried) {
             Some(upstream) => return Ok(upstream),
-            None => full = served.sessions.iter().any(|session| !session.is_closing()),
+            None => full = served.sessions.iter().any(|one| !one.is_closing() && !was_tried(one, tried)),
         }
     }
     let row = match route {
         Route::There(row) => Some(row.clone()),
         Route::Here(served) => relay.row(&served.endpoint),
     };
-    match row {
+    let from_peer = match row {
         Some(row) => peer(relay, &row, tried).await,
-        None if full => Err(Failure::unhandled(Code::TooManyStreams)),
         None => Err(Failure::unhandled(Code::TunnelOffline)),
-    }
+    };
+    from_peer.map_err(|failure| if full { Failure::unhandled(Code::TooManyStreams) } else { failure })
 }
 
 /// A session of this relay. A stream that a peer has sent goes no further than that.
@@ -132,6 +139,7 @@ async fn peer(relay: &Relay, row: &Row, tried: &[Who]) -> Result<Upstream, Failu
     let records = relay.registry.table().relays();
     let load =
         |id: &RelayId| records.iter().find(|record| record.relay == *id).map_or(u32::MAX, |r| r.streams);
+    let mut full = false;
     while !others.is_empty() {
         let two = others.iter().copied().choose_multiple(&mut rand::rng(), 2);
         let chosen = two.into_iter().min_by_key(|id| load(id)).expect("there is at least one").clone();
@@ -143,12 +151,13 @@ async fn peer(relay: &Relay, row: &Row, tried: &[Who]) -> Result<Upstream, Failu
                 return Ok(Upstream { opener, header, who: Who::Relay(chosen), place: Place::Peer(place) });
             }
             Err(error) => {
+                full |= matches!(error, LinkError::Full);
                 tracing::debug!(peer = %chosen, error = &error as &dyn std::error::Error, "no link to a peer");
                 others.retain(|id| **id != chosen);
             }
         }
     }
-    Err(Failure::unhandled(Code::TunnelOffline))
+    Err(Failure::unhandled(if full { Code::TooManyStreams } else { Code::TunnelOffline }))
 }
 
 impl Upstream {
@@ -158,13 +167,18 @@ impl Upstream {
     /// [`Failure`]: no stream was opened.
     pub async fn open(
         &self,
+        relay: &Relay,
         mut head: Request<()>,
         end: bool,
     ) -> Result<(ResponseFuture, SendStream<Bytes>), Failure> {
         head.headers_mut().insert(self.header.0.clone(), self.header.1.clone());
         let lost = |_| Failure::unhandled(Code::SessionLost);
         let mut opener = self.opener.clone().ready().await.map_err(lost)?;
-        opener.send_request(head, end).map_err(lost)
+        let opened = opener.send_request(head, end).map_err(lost)?;
+        if matches!(self.place, Place::Session(_)) {
+            relay.seat().metrics.count(Count::StreamsOpened);
+        }
+        Ok(opened)
     }
 
     /// Whether Upgrades can be sent.

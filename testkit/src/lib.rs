@@ -2,6 +2,7 @@
 
 pub mod balancer;
 pub mod http;
+pub mod kube_apiserver;
 pub mod load;
 pub mod port;
 pub mod postgres;
@@ -9,3 +10,4 @@ pub mod process;
 pub mod redis;
 pub mod region;
 pub mod soak;
+pub mod wait;

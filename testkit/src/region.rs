@@ -31,6 +31,7 @@ pub struct Region {
     registry: String,
     store: Option<String>,
     extra: String,
+    open_files: Option<u32>,
     tcp: Ports,
 }
 
@@ -72,6 +73,7 @@ impl Region {
             registry: "memory:".to_owned(),
             store: None,
             extra: String::new(),
+            open_files: None,
             tcp: Ports::take(8),
         };
         region.make_keys();
@@ -98,6 +100,13 @@ impl Region {
     pub fn with(mut self, yaml: &str) -> Self {
         self.extra.push_str(yaml);
         self.extra.push('\n');
+        self
+    }
+
+    /// Its relays may have no more than this many files open at once.
+    #[must_use]
+    pub fn open_files(mut self, most: u32) -> Self {
+        self.open_files = Some(most);
         self
     }
 
@@ -190,7 +199,14 @@ impl Region {
     }
 
     fn run(&self, config: &Path) -> Child {
-        let mut command = Command::new(&self.program);
+        let mut command = match self.open_files {
+            None => Command::new(&self.program),
+            Some(most) => {
+                let mut command = Command::new("prlimit");
+                command.arg(format!("--nofile={most}:{most}")).arg("--").arg(&self.program);
+                command
+            }
+        };
         command.arg("--config").arg(config);
         Child::start_with_output(&command, &config.with_file_name("output"))
     }
@@ -259,6 +275,24 @@ impl Relay {
         tcp.read_to_string(&mut answer).ok()?;
         let (head, body) = answer.split_once("\r\n\r\n")?;
         Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+    }
+
+    /// A number of its metrics by its name: the sum over all labels, or of those series that begin with what is given,
+    /// `adit_errors_total{code="rate_limited"}` for example. 0 while the relay does not answer.
+    pub fn metric(&self, name: &str) -> u64 {
+        let Some((_, text)) = self.ask("/metrics") else { return 0 };
+        let of = |line: &str| {
+            let rest = line.strip_prefix(name)?;
+            let whole = rest.starts_with([' ', '{']) || name.ends_with('}');
+            whole.then(|| rest.rsplit(' ').next()?.parse::<f64>().ok()).flatten()
+        };
+        text.lines().filter_map(of).sum::<f64>() as u64
+    }
+
+    /// The lines of its access log so far, as JSON. The last may be up to 100 ms late.
+    pub fn access_log(&self) -> Vec<serde_json::Value> {
+        let text = fs::read_to_string(self.config.with_file_name("access.log")).unwrap_or_default();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     /// Waits until `/readyz` answers 200.

@@ -40,6 +40,7 @@ pub(super) async fn exchange(
         signature: identity.sign(&exporter),
         instance: identity.instance().clone(),
         avoid: ask.avoid,
+        only: ask.only,
         tunnels: ask.tunnels,
     };
     let bytes = frame::encode(&hello).map_err(HelloError::Frame)?;

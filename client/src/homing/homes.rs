@@ -1,7 +1,10 @@
 //! Which sessions a client should hold: a pure account of relays, sessions and dials.
 //!
 //! A client holds as many sessions with each of two relays as those say. It cannot choose whom it reaches, it can only
-//! name whom to avoid: a relay that is avoided answers `elsewhere`, and another dial may reach another one.
+//! say whom it does not want: such a relay answers `elsewhere`, and another dial may reach another one. While it has
+//! fewer than two relays it avoids those that it has; then it wants only those, until each has as many sessions as it
+//! says. In a large region that takes many dials and gains little, so the client is soon content with fewer sessions, as
+//! long as it has two relays.
 
 use super::backoff::Backoff;
 use crate::{lanes, session::Key};
@@ -11,9 +14,9 @@ use tokio::time::Instant;
 
 /// The most relays that a client has sessions with.
 const HOMES: usize = 2;
-/// A dial that takes longer than this gets company while the client has no session at all.
+/// A dial that takes longer than this gets company while the client has fewer relays than it should have.
 const SLOW: Duration = Duration::from_secs(2);
-/// The most dials at once without any session.
+/// The most dials at once.
 const MAX_DIALS: usize = 3;
 /// How often another relay is looked for in a row.
 const TRIES: u32 = 8;
@@ -21,10 +24,14 @@ const TRIES: u32 = 8;
 const SINGLE_HOMED: Duration = Duration::from_secs(30);
 /// The same in a region that has no other relay, as far as its relay knows.
 const ONE_RELAY: Duration = Duration::from_secs(200);
+/// Then, of two relays, one is looked for that has fewer sessions than it says.
+const THIN: Duration = Duration::from_secs(3600);
 /// The same while a relay drains and no other answers.
 const DRAINING: Duration = Duration::from_secs(1);
 /// The longest pause between two tries in a row.
 const TRY_PAUSE: Duration = Duration::from_millis(100);
+/// Another relay is looked for within this time after the client has heard of it: thousands have, from the same relay.
+const NEWS: Duration = Duration::from_secs(1);
 /// With a session left, a lost one is dialled again within this time: its relay may have lost thousands.
 const SPREAD: Duration = Duration::from_millis(500);
 
@@ -51,14 +58,40 @@ struct Dial {
     key: Key,
     lane: usize,
     since: Instant,
-    avoid: Vec<RelayId>,
+    wish: Wish,
+}
+
+/// Whom a dial is to reach.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Wish {
+    /// None of these.
+    pub(super) avoid: Vec<RelayId>,
+    /// If there are any, one of these.
+    pub(super) only: Vec<RelayId>,
+}
+
+impl Wish {
+    fn may_reach(&self, relay: &RelayId) -> bool {
+        !self.avoid.contains(relay) && (self.only.is_empty() || self.only.contains(relay))
+    }
+}
+
+/// What becomes of the search for a relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Search {
+    /// There will be another dial soon.
+    GoesOn,
+    /// There is no other relay to be had for now, and none is needed.
+    Ended,
+    /// There should be a second relay, and for a while it is not looked for.
+    InVain,
 }
 
 /// One dial to make.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Order {
     pub(super) lane: usize,
-    pub(super) avoid: Vec<RelayId>,
+    pub(super) wish: Wish,
 }
 
 /// The sessions and dials of a client.
@@ -102,9 +135,27 @@ impl Homes {
         self.held.iter().any(|held| held.state != State::Leaving)
     }
 
+    /// The relays that serve, each once.
+    fn homes(&self) -> Vec<RelayId> {
+        let mut homes = vec![];
+        self.serving().for_each(|held| push_new(&mut homes, &held.relay));
+        homes
+    }
+
+    /// How many relays the client should have.
+    fn homes_wanted(&self) -> usize {
+        self.relays.min(HOMES)
+    }
+
+    /// Whether the client has as many relays as it should have.
+    pub(super) fn is_home(&self) -> bool {
+        self.homes().len() >= self.homes_wanted()
+    }
+
     /// Whether all sessions are there that should be.
+    #[cfg(test)]
     pub(super) fn is_complete(&self) -> bool {
-        self.serving().count() >= self.per_relay * self.relays.min(HOMES)
+        self.serving().count() >= self.per_relay * self.homes_wanted()
     }
 
     /// The next dial to make now, if there is one. It counts as made.
@@ -112,19 +163,19 @@ impl Homes {
         if self.pause_until.is_some_and(|until| now < until) {
             return None;
         }
-        let avoid = self.wanted(now)?;
+        let wish = self.wanted(now)?;
         let lanes = self.per_relay.clamp(1, lanes::MAX);
         let load = |lane: usize| {
             self.serving().filter(|held| held.lane == lane).count()
                 + self.dials.iter().filter(|dial| dial.lane == lane).count()
         };
         let lane = (0..lanes).min_by_key(|lane| load(*lane)).unwrap_or(0);
-        self.dials.push(Dial { key, lane, since: now, avoid: avoid.clone() });
-        Some(Order { lane, avoid })
+        self.dials.push(Dial { key, lane, since: now, wish: wish.clone() });
+        Some(Order { lane, wish })
     }
 
-    /// Whom to avoid in the next dial; `None` when none is needed.
-    fn wanted(&self, now: Instant) -> Option<Vec<RelayId>> {
+    /// Whom the next dial is to reach; `None` when none is needed.
+    fn wanted(&self, now: Instant) -> Option<Wish> {
         let may_search = self.search_at.is_none_or(|at| now >= at);
         let mut avoid: Vec<RelayId> = vec![];
         for held in self.held.iter().filter(|held| held.state != State::Serving) {
@@ -136,33 +187,46 @@ impl Homes {
             let idle = !fresh && self.dials.len() < MAX_DIALS;
             avoid.truncate(MAX_AVOID);
             // A draining relay may be the only one: then there is no hurry until it has gone.
-            return (idle && (avoid.is_empty() || may_search)).then_some(avoid);
+            return (idle && (avoid.is_empty() || may_search)).then_some(Wish { avoid, only: vec![] });
         }
         // A region of one relay may have got another: one dial looks for it.
         let lookout = self.relays == 1 && self.search_at.is_some() && may_search;
-        let target = if lookout { serving + 1 } else { self.per_relay * self.relays.min(HOMES) };
-        if serving + self.dials.len() >= target {
+        let target = if lookout { serving + 1 } else { self.per_relay * self.homes_wanted() };
+        // A dial that hangs may be company for the next one, as long as there is no second relay.
+        let fresh = self.dials.iter().filter(|dial| now - dial.since < SLOW).count();
+        let dials = if self.is_home() { self.dials.len() } else { fresh };
+        if serving + dials >= target || self.dials.len() >= MAX_DIALS {
             return None;
         }
-        let mut room = false;
-        for held in self.serving() {
-            let has = self.serving().filter(|other| other.relay == held.relay).count();
-            let may_get = self.dials.iter().filter(|dial| !dial.avoid.contains(&held.relay)).count();
+        let (mut homes, mut only) = (0, vec![]);
+        for home in self.homes() {
+            homes += 1;
+            let has = self.serving().filter(|held| held.relay == home).count();
+            let may_get = self.dials.iter().filter(|dial| dial.wish.may_reach(&home)).count();
             if has + may_get >= self.per_relay {
-                push_new(&mut avoid, &held.relay);
+                push_new(&mut avoid, &home);
             } else {
-                room = true;
+                only.push(home);
             }
         }
         avoid.truncate(MAX_AVOID);
-        (room || may_search).then_some(avoid)
+        if homes < HOMES {
+            // Two dials at once may lead to two more relays, which is one too many.
+            if fresh > 0 {
+                return None;
+            }
+            // With room at the relay that it has, wherever the dial leads is right.
+            return (!only.is_empty() || may_search).then_some(Wish { avoid, only: vec![] });
+        }
+        (!only.is_empty() && may_search).then_some(Wish { avoid, only })
     }
 
     /// When to ask for an order again, if not before something else happens.
     pub(super) fn next_dial(&self, now: Instant) -> Option<Instant> {
         let serving = self.serving().count();
         let slow = self.dials.iter().map(|dial| dial.since + SLOW).max();
-        let slow = slow.filter(|_| serving == 0 && self.dials.len() < MAX_DIALS);
+        let alone = serving == 0 || !self.is_home();
+        let slow = slow.filter(|_| alone && self.dials.len() < MAX_DIALS);
         let complete = serving + self.dials.len() >= self.per_relay.max(1) * HOMES;
         let search = self.search_at.filter(|_| !complete);
         [self.pause_until, search, slow].into_iter().flatten().filter(|at| *at > now).min()
@@ -197,28 +261,53 @@ impl Homes {
         self.pause(now + SINGLE_HOMED.mul_f64(1.0 + rand::random::<f64>() / 2.0));
     }
 
-    /// A relay that was to be avoided answered. Answers whether the client gives up the search for a while although
-    /// there should be another relay.
-    pub(super) fn elsewhere(&mut self, key: Key, elsewhere: &Elsewhere, now: Instant) -> bool {
-        self.take_dial(key);
+    /// A relay answered that was not the right one.
+    pub(super) fn elsewhere(&mut self, key: Key, elsewhere: &Elsewhere, now: Instant) -> Search {
+        let thin = self.take_dial(key).is_some_and(|dial| !dial.wish.only.is_empty());
         self.relays = elsewhere.relays.max(1) as usize;
         let jitter: f64 = rand::random();
         let moving = self.serving().next().is_none() && self.is_served();
         if self.relays == 1 && !moving {
             self.searches = 0;
-            self.search_at = Some(now + ONE_RELAY.mul_f64(1.0 + jitter / 2.0));
-            return false;
+            self.look_out(now);
+            return Search::Ended;
         }
         self.searches += 1;
         if self.searches < TRIES {
             self.search_at = Some(now + TRY_PAUSE.mul_f64(jitter));
-            return false;
+            return Search::GoesOn;
         }
         self.searches = 0;
-        let wait = if moving { DRAINING } else { SINGLE_HOMED };
+        let wait = match (moving, thin) {
+            (true, _) => DRAINING,
+            (_, true) => THIN,
+            _ => SINGLE_HOMED,
+        };
         self.search_at = Some(now + wait.mul_f64(0.75 + jitter / 2.0));
-        !moving
-            && self.serving().all(|held| Some(&held.relay) == self.serving().next().map(|first| &first.relay))
+        match (moving, self.homes().len() < HOMES) {
+            (true, _) => Search::GoesOn,
+            (_, true) => Search::InVain,
+            _ => Search::Ended,
+        }
+    }
+
+    /// The region has so many relays now.
+    pub(super) fn relays(&mut self, relays: u32, now: Instant) {
+        let relays = relays.max(1) as usize;
+        let more = relays > self.relays;
+        self.relays = relays;
+        if more && self.homes().len() < self.homes_wanted() {
+            self.searches = 0;
+            self.search_at = Some(now + NEWS.mul_f64(rand::random()));
+        }
+        if relays == 1 && self.search_at.is_none() {
+            self.look_out(now);
+        }
+    }
+
+    /// In a region of one relay another one is looked for now and then.
+    fn look_out(&mut self, now: Instant) {
+        self.search_at = Some(now + ONE_RELAY.mul_f64(1.0 + rand::random::<f64>() / 2.0));
     }
 
     /// A session has begun. Answers with those to let go: it may be one too many itself, or take the place of one whose
@@ -229,10 +318,14 @@ impl Homes {
         self.relays = welcome.relays.max(1) as usize;
         self.backoff.up();
         (self.pause_until, self.searches) = (None, 0);
-        self.search_at =
-            (self.relays == 1).then(|| now + ONE_RELAY.mul_f64(1.0 + rand::random::<f64>() / 2.0));
+        self.search_at = None;
+        if self.relays == 1 {
+            self.look_out(now);
+        }
+        let homes = self.homes();
         let has = self.serving().filter(|held| held.relay == welcome.relay).count();
-        let state = if has >= self.per_relay { State::Leaving } else { State::Serving };
+        let third = has == 0 && homes.len() >= HOMES;
+        let state = if third || has >= self.per_relay { State::Leaving } else { State::Serving };
         self.held.push(Held { key, relay: welcome.relay.clone(), lane, since: now, state });
         if state == State::Leaving {
             return vec![key];

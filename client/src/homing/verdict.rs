@@ -4,6 +4,9 @@ use crate::{event::Time, problem::Problem};
 use adit_protocol::{Code, Refused};
 use std::time::Duration;
 
+/// No relay keeps a client away for longer than this.
+pub(super) const MOST_RETRY: Duration = Duration::from_secs(3600);
+
 /// What to do after a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -17,7 +20,7 @@ pub(super) enum Verdict {
 
 /// What to do after this refusal. `has_other` says that a credential was shown although there is a token.
 pub(super) fn verdict(refused: &Refused, has_other: bool) -> Verdict {
-    let after = refused.retry_after_ms.map(Duration::from_millis);
+    let after = refused.retry_after_ms.map(|ms| Duration::from_millis(ms).min(MOST_RETRY));
     match refused.code {
         Code::CredentialInvalid | Code::CredentialExpired | Code::PossessionFailed if has_other => {
             Verdict::UseToken

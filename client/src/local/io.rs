@@ -70,6 +70,13 @@ impl Abort for ServiceIo {
             Self::Tls(io) => io.get_mut().0.abort(),
         }
     }
+
+    fn guard(&mut self, on: bool) {
+        match self {
+            Self::Tcp(io) => io.guard(on),
+            Self::Tls(io) => io.get_mut().0.guard(on),
+        }
+    }
 }
 
 /// A connection of which some bytes have been read already.
@@ -117,5 +124,9 @@ impl AsyncWrite for Prefixed {
 impl Abort for Prefixed {
     fn abort(&mut self) {
         self.io.abort();
+    }
+
+    fn guard(&mut self, on: bool) {
+        self.io.guard(on);
     }
 }

@@ -7,8 +7,10 @@ use super::{
     http1::{Conn, RequestBody},
     io::Prefixed,
     record::Record,
+    refuse,
     request::unless_left,
 };
+use adit_protocol::{Code, stream};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use h2::{RecvStream, ext::Protocol, server::SendResponse};
@@ -29,8 +31,11 @@ pub(super) async fn serve(
     mut respond: SendResponse<Bytes>,
     record: &mut Record,
 ) {
-    let (mut head, stream) = request.into_parts();
-    let own_key = prepare(&mut head, local.tunnel.spec.host_header.as_deref());
+    let (mut head, from) = request.into_parts();
+    let Some(own_key) = prepare(&mut head, local.tunnel.spec.host_header.as_deref()) else {
+        record.status(refuse(&mut respond, StatusCode::BAD_REQUEST, Code::BadRequest));
+        return;
+    };
     let asked = unless_left(&mut respond, pin!(ask(local, head))).await;
     let (answer, mut conn) = match asked {
         Ok(answer) => answer,
@@ -42,13 +47,11 @@ pub(super) async fn serve(
     let (mut head, body) = answer.into_parts();
     headers::from_service(&mut head);
     if head.status != StatusCode::SWITCHING_PROTOCOLS {
-        if head.status.is_success() {
-            // On this stream a success would say that the service has switched.
-            let error = ServiceError::Protocol("it ignored the request for another protocol".into());
-            record.failed(local.fail(&mut respond, &error));
-            return;
-        }
         record.status(head.status);
+        if head.status.is_success() {
+            // On this stream a success alone would say that the service has switched.
+            head.headers.insert(stream::UPGRADE_IGNORED, HeaderValue::from_static("1"));
+        }
         let end = body.is_end_stream();
         let Ok(to) = respond.send_response(Response::from_parts(head, ()), end) else { return };
         if !end && let Err(error) = conn.during(pin!(adit_mux::body::send(record.counted(body), to))).await {
@@ -73,15 +76,16 @@ pub(super) async fn serve(
     let Ok(send) = respond.send_response(Response::from_parts(head, ()), false) else { return };
     record.open(StatusCode::SWITCHING_PROTOCOLS);
     let io = Prefixed::new(read_ahead, io);
-    if let Err(error) = adit_mux::splice::splice(io, send, stream, record.splice_count()).await {
+    if let Err(error) = adit_mux::splice::splice(io, send, from, record.splice_count()).await {
         record.broke(&error);
     }
 }
 
 /// Makes an extended CONNECT a GET with Upgrade. Answers whether the WebSocket key is the client's own: a consumer that
-/// speaks HTTP/2 sends none (RFC 8441 section 5).
-fn prepare(head: &mut request::Parts, host_header: Option<&str>) -> bool {
+/// speaks HTTP/2 sends none (RFC 8441 section 5). `None` when the protocol's name is none.
+fn prepare(head: &mut request::Parts, host_header: Option<&str>) -> Option<bool> {
     let protocol = head.extensions.get::<Protocol>().map_or_else(Default::default, |p| p.as_str().to_owned());
+    let upgrade = HeaderValue::try_from(&protocol).ok().filter(|_| is_protocol(&protocol))?;
     headers::to_http1(head, host_header, false);
     head.method = Method::GET;
     for name in NOT_FOR_UPGRADES {
@@ -94,10 +98,16 @@ fn prepare(head: &mut request::Parts, host_header: Option<&str>) -> bool {
         head.headers.insert(SEC_WEBSOCKET_KEY, key);
     }
     head.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    if let Ok(protocol) = HeaderValue::try_from(protocol) {
-        head.headers.insert(UPGRADE, protocol);
-    }
-    own_key
+    head.headers.insert(UPGRADE, upgrade);
+    Some(own_key)
+}
+
+/// Whether it is a protocol's name, with or without a version (RFC 9110 section 7.8).
+fn is_protocol(text: &str) -> bool {
+    let token = |part: &str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+    };
+    text.len() <= 64 && text.splitn(2, '/').all(token)
 }
 
 async fn ask(

@@ -44,7 +44,7 @@ impl Renewal {
 fn wait(expires: u64, now: u64) -> Duration {
     match expires.saturating_sub(now) {
         0 => CLOCK_WRONG,
-        left => (Duration::from_secs(left) * 2 / 3).clamp(Duration::from_secs(1), LONGEST),
+        left => (Duration::from_secs(left).saturating_mul(2) / 3).clamp(Duration::from_secs(1), LONGEST),
     }
 }
 

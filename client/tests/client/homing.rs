@@ -44,7 +44,7 @@ async fn a_client_holds_as_many_sessions_with_two_relays_as_those_say() {
     assert!(relay.is_left_alone(Duration::from_millis(300)).await);
     let held = held.lock().unwrap().clone();
     assert_eq!(held.values().sum::<u32>(), 4);
-    assert!(held.len() >= 2 && held.values().all(|sessions| *sessions <= 2), "{held:?}");
+    assert!(held.len() == 2 && held.values().all(|sessions| *sessions == 2), "{held:?}");
     for session in rest.iter().chain([&first]) {
         assert_eq!(session.get("/").await.1, b"hello");
         assert_eq!(session.tunnel, first.tunnel);
@@ -66,6 +66,19 @@ async fn one_relay_alone_is_right_in_a_region_of_one() {
         _ => None,
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_client_of_the_only_relay_dials_the_second_one_as_soon_as_it_hears_of_it() {
+    let service = Service::start().await;
+    let mut relay = Relay::with_policy(|hello| answer_as("relay-a", 1, 1, hello)).await;
+    let (_client, _events, mut first) = relay.serve(http(service.address())).await;
+    assert!(relay.is_left_alone(Duration::from_millis(300)).await);
+    relay.set_policy(relays_in_turn(&["relay-a", "relay-b"], 1));
+    first.tell(&ToClient::Relays { relays: 2 });
+    let second = relay.session().await;
+    assert_eq!(second.hello.avoid, [relay_id("relay-a")]);
+    assert!(relay.is_left_alone(Duration::from_millis(300)).await);
 }
 
 #[tokio::test]

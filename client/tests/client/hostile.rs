@@ -1,6 +1,8 @@
 //! A relay that breaks the protocol, and consumers that do their worst.
 
 use crate::relay::{Answer, DEADLINE, Relay, http, read_all, soon};
+use adit::event::ClientState;
+use adit_protocol::{Code, RefusedTunnel, ToClient, ToRelay};
 use adit_testkit::http::Service;
 use http::Request;
 use std::time::Duration;
@@ -72,13 +74,25 @@ async fn garbage_on_the_control_stream_costs_a_session_and_no_more() {
     let (service, mut relay) = (Service::start().await, Relay::start().await);
     let (_client, _events, mut session) = relay.serve(http(service.address())).await;
     for garbage in
-        [b"{]\n".to_vec(), b"{\"type\":\"later\"}\n".to_vec(), vec![b'x'; 70_000], b"\xff\n".to_vec()]
+        [b"{]\n".to_vec(), b"{\"later\":\"type\"}\n".to_vec(), vec![b'x'; 70_000], b"\xff\n".to_vec()]
     {
         session.tell_bytes(garbage);
         session.ended().await;
         session = relay.session().await;
         assert_eq!(session.get("/").await.1, b"hello");
     }
+}
+
+#[tokio::test]
+async fn what_a_later_relay_says_is_passed_over() {
+    let (service, mut relay) = (Service::start().await, Relay::start().await);
+    let (_client, _events, mut session) = relay.serve(http(service.address())).await;
+    session.tell_bytes(b"{\"type\":\"later\",\"steps\":[1]}\n".to_vec());
+    // The answer to what follows says that it was read.
+    session.tell(&adit_protocol::ToClient::Move { deadline_ms: 30_000 });
+    let new = relay.session().await;
+    assert!(matches!(session.hear().await, Some(adit_protocol::ToRelay::Leave {})));
+    assert_eq!(new.get("/").await.1, b"hello");
 }
 
 #[tokio::test]
@@ -117,5 +131,131 @@ async fn a_relay_without_a_control_stream_is_left() {
     });
     let service = Service::start().await;
     let (_client, _events, session) = relay.serve(http(service.address())).await;
+    assert_eq!(session.get("/").await.1, b"hello");
+}
+
+#[tokio::test]
+async fn numbers_beyond_all_measure_are_kept_within_it() {
+    let (service, mut relay) = (Service::start().await, Relay::start().await);
+    relay.set_policy(|_| {
+        Answer::Welcome(Box::new(|welcome| {
+            welcome.sessions = u8::MAX;
+            welcome.relays = u32::MAX;
+            welcome.credential_expires = u64::MAX;
+            let mut more = welcome.opened[0].clone();
+            more.tunnel = "tn_nobody".parse().unwrap();
+            let again = welcome.opened[0].clone();
+            welcome.opened.extend([again, more]);
+        }))
+    });
+    let (_client, _events, session) = relay.serve(http(service.address())).await;
+    assert_eq!(session.get("/").await.1, b"hello");
+    let mut sessions = vec![session];
+    while let Ok(session) = tokio::time::timeout(Duration::from_secs(2), relay.session()).await {
+        sessions.push(session);
+        // Two, and those of the tries to find another relay, which end at once.
+        assert!(sessions.len() <= 24, "a relay that says 255 sessions gets more than a few");
+    }
+    for session in &mut sessions {
+        session.tell(&ToClient::Move { deadline_ms: u64::MAX });
+        session.tell(&ToClient::Move { deadline_ms: 0 });
+        session.tell(&ToClient::Limited { code: Code::Unknown, limit: u64::MAX, refused: u64::MAX });
+        session.tell(&ToClient::Credential { credential: String::new(), expires: u64::MAX });
+        session.tell(&ToClient::Credential { credential: "x".repeat(60_000), expires: 0 });
+        session.tell(&ToClient::RenewRefused { code: Code::Unknown, message: "\u{1b}[2J".repeat(1000) });
+    }
+    assert_eq!(sessions[0].get("/").await.1, b"hello");
+}
+
+#[tokio::test]
+async fn a_relay_that_says_now_again_and_again_is_not_asked_again_and_again() {
+    let (service, mut relay) = (Service::start().await, Relay::start().await);
+    let refused = |tunnel: &str| RefusedTunnel {
+        tunnel: tunnel.parse().unwrap(),
+        code: Code::RegistryUnavailable,
+        message: "not now".into(),
+        retry_after_ms: Some(0),
+    };
+    relay.set_policy(move |hello| {
+        let tunnel = hello.tunnels[0].tunnel.to_string();
+        Answer::Welcome(Box::new(move |welcome| {
+            welcome.opened.clear();
+            welcome.refused = vec![refused(&tunnel)];
+        }))
+    });
+    let (_client, _events, mut session) = relay.serve(http(service.address())).await;
+    let mut asked = 0;
+    let end = Instant::now() + Duration::from_secs(2);
+    while let Ok(Some(message)) = tokio::time::timeout_at(end, session.hear()).await {
+        if let ToRelay::Open(open) = message {
+            asked += 1;
+            session.tell(&ToClient::Refused(refused(open.tunnel.as_str())));
+        }
+    }
+    assert!((1..40).contains(&asked), "asked {asked} times");
+}
+
+#[tokio::test]
+async fn a_relay_that_refuses_for_now_is_dialled_ever_more_slowly() {
+    let relay = Relay::with_policy(|_| Answer::refused(Code::Overloaded, Some(0))).await;
+    let dials = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let counted = dials.clone();
+    relay.set_policy(move |_| {
+        counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Answer::refused(Code::Overloaded, Some(0))
+    });
+    let client = relay.client().tunnel(http(relay.address)).start().unwrap();
+    let mut events = client.events(true);
+    let state = crate::relay::event(&mut events, |what| match what {
+        adit::event::What::ClientState { state, retry_at, .. } if retry_at.is_some() => Some(*state),
+        _ => None,
+    })
+    .await;
+    assert_eq!(state, ClientState::Connecting);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let dials = dials.load(std::sync::atomic::Ordering::Relaxed);
+    assert!((2..40).contains(&dials), "{dials} dials in 2 s");
+}
+
+#[tokio::test]
+async fn a_relay_that_moves_its_clients_nowhere_keeps_them() {
+    let (service, mut relay) = (Service::start().await, Relay::start().await);
+    let (_client, _events, mut session) = relay.serve(http(service.address())).await;
+    for _ in 0..20 {
+        session.tell(&ToClient::Move { deadline_ms: 0 });
+    }
+    // The region has one relay: the client dials it again, and goes on with what it has until then.
+    let mut next = relay.session().await;
+    assert_eq!(next.get("/").await.1, b"hello");
+    next.tell(&ToClient::Closed {
+        tunnel: "tn_nobody".parse().unwrap(),
+        code: Code::Unknown,
+        message: String::new(),
+    });
+    next.tell(&ToClient::Refused(RefusedTunnel {
+        tunnel: "tn_nobody".parse().unwrap(),
+        code: Code::Unknown,
+        message: String::new(),
+        retry_after_ms: Some(u64::MAX),
+    }));
+    assert_eq!(next.get("/").await.1, b"hello");
+}
+
+#[tokio::test]
+async fn heads_that_are_too_large_cost_their_stream_alone() {
+    let (service, mut relay) = (Service::start().await, Relay::start().await);
+    let (_client, _events, session) = relay.serve(http(service.address())).await;
+    for _ in 0..20 {
+        let mut request = session.request("GET", "/").body(()).unwrap();
+        for n in 0..2000 {
+            request.headers_mut().insert(
+                http::HeaderName::from_bytes(format!("x-{n}").as_bytes()).unwrap(),
+                "y".repeat(20).parse().unwrap(),
+            );
+        }
+        let (response, _) = session.open(request, true).await;
+        assert!(soon(response).await.map_or(true, |response| response.status() == 431));
+    }
+    assert_eq!(service.requests(), 0);
     assert_eq!(session.get("/").await.1, b"hello");
 }

@@ -9,7 +9,7 @@ use std::{
     process::{ExitStatus, Stdio},
 };
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines},
     net::TcpListener,
     process::{Child, ChildStdout, Command},
 };
@@ -212,4 +212,72 @@ async fn status_counts_the_relays_and_shows_the_url() {
     let table = tokio::time::timeout(DEADLINE, ask).await.unwrap();
     let row: Vec<&str> = table.lines().nth(1).unwrap().split_whitespace().collect();
     assert_eq!((row[1], row[2]), ("tcp://adit.localhost:20022", "127.0.0.1:22"));
+}
+
+#[tokio::test]
+async fn what_a_relay_says_cannot_steer_the_terminal() {
+    let evil = "\u{1b}]0;title\u{7}\u{1b}[2J\r\nadit: all is well";
+    let home = tempfile::tempdir().unwrap();
+    let (service, mut relay) = (Service::start().await, Relay::start().await);
+    relay.set_policy(move |_| {
+        Answer::Welcome(Box::new(move |welcome| {
+            welcome.opened[0].url = format!("https://shop.adit.localhost{evil}");
+            welcome.provider.name = evil.into();
+        }))
+    });
+    let arguments = format!("http {} --name shop", service.address());
+    let mut child = adit(home.path(), &relay, &arguments).spawn().unwrap();
+    let mut session = relay.session().await;
+    let url = soon(lines(&mut child).next_line()).await.unwrap().unwrap();
+    assert!(url.starts_with("https://shop.adit.localhost") && !url.contains(char::is_control), "{url:?}");
+    session.tell(&adit_protocol::ToClient::Close { code: Code::Suspended, message: evil.into() });
+    let said = said(&mut child).await;
+    assert!(said.lines().all(|line| !line.contains(char::is_control)), "{said:?}");
+    assert!(said.lines().all(|line| !line.starts_with("adit: all is well")), "{said:?}");
+    assert_eq!(ended(&mut child).await.code(), Some(5));
+}
+
+#[tokio::test]
+async fn the_client_goes_through_the_proxy_of_its_environment() {
+    let home = tempfile::tempdir().unwrap();
+    let (service, mut relay) = (Service::start().await, Relay::start().await);
+    let to = relay.address;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = listener.local_addr().unwrap();
+    let (heard, mut asked) = tokio::sync::mpsc::channel(16);
+    let proxying = tokio::spawn(async move {
+        loop {
+            let (mut near, _) = listener.accept().await.unwrap();
+            let heard = heard.clone();
+            tokio::spawn(async move {
+                let mut head = vec![];
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(near.read_u8().await.unwrap());
+                }
+                heard.send(String::from_utf8(head).unwrap()).await.unwrap();
+                near.write_all(b"HTTP/1.1 200 OK\r\nVia: test\r\n\r\n").await.unwrap();
+                let mut far = tokio::net::TcpStream::connect(to).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+            });
+        }
+    });
+    let mut command = Command::new(env!("CARGO_BIN_EXE_adit"));
+    // No name server knows this region: only the proxy leads there.
+    let region = format!("eu.example.test:{}", to.port());
+    command.args(["http", &service.address().to_string(), "--relay", &region, "--ca"]).arg(relay.ca());
+    command.current_dir(home.path()).env_clear().env("HOME", home.path()).env("ADIT_TOKEN", "a.b.c");
+    command.env("HTTPS_PROXY", format!("http://me:pass@{proxy}"));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().unwrap();
+    let session = relay.session().await;
+    let head = soon(asked.recv()).await.unwrap();
+    let port = to.port();
+    assert!(head.starts_with(&format!("CONNECT connect.eu.example.test:{port} HTTP/1.1\r\n")), "{head}");
+    assert!(head.contains("\r\nProxy-Authorization: Basic bWU6cGFzcw==\r\n"), "{head}");
+    assert_eq!(session.get("/").await.1, b"hello");
+    signal(&child, rustix::process::Signal::TERM);
+    session.ended().await;
+    assert_eq!(ended(&mut child).await.code(), Some(0));
+    assert!(!said(&mut child).await.contains("pass"));
+    proxying.abort();
 }

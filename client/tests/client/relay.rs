@@ -110,7 +110,7 @@ impl Relay {
 
     pub(crate) async fn with_policy(policy: impl FnMut(&Hello) -> Answer + Send + 'static) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let names = ["adit.localhost".to_owned(), "*.adit.localhost".to_owned()];
+        let names = ["adit.localhost", "*.adit.localhost", "*.eu.example.test"].map(str::to_owned);
         let certificate = rcgen::generate_simple_self_signed(names).unwrap();
         std::fs::write(folder.path().join("ca.pem"), certificate.cert.pem()).unwrap();
         let key = PrivateKeyDer::Pkcs8(certificate.signing_key.serialize_der().into());
@@ -307,7 +307,8 @@ pub(crate) fn relays_in_turn(
 
 /// What the relay of this name answers, one of so many.
 pub(crate) fn answer_as(name: &'static str, relays: u32, sessions: u8, hello: &Hello) -> Answer {
-    if hello.avoid.contains(&relay_id(name)) {
+    let others_only = !hello.only.is_empty() && !hello.only.contains(&relay_id(name));
+    if others_only || hello.avoid.contains(&relay_id(name)) {
         let elsewhere = adit_protocol::Elsewhere { relay: relay_id(name), relays };
         return Answer::Reply(Reply::Elsewhere(elsewhere));
     }

@@ -56,15 +56,34 @@ async fn any_protocol_switches_and_ends_on_both_sides() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_passed_on_and_an_ignored_upgrade_is_none() {
+async fn a_refusal_is_passed_on_and_so_is_the_answer_to_an_ignored_upgrade() {
     let (service, mut relay) = (Service::start().await, Relay::start().await);
     let (_client, _events, session) = relay.serve(http(service.address())).await;
     let (response, _to) = session.open(upgrade(&session, "websocket", "/status/403"), false).await;
     assert_eq!(soon(response).await.unwrap().status(), 403);
+    // A service may ignore an Upgrade: its answer is then the answer, and says so.
     let (response, _to) = session.open(upgrade(&session, "websocket", "/"), false).await;
     let response = soon(response).await.unwrap();
     assert_eq!(
-        (response.status().as_u16(), &response.headers()["adit-error"]),
-        (502, &"service_protocol".parse().unwrap())
+        (response.status().as_u16(), &response.headers()["adit-upgrade-ignored"]),
+        (200, &"1".parse().unwrap())
     );
+    assert_eq!(soon(read_all(response.into_body())).await.unwrap(), b"hello");
+}
+
+#[tokio::test]
+async fn a_protocol_whose_name_is_none_reaches_no_service() {
+    let (service, mut relay) = (Service::start().await, Relay::start().await);
+    let (_client, _events, session) = relay.serve(http(service.address())).await;
+    for name in ["", " ", "web socket", "a, b", "a/b/c", "a\r\nx: y", "/", "w\u{e9}", "a\0"] {
+        let mut request = session.request("CONNECT", "/ws").body(()).unwrap();
+        request.extensions_mut().insert(Protocol::from(name));
+        let (response, _to) = session.open(request, false).await;
+        // What HTTP/2 itself does not allow is refused there.
+        if let Ok(response) = soon(response).await {
+            assert_eq!(response.status(), 400, "{name:?}");
+        }
+    }
+    assert_eq!(service.requests(), 0);
+    assert_eq!(session.get("/").await.1, b"hello");
 }

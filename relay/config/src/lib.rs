@@ -11,6 +11,7 @@ pub mod limits;
 pub mod name;
 pub mod nearest;
 pub mod problem;
+pub mod revision;
 pub mod schema;
 pub mod secret;
 pub mod size;

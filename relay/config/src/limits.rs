@@ -17,7 +17,8 @@ pub struct Limits {
     /// Sessions that are open at once. A client opens up to two to each of two relays.
     #[schemars(range(min = 1, max = 10_000))]
     pub sessions: u32,
-    /// Names that the account holds, those included whose quarantine of 7 days has not ended.
+    /// Names that the account asked for and holds, those included whose quarantine of 7 days has not ended. As many again
+    /// can be random ones: then a tunnel without a name gets one that the account had before.
     #[schemars(range(min = 1, max = 100_000))]
     pub names: u32,
     /// Streams that are open at once: requests, WebSockets and TCP connections.

@@ -133,11 +133,6 @@ impl StreamBody {
         Self { stream, unreleased: 0, data_done, length: if data_done { Some(0) } else { length } }
     }
 
-    /// The stream's flow control: how much of it is unread.
-    pub fn flow(&mut self) -> h2::FlowControl {
-        self.stream.flow_control().clone()
-    }
-
     fn release(&mut self) {
         if self.unreleased > 0 {
             // An error says that the stream has ended, and its window with it.

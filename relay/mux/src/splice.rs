@@ -10,6 +10,7 @@ use std::{
     io,
     sync::atomic::{AtomicU64, Ordering},
     task::Poll,
+    time::Duration,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 
@@ -42,12 +43,21 @@ pub enum SpliceError {
 pub trait Abort {
     /// Ends the connection with a reset as soon as it is dropped.
     fn abort(&mut self);
+
+    /// From now on, or no longer, an end that nobody prepares is a reset, too: also one that comes because this process is
+    /// killed, which the system would otherwise make look like an orderly end.
+    fn guard(&mut self, on: bool);
 }
 
 impl Abort for tokio::net::TcpStream {
     fn abort(&mut self) {
         // A linger time of zero discards what is unsent and sends RST (RFC 9293 section 3.10.4).
         let _ = self.set_zero_linger();
+    }
+
+    fn guard(&mut self, on: bool) {
+        // A connection that has failed already needs no guard.
+        let _ = socket2::SockRef::from(&*self).set_linger(on.then_some(Duration::ZERO));
     }
 }
 
@@ -56,7 +66,7 @@ impl Abort for tokio::net::TcpStream {
 /// # Errors
 /// [`SpliceError`] after which `io` has been aborted.
 pub async fn splice<T>(
-    io: T,
+    mut io: T,
     mut send: SendStream<Bytes>,
     recv: RecvStream,
     count: &Count,
@@ -64,17 +74,22 @@ pub async fn splice<T>(
 where
     T: AsyncRead + AsyncWrite + Abort + Unpin,
 {
+    io.guard(true);
     let (mut reader, mut writer) = tokio::io::split(io);
     let result = {
         let up = to_stream(&mut reader, &mut send, &count.sent);
         let down = to_connection(recv, &mut writer, &count.received);
         tokio::try_join!(up, down).map(|_| ())
     };
-    if let Err(error) = &result {
-        if matches!(error, SpliceError::Connection(_)) {
-            send.send_reset(Reason::CANCEL);
+    let mut io = reader.unsplit(writer);
+    match &result {
+        Ok(()) => io.guard(false),
+        Err(error) => {
+            if matches!(error, SpliceError::Connection(_)) {
+                send.send_reset(Reason::CANCEL);
+            }
+            io.abort();
         }
-        reader.unsplit(writer).abort();
     }
     result
 }

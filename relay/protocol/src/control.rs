@@ -51,6 +51,11 @@ pub enum ToClient {
         /// How many consumers were refused since the last such message.
         refused: u64,
     },
+    /// The region has another number of relays than the client was told last.
+    Relays {
+        /// How many are healthy, this one included.
+        relays: u32,
+    },
     /// The session ends now.
     Close {
         /// Why.
@@ -58,6 +63,9 @@ pub enum ToClient {
         /// The same for a person.
         message: String,
     },
+    /// Something that a later version says: it is passed over.
+    #[serde(other)]
+    Unknown,
 }
 
 /// What a client says to a relay.
@@ -158,6 +166,18 @@ mod tests {
             }
             assert!(matches!(seen[..], [ToRelay::Bye {}, ToRelay::Leave {}]), "{seen:?}");
         }
+    }
+
+    #[test]
+    fn what_a_later_relay_says_is_passed_over_and_what_no_client_says_is_not() {
+        let mut lines = Lines::default();
+        lines
+            .push(b"{\"type\":\"dance\",\"steps\":[1,{}]}\n{\"type\":\"relays\",\"relays\":2,\"new\":1}\n")
+            .unwrap();
+        assert!(matches!(lines.next().unwrap(), Some(ToClient::Unknown)));
+        assert!(matches!(lines.next().unwrap(), Some(ToClient::Relays { relays: 2 })));
+        lines.push(b"{\"type\":\"dance\"}\n").unwrap();
+        assert!(matches!(lines.next::<ToRelay>(), Err(LineError::Json(_))));
     }
 
     #[test]

@@ -17,6 +17,14 @@ pub enum FrameError {
     /// The JSON is not what was expected.
     #[error("not a valid frame")]
     Json(#[from] serde_json::Error),
+    /// A field of the JSON is not what was expected.
+    #[error("{path}")]
+    Field {
+        /// Where it is: `tunnels[0].kind`.
+        path: String,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
 }
 
 /// The bytes of one frame.
@@ -45,9 +53,16 @@ pub fn length(prefix: [u8; PREFIX_BYTES]) -> Result<usize, FrameError> {
 /// The message of a frame's JSON.
 ///
 /// # Errors
-/// [`FrameError::Json`] if it is something else.
+/// [`FrameError::Json`] or [`FrameError::Field`] if it is something else.
 pub fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, FrameError> {
-    Ok(serde_json::from_slice(json)?)
+    let mut from = serde_json::Deserializer::from_slice(json);
+    let message = serde_path_to_error::deserialize(&mut from).map_err(|error| {
+        let path = error.path().to_string();
+        let source = error.into_inner();
+        if path == "." { FrameError::Json(source) } else { FrameError::Field { path, source } }
+    })?;
+    from.end()?;
+    Ok(message)
 }
 
 #[cfg(test)]
@@ -64,7 +79,38 @@ mod tests {
         assert!(matches!(encode(&"x".repeat(MAX_BYTES)), Err(FrameError::Length(_))));
     }
 
+    #[test]
+    fn what_is_wrong_is_named_with_its_field() {
+        let error = |json: &str| {
+            let error = decode::<Hello>(json.as_bytes()).unwrap_err();
+            let source = std::error::Error::source(&error).unwrap().to_string();
+            (error.to_string(), source)
+        };
+        assert_eq!(error(r#"{"versions": "1"}"#).0, "versions");
+        assert_eq!(error(r#"{"versions": [1, -1]}"#).0, "versions[1]");
+        let (path, source) = error("{}");
+        assert!(
+            path == "not a valid frame" && source.contains("missing field `versions`"),
+            "{path}: {source}"
+        );
+        assert!(error(&"[".repeat(60_000)).1.contains("line 1"));
+    }
+
     proptest::proptest! {
+        #[test]
+        fn a_hello_with_another_value_anywhere_is_read_or_refused(
+            field in "versions|mux|clientVersion|proof|key|signature|instance|avoid|tunnels",
+            value in "null|-1|1e999|\"x\"|[0-9]{1,25}|\\[\\[\\]\\]|\\{\"type\":\"token\"\\}|\\[\\{\\}\\]|[\\[\\]{}:,\"0-9a-z]{0,20}",
+        ) {
+            let json = format!(
+                r#"{{"versions":[1],"mux":["h2"],"clientVersion":"1","proof":{{"type":"token","token":"x"}},
+                "key":"","signature":"","instance":"i","{field}":{value}}}"#
+            );
+            if let Err(error) = decode::<Hello>(json.as_bytes()) {
+                proptest::prop_assert!(error.to_string().len() < 200);
+            }
+        }
+
         #[test]
         fn garbage_is_an_error_and_never_a_panic(json: Vec<u8>) {
             let _ = decode::<Hello>(&json);

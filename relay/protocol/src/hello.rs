@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// The most tunnels that one hello may open.
 pub const MAX_TUNNELS: usize = 100;
-/// The most relays that one hello may avoid.
+/// The most relays that one hello may avoid, and the most that it may be for.
 pub const MAX_AVOID: usize = 16;
 
 /// What a client says first.
@@ -29,6 +29,9 @@ pub struct Hello {
     /// The relays that the client has a session with already: any of these answers [`Reply::Elsewhere`].
     #[serde(default)]
     pub avoid: Vec<RelayId>,
+    /// If there are any: the relays that the client has made its home with. All others answer [`Reply::Elsewhere`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<RelayId>,
     /// The tunnels that this session serves from its start.
     #[serde(default)]
     pub tunnels: Vec<OpenTunnel>,

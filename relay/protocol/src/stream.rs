@@ -4,7 +4,8 @@
 //! response body carry the lines of [`crate::control`]. On every other stream [`TUNNEL`] names the tunnel:
 //! - a request: method, scheme, authority and path as the consumer sent them;
 //! - an Upgrade: extended CONNECT (RFC 8441 section 4) with the consumer's Upgrade token as `:protocol`; a final
-//!   status other than 2xx is the service's refusal, 200 stands for its 101;
+//!   status other than 2xx is the service's refusal, 200 stands for its 101, and a 2xx with [`UPGRADE_IGNORED`] is an
+//!   ordinary answer of a service that stays with HTTP;
 //! - TCP: CONNECT (RFC 9113 section 8.5) with [`CONSUMER`]; 200 once the service has accepted.
 //!
 //! END_STREAM is the half-close of one direction. RST_STREAM is a reset, never an end: NO_ERROR and CANCEL say that the
@@ -20,6 +21,8 @@ pub const CONSUMER: &str = "adit-consumer";
 pub const ERROR: &str = "adit-error";
 /// The id of the request, for logs at both ends.
 pub const REQUEST_ID: &str = "adit-request-id";
+/// On a 2xx answer to an Upgrade: the service has answered the request and switched nothing.
+pub const UPGRADE_IGNORED: &str = "adit-upgrade-ignored";
 /// Between relays: the endpoint that the stream is for. A request that carries it is never forwarded again.
 pub const PEER_ENDPOINT: &str = "adit-peer-endpoint";
 /// Names that begin so belong to Adit: they are taken off what consumers and services send.

@@ -108,8 +108,9 @@ pub async fn print_tunnels(socket: &Path, json: bool, now: u64) -> Result<String
     Ok(if json { to_json(&tunnels) } else { table::tunnels(&tunnels, now) })
 }
 
-fn to_json(items: &impl Serialize) -> String {
-    let mut text = serde_json::to_string_pretty(items).expect("it was read from JSON");
+/// JSON for scripts.
+pub(super) fn to_json(items: &impl Serialize) -> String {
+    let mut text = serde_json::to_string_pretty(items).expect("what this program shows is JSON");
     text.push('\n');
     text
 }

@@ -68,7 +68,12 @@ fn push_row<const N: usize>(text: &mut String, widths: [usize; N], cells: [&str;
 
 /// A client's words are shown, not obeyed by the terminal.
 fn plain(cell: &str) -> String {
-    cell.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    cell.chars().map(shown).collect()
+}
+
+/// A character as a terminal may have it.
+pub(super) fn shown(c: char) -> char {
+    if c.is_control() { '\u{fffd}' } else { c }
 }
 
 #[cfg(test)]

@@ -1,3 +1,4 @@
+use super::act::{Act, Consent};
 use super::*;
 use crate::args::{Exit, Failure};
 use adit_protocol::{Account, Endpoint, Kind};
@@ -112,6 +113,30 @@ async fn sessions_are_closed_and_the_relay_drained() {
     client::post(&relay.path, "/v1/drain").await.unwrap();
     assert!(raw(&relay, "POST /v1/drain HTTP/1.1", b"{}").await.starts_with("HTTP/1.1 202 "));
     assert_eq!(relay.drains.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn what_ends_something_is_said_first_and_done_only_with_consent() {
+    let relay = start(2);
+    let close = Act::Close("s-0001".parse().unwrap());
+    let said = "closes session s-0001 of me: 1 tunnel, 2 open streams";
+    let never = |_: &str| panic!("nobody is asked");
+    let no = act::carry_out(&relay.path, &Act::Drain, Consent::Ask, false, |_| false).await.unwrap_err();
+    assert_eq!((no.exit, no.code), (Exit::Usage, "unconfirmed"));
+    let would = act::carry_out(&relay.path, &Act::Drain, Consent::DryRun, false, never).await.unwrap();
+    assert_eq!(would, "would do: drains the relay, and ends it: 2 sessions, 1 tunnel, 4 open streams\n");
+    assert_eq!(relay.drains.load(Ordering::Relaxed), 0);
+    let done = act::carry_out(&relay.path, &close, Consent::Ask, false, |effect| effect == said).await;
+    assert_eq!(done.unwrap(), format!("{said}\n"));
+    let done = act::carry_out(&relay.path, &Act::Drain, Consent::Given, true, never).await.unwrap();
+    let done: serde_json::Value = serde_json::from_str(&done).unwrap();
+    let expected = serde_json::json!(
+        {"action": "drain", "sessions": 2, "tunnels": 1, "streams": 4, "dryRun": false}
+    );
+    assert_eq!((done, relay.drains.load(Ordering::Relaxed)), (expected, 1));
+    let missing = Act::Close("s-0009".parse().unwrap());
+    let missing = act::carry_out(&relay.path, &missing, Consent::Given, false, never).await.unwrap_err();
+    assert_eq!((missing.exit, missing.code), (Exit::Refused, "admin_refused"));
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! The command line as clap reads it.
 
-use super::{Admin, AdminQuestion, Command, Exit, Failure, Shell, Token, TokenSource};
+use super::{Act, Admin, AdminCall, Command, Consent, Exit, Failure, Shell, Token, TokenSource};
 use adit_config::{DnsName, Invalid, duration};
-use adit_protocol::{Account, Kind};
+use adit_protocol::{Account, Kind, SessionId};
 use clap::{Args, Parser, Subcommand};
 use std::{path::PathBuf, time::Duration};
 
@@ -35,7 +35,9 @@ Examples:
 const ADMIN_EXAMPLES: &str = "\
 Examples:
   adit-relay admin sessions --config relay.yaml
-  adit-relay admin tunnels --json --socket /run/adit/admin.sock";
+  adit-relay admin tunnels --json --socket /run/adit/admin.sock
+  adit-relay admin close SESSION --yes
+  adit-relay admin drain --dry-run";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
@@ -65,7 +67,7 @@ enum Action {
     Check,
     /// Print a relay.yaml with every key, its meaning, its variable and its default
     Defaults,
-    /// Ask a running relay
+    /// Ask a running relay, or tell it to close a session or to drain
     #[command(help_template = TEMPLATE, before_help = ADMIN_EXAMPLES)]
     Admin(AdminArgs),
     /// Print what a shell needs to complete commands
@@ -101,7 +103,7 @@ struct TokenArgs {
 #[derive(Args)]
 struct AdminArgs {
     #[command(subcommand)]
-    question: Question,
+    call: Call,
     /// Print JSON
     #[arg(long, global = true)]
     json: bool,
@@ -111,11 +113,41 @@ struct AdminArgs {
 }
 
 #[derive(Subcommand)]
-enum Question {
+enum Call {
     /// The sessions of the relay
     Sessions,
     /// The tunnels of the relay
     Tunnels,
+    /// End one session; its client may come back
+    Close {
+        /// Its id, as `admin sessions` shows it
+        #[arg(value_name = "SESSION")]
+        session: SessionId,
+        #[command(flatten)]
+        sure: Sure,
+    },
+    /// Let the clients move to other relays, finish what is under way, and end, as SIGTERM does
+    Drain(Sure),
+}
+
+#[derive(Args)]
+struct Sure {
+    /// Do it without asking
+    #[arg(long, short)]
+    yes: bool,
+    /// Say what would be done, and do nothing
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
+}
+
+impl From<Sure> for Consent {
+    fn from(sure: Sure) -> Self {
+        match sure {
+            Sure { dry_run: true, .. } => Self::DryRun,
+            Sure { yes: true, .. } => Self::Given,
+            Sure { .. } => Self::Ask,
+        }
+    }
 }
 
 impl Line {
@@ -128,12 +160,14 @@ impl Line {
             Some(Action::Check) => Command::Check { config },
             Some(Action::Defaults) => Command::Defaults,
             Some(Action::Completions { shell }) => Command::Completions { shell },
-            Some(Action::Admin(AdminArgs { question, json, socket })) => {
-                let question = match question {
-                    Question::Sessions => AdminQuestion::Sessions,
-                    Question::Tunnels => AdminQuestion::Tunnels,
+            Some(Action::Admin(AdminArgs { call, json, socket })) => {
+                let call = match call {
+                    Call::Sessions => AdminCall::Sessions,
+                    Call::Tunnels => AdminCall::Tunnels,
+                    Call::Close { session, sure } => AdminCall::Do(Act::Close(session), sure.into()),
+                    Call::Drain(sure) => AdminCall::Do(Act::Drain, sure.into()),
                 };
-                Command::Admin(Admin { question, json, socket, config })
+                Command::Admin(Admin { call, json, socket, config })
             }
             Some(Action::Token(args)) => Command::Token(args.token(config, named)?),
         })

@@ -52,22 +52,27 @@ fn a_token_has_an_account_and_what_it_allows() {
 }
 
 #[test]
-fn a_question_to_a_relay_names_its_socket_or_its_configuration() {
-    let admin = |question, json, socket: Option<&str>, config: Option<&str>| {
-        Command::Admin(Admin {
-            question,
-            json,
-            socket: socket.map(Into::into),
-            config: config.map(Into::into),
-        })
+fn a_call_of_a_relay_names_its_socket_or_its_configuration() {
+    let admin = |call, json, socket: Option<&str>, config: Option<&str>| {
+        Command::Admin(Admin { call, json, socket: socket.map(Into::into), config: config.map(Into::into) })
     };
     assert_eq!(
         command("admin sessions --json --socket a.sock"),
-        admin(AdminQuestion::Sessions, true, Some("a.sock"), None)
+        admin(AdminCall::Sessions, true, Some("a.sock"), None)
     );
     assert_eq!(
         command("admin tunnels --config r.yaml"),
-        admin(AdminQuestion::Tunnels, false, None, Some("r.yaml"))
+        admin(AdminCall::Tunnels, false, None, Some("r.yaml"))
+    );
+    let close = |consent| AdminCall::Do(Act::Close("s-1".parse().unwrap()), consent);
+    assert_eq!(command("admin close s-1 --socket a"), admin(close(Consent::Ask), false, Some("a"), None));
+    assert_eq!(
+        command("admin close s-1 --yes --json --socket a"),
+        admin(close(Consent::Given), true, Some("a"), None)
+    );
+    assert_eq!(
+        command("admin drain --dry-run --socket a"),
+        admin(AdminCall::Do(Act::Drain, Consent::DryRun), false, Some("a"), None)
     );
 }
 
@@ -132,6 +137,9 @@ fn mistakes_say_what_why_and_what_next() {
         assert_eq!(failure(line), expected, "{line}");
     }
     assert!(failure("admin").starts_with("error: "));
+    assert!(failure("admin close S!").contains("\"S!\" is not an identifier"));
+    assert!(failure("admin close").contains("<SESSION>"));
+    assert!(failure("admin drain --yes --dry-run").contains("cannot be used with"));
     assert!(failure("completions tcsh").contains("invalid value 'tcsh'"));
     assert!(failure("check --config").contains("a value is required"));
 }

@@ -79,6 +79,11 @@ pub(super) struct RawConfig {
     #[serde(default = "default::drain_timeout", with = "duration")]
     #[schemars(with = "duration::Text")]
     pub(super) drain_timeout: Duration,
+    /// How many connections consumers may have open at once; beyond it they get 503 `overloaded`. Absent: three quarters
+    /// of the file descriptors that the process may have.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub(super) connections: Option<u32>,
     /// How many threads serve. Absent: one a core.
     #[serde(default)]
     #[schemars(range(min = 1, max = 256))]

@@ -7,7 +7,7 @@ use serde_json::Value;
 const WIDTH: usize = 100;
 
 /// The keys in the order in which people look for them; what is not named here follows.
-const ORDER: [&str; 20] = [
+const ORDER: [&str; 21] = [
     "domain",
     "name",
     "dataDir",
@@ -25,6 +25,7 @@ const ORDER: [&str; 20] = [
     "keys",
     "proxyProtocol",
     "drainTimeout",
+    "connections",
     "lanes",
     "log",
     "accessLog",
@@ -33,6 +34,7 @@ const ORDER: [&str; 20] = [
 /// What keys without a default can look like.
 pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("access.minimumClientVersion", "0.3.0"),
+    ("connections", "100000"),
     ("domain", "adit.localhost"),
     ("keys.region", "region.key"),
     ("keys.tokens", "token.key"),

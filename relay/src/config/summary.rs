@@ -11,6 +11,8 @@ impl Config {
             self.name.as_ref().map_or("the host's name and random letters".to_owned(), ToString::to_string);
         let tcp_ports = self.tcp_ports.map(|ports| format!("{} to {}", ports.first, ports.last));
         let lanes = self.lanes.map_or("one a core".to_owned(), |lanes| lanes.to_string());
+        let connections =
+            self.connections.map_or("as file descriptors allow".to_owned(), |most| most.to_string());
         let keys = self.keys.as_ref().map(|keys| list([keys.region.display(), keys.tokens.display()]));
         let log = format!("{}, as {}", self.log.level, lower(self.log.format));
         let mut lines = vec![
@@ -31,6 +33,7 @@ impl Config {
         ];
         lines.extend(self.limits());
         lines.extend([
+            ("connections", connections),
             ("lanes", lanes),
             ("drain", format!("at most {}", duration::display(self.drain_timeout))),
             ("log", log),

@@ -92,6 +92,7 @@ keys: {region: region.key, tokens: token.key}
 proxyProtocol: {trustedCIDRs: [10.0.0.0/8, \"2001:db8::/32\"]}
 tls: {certificates: [{cert: cert.pem, key: cert.key}]}
 drainTimeout: 2m
+connections: 5000
 lanes: 2
 log: {format: json, level: \"info,adit_relay=debug\"}
 accessLog: {format: json, path: access.log}
@@ -100,6 +101,7 @@ accessLog: {format: json, path: access.log}
     let file = |name: &str| place.0.path().join(name);
     assert_eq!(config.name.as_ref().unwrap().as_str(), "eu-1");
     assert_eq!((config.public_port, config.plain_http, config.lanes), (443, PlainHttp::Serve, Some(2)));
+    assert_eq!(config.connections, Some(5000));
     assert_eq!(config.listen.https.len(), 2);
     assert_eq!((config.listen.ops, config.listen.admin.clone()), (None, None));
     assert_eq!(config.tcp_ports, Some(TcpPorts { first: 20000, last: 20099 }));
@@ -208,6 +210,7 @@ const BAD: &[(&str, &str)] = &[
     ("publicPort: 65536", "publicPort: 65536 is not a whole number from 1 to 65535"),
     ("plainHttp: redirct", "plainHttp: \"redirct\" is not one of redirect, serve; did you mean redirect?"),
     ("plainHttp: true", "plainHttp: true is not one of redirect, serve"),
+    ("connections: 0", "connections: 0 is not a whole number from 1 to 10000000"),
     ("lanes: 0", "lanes: 0 is not a whole number from 1 to 256"),
     ("lisen: {}", "lisen: is not a known key; did you mean listen?"),
     ("listen: {https: 443}", "listen.https: 443 is not text or a list"),

@@ -74,6 +74,7 @@ impl Check<'_> {
         );
         let listen = listen?;
         Some(Config {
+            source: None,
             name: name?,
             domain: raw.domain.into(),
             data_dir,
@@ -95,6 +96,7 @@ impl Check<'_> {
             certificates,
             drain_timeout: raw.drain_timeout,
             lanes: raw.lanes.map(usize::from),
+            connections: raw.connections.map(|most| usize::try_from(most).unwrap_or(usize::MAX)),
             log: Log { format: raw.log.format, level: raw.log.level },
             access_log,
         })

@@ -73,7 +73,7 @@ impl AccountUse {
     }
 
     /// Replaces what the account may use. What it holds already stays.
-    pub(super) fn set_limits(&self, limits: &Limits) {
+    pub(crate) fn set_limits(&self, limits: &Limits) {
         if self.bounds.load().limits != *limits {
             self.bounds.store(Arc::new(Bounds::new(limits)));
         }

@@ -68,6 +68,7 @@ numbers! {
     /// What is counted beside requests.
     Count {
         Connections = "adit_connections", "Consumers' connections accepted";
+        ConnectionsRefused = "adit_connections_refused", "Consumers' connections for which there was no room";
         TlsFailures = "adit_tls_failures", "TLS handshakes of consumers and clients that failed";
         BadRequests = "adit_bad_requests", "Requests refused because they break a rule of HTTP";
         SessionsOpened = "adit_sessions_opened", "Sessions that clients opened";

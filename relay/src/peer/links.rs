@@ -1,9 +1,14 @@
 //! The links that this relay opens: a few connections to each peer, some on each lane, dialled when they are needed.
 
 use super::tls::PeerTls;
-use crate::{lanes, table::Table};
+use crate::{
+    lanes,
+    metrics::{Count, LaneMetrics},
+    table::Table,
+};
 use adit_mux::{MAX_STREAMS, Opener};
 use adit_protocol::{Account, Endpoint, RelayId};
+use arc_swap::ArcSwap;
 use std::{
     collections::HashMap,
     io,
@@ -101,20 +106,35 @@ struct Peer {
 /// All links that this relay opens.
 #[derive(Debug)]
 pub struct Peers {
-    pub(super) tls: Option<PeerTls>,
+    pub(super) tls: Option<ArcSwap<PeerTls>>,
     pub(super) table: Arc<Table>,
     pub(super) me: RelayId,
     /// How many connections a lane has to each peer.
     each: usize,
     peers: Mutex<HashMap<RelayId, Arc<Peer>>>,
+    metrics: Arc<LaneMetrics>,
     pub(super) asked: super::ask::Asked,
 }
 
 impl Peers {
     /// No links yet.
-    pub fn new(tls: Option<PeerTls>, table: Arc<Table>, me: RelayId, lanes: usize) -> Self {
+    pub fn new(
+        tls: Option<PeerTls>,
+        table: Arc<Table>,
+        me: RelayId,
+        lanes: usize,
+        metrics: Arc<LaneMetrics>,
+    ) -> Self {
         let each = CONNECTIONS.div_ceil(lanes.max(1));
-        Self { tls, table, me, each, peers: Mutex::default(), asked: super::ask::Asked::default() }
+        Self {
+            tls: tls.map(ArcSwap::from_pointee),
+            table,
+            me,
+            each,
+            peers: Mutex::default(),
+            metrics,
+            asked: super::ask::Asked::default(),
+        }
     }
 
     /// A place for one stream of an account on a connection to a peer, of the caller's lane where that is possible.
@@ -165,12 +185,14 @@ impl Peers {
         };
         match dialled {
             Ok(opener) => {
+                self.metrics.count(Count::PeerDials);
                 let (streams, accounts) = (AtomicUsize::new(0), Mutex::default());
                 let connection = Arc::new(Connection { lane, opener, streams, accounts });
                 peer.connections.lock().expect(POISONED).push(connection.clone());
                 Ok(connection)
             }
             Err(error) => {
+                self.metrics.count(Count::PeerFailures);
                 *peer.rests_until.lock().expect(POISONED) = Some(std::time::Instant::now() + REST);
                 Err(error)
             }
@@ -179,21 +201,32 @@ impl Peers {
 
     async fn connect(&self, id: &RelayId) -> Result<Opener, LinkError> {
         let address = self.address(id).ok_or(LinkError::NoAddress)?;
-        let tls = self.tls.as_ref().ok_or(LinkError::NoAddress)?;
+        let tls = self.tls.as_ref().ok_or(LinkError::NoAddress)?.load_full();
         let tcp = TcpStream::connect(address).await.map_err(LinkError::Dial)?;
         tcp.set_nodelay(true).map_err(LinkError::Dial)?;
         let io = TlsConnector::from(tls.client.clone()).connect(tls.name.clone(), tcp).await;
         let (opener, pinger, driver) =
             adit_mux::open(io.map_err(LinkError::Dial)?).await.map_err(LinkError::Start)?;
+        let metrics = self.metrics.clone();
         tokio::spawn(async move {
             // A peer that hangs is noticed by its silence; what was under way on the link fails then.
-            tokio::select! { _ = driver => {}, _ = pinger.watch(|_| {}) => {} }
+            let lost = tokio::select! { ended = driver => ended.is_err(), _ = pinger.watch(|_| {}) => true };
+            if lost {
+                metrics.count(Count::PeerFailures);
+            }
         });
         Ok(opener)
     }
 
     fn address(&self, id: &RelayId) -> Option<String> {
         self.table.relays().iter().find(|record| record.relay == *id)?.peer.clone()
+    }
+
+    /// Uses another certificate for links that begin from now on.
+    pub fn replace_tls(&self, tls: PeerTls) {
+        if let Some(current) = &self.tls {
+            current.store(Arc::new(tls));
+        }
     }
 
     /// The healthy peers, this relay left out.

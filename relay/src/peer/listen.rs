@@ -19,7 +19,7 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 
 /// Serves one link to the end.
 pub async fn serve(relay: Arc<Relay>, tcp: TcpStream, remote: SocketAddr) {
-    let Some(tls) = &relay.peers.tls else { return };
+    let Some(tls) = relay.peers.tls.as_ref().map(|tls| tls.load_full()) else { return };
     let Ok(Ok(io)) = timeout(HANDSHAKE, TlsAcceptor::from(tls.server.clone()).accept(tcp)).await else {
         tracing::warn!(%remote, "a peer's TLS handshake failed");
         return;
@@ -59,10 +59,13 @@ async fn forward(
         Some(served) => served,
         None => relay.claimed_here(&endpoint).await.ok_or(Reason::REFUSED_STREAM)?,
     };
-    let upstream = upstream::local(&served, &[]).ok_or(Reason::REFUSED_STREAM)?;
+    let upstream = upstream::local(&served, &[]).ok_or_else(|| match served.is_open() {
+        true => upstream::FULL,
+        false => Reason::REFUSED_STREAM,
+    })?;
     let head = Request::from_parts(parts, ());
     let has_body = !recv.is_end_stream();
-    let (response, send) = upstream.open(head, !has_body).await.map_err(|_| Reason::REFUSED_STREAM)?;
+    let (response, send) = upstream.open(relay, head, !has_body).await.map_err(|_| Reason::REFUSED_STREAM)?;
     if has_body {
         tokio::spawn(body::send(StreamBody::new(recv, None), send));
     }

@@ -1,6 +1,9 @@
 //! The bodies of messages on their way through the relay.
 
-use super::{ending::Ending, headers};
+use super::{
+    ending::Ending,
+    headers::{self, BadRequest},
+};
 use adit_mux::body::StreamBody;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -8,8 +11,8 @@ use hyper::body::Incoming;
 use std::{
     pin::Pin,
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
 };
@@ -47,7 +50,7 @@ impl Body for Answer {
                 let mut frame = ready!(Pin::new(&mut *body).poll_frame(cx));
                 match &mut frame {
                     Some(Ok(frame)) => match frame.data_ref() {
-                        Some(data) => ending.add(data.len(), || body.flow()),
+                        Some(data) => ending.add(data.len()),
                         None => {
                             if let Some(trailers) = frame.trailers_mut() {
                                 headers::clean_trailers(trailers);
@@ -77,13 +80,23 @@ impl Body for Answer {
     }
 }
 
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Self::Stream(body, ending) = self
+            && !body.is_end_stream()
+        {
+            ending.left();
+        }
+    }
+}
+
 /// What is known of a request's body while it is sent.
 #[derive(Debug, Default)]
 pub struct Upload {
     /// How many bytes have been sent.
     pub bytes: AtomicU64,
-    /// Whether it broke off because it was larger than the account may send.
-    pub too_large: AtomicBool,
+    /// Why it was broken off, if the consumer is to blame.
+    pub refused: OnceLock<BadRequest>,
 }
 
 /// Why a consumer's body ended early.
@@ -95,6 +108,9 @@ pub enum UploadError {
     /// It has more bytes than the account may send.
     #[error("the body is larger than the account's limit")]
     TooLarge,
+    /// Its trailers would change what the request is.
+    #[error("the trailers are not allowed")]
+    Trailers(#[source] BadRequest),
 }
 
 /// A consumer's body, counted, and cut where the account's limit is.
@@ -108,6 +124,11 @@ impl UploadBody {
     /// `most` is the limit in bytes.
     pub fn new(body: Incoming, most: Option<u64>, upload: Arc<Upload>) -> Self {
         Self { body, most: most.unwrap_or(u64::MAX), upload }
+    }
+
+    fn refuse(&self, bad: BadRequest) {
+        // The first reason is the one that counts.
+        let _ = self.upload.refused.set(bad);
     }
 }
 
@@ -123,19 +144,25 @@ impl Body for UploadBody {
             let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) else {
                 return Poll::Ready(None);
             };
-            let frame = frame.map_err(UploadError::Consumer)?;
+            let frame = frame.map_err(|error| {
+                // Whoever went away reads no answer; whoever is still there has broken HTTP's rules.
+                self.refuse(BadRequest::body());
+                UploadError::Consumer(error)
+            })?;
             let Some(data) = frame.data_ref() else {
-                // A trailer that would change what the request is does not travel; the request does.
-                let harmless =
-                    frame.trailers_ref().is_some_and(|trailers| headers::check_trailers(trailers).is_ok());
-                return Poll::Ready(harmless.then_some(Ok(frame)));
+                let Some(trailers) = frame.trailers_ref() else { continue };
+                headers::check_trailers(trailers).map_err(|bad| {
+                    self.refuse(bad.clone());
+                    UploadError::Trailers(bad)
+                })?;
+                return Poll::Ready(Some(Ok(frame)));
             };
             if data.is_empty() {
                 continue;
             }
             let sent = self.upload.bytes.fetch_add(data.len() as u64, Ordering::Relaxed) + data.len() as u64;
             if sent > self.most {
-                self.upload.too_large.store(true, Ordering::Relaxed);
+                self.refuse(BadRequest::too_long());
                 return Poll::Ready(Some(Err(UploadError::TooLarge)));
             }
             return Poll::Ready(Some(Ok(frame)));

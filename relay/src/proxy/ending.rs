@@ -16,8 +16,8 @@ use crate::{
 use adit_mux::{body, splice::Count};
 use adit_protocol::{Account, Code, TunnelId};
 use bytes::Bytes;
-use h2::SendStream;
-use http::{HeaderValue, Method, Request, StatusCode, Uri, Version, header};
+use h2::{RecvStream, SendStream};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -25,8 +25,8 @@ use std::{
 };
 use tokio::sync::Notify;
 
-/// The frame of an answer from which on its stream is measured.
-const MEASURED_FROM: u32 = 3;
+/// An answer of so many bytes is never charged to its account, so its stream need not be measured.
+const UNCHARGED_BYTES: u64 = 32 * 1024;
 
 /// One request, from its head until the last byte of its answer. It is told when this is dropped.
 pub struct Ending {
@@ -50,9 +50,9 @@ pub struct Ending {
     upstream: Option<Upstream>,
     usage: Option<Arc<AccountUse>>,
     permit: Option<StreamPermit>,
-    frames: u32,
     watched: Option<Arc<Watched>>,
     broken: bool,
+    left: bool,
     _open: Open,
 }
 
@@ -60,6 +60,7 @@ impl Ending {
     /// A request has come in.
     pub fn begin<B>(relay: &Arc<Relay>, consumer: &Arc<Consumer>, request: &Request<B>) -> Self {
         let begun_us = now_us();
+        consumer.habits.begin();
         let header = |name| request.headers().get(name).cloned();
         Self {
             relay: relay.clone(),
@@ -82,9 +83,9 @@ impl Ending {
             upstream: None,
             usage: None,
             permit: None,
-            frames: 0,
             watched: None,
             broken: false,
+            left: false,
             _open: relay.seat().metrics.open(Gauge::Streams),
         }
     }
@@ -140,14 +141,23 @@ impl Ending {
         self.upstream = Some(upstream);
     }
 
-    /// More of the answer has been sent. An answer of several frames may have a slow reader: it is measured from then on.
-    pub fn add(&mut self, bytes: usize, flow: impl FnOnce() -> h2::FlowControl) {
+    /// More of the answer has been sent.
+    pub fn add(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
-        self.frames += 1;
-        if self.frames == MEASURED_FROM
-            && let Some(usage) = &self.usage
-        {
-            self.watched = Some(self.relay.seat().buffers.watch(usage, flow(), self.consumer.cut.clone()));
+    }
+
+    /// An answer is measured from its head on, as its consumer may never take any of its body: one that has sent several
+    /// requests at once and reads nothing, or one with no window at all on HTTP/2. HTTP/2 holds a client to the length that
+    /// it has announced.
+    pub fn measure(&mut self, head: &HeaderMap, body: &mut RecvStream) {
+        let length =
+            head.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if body.is_end_stream() || length.is_some_and(|length| length <= UNCHARGED_BYTES) {
+            return;
+        }
+        if let Some(usage) = &self.usage {
+            let (flow, cut) = (body.flow_control().clone(), self.consumer.cut.clone());
+            self.watched = Some(self.relay.seat().buffers.watch(usage, flow, cut));
         }
     }
 
@@ -163,6 +173,12 @@ impl Ending {
     /// The answer broke off.
     pub fn broken(&mut self) {
         self.broken = true;
+        self.consumer.broken.store(true, Ordering::Relaxed);
+    }
+
+    /// The answer has not been taken to its end.
+    pub fn left(&mut self) {
+        self.left = true;
     }
 
     /// What an upgraded connection copies.
@@ -170,10 +186,14 @@ impl Ending {
         self.count.get_or_insert_default().clone()
     }
 
+    /// What is known of the request's body, which will be sent with [`Ending::upload`].
+    pub fn expect_upload(&mut self) -> Arc<Upload> {
+        self.upload.get_or_insert_default().clone()
+    }
+
     /// Begins to send a request's body. The task ends with the body or with the stream.
     pub fn upload(&mut self, incoming: Incoming, most: Option<u64>, send: SendStream<Bytes>) -> Arc<Upload> {
-        let upload = Arc::new(Upload::default());
-        self.upload = Some(upload.clone());
+        let upload = self.expect_upload();
         let incoming = UploadBody::new(incoming, most, upload.clone());
         tokio::spawn(async move {
             if let Err(error) = body::send(incoming, send).await {
@@ -236,6 +256,9 @@ impl Drop for Ending {
             received += count.sent.load(Ordering::Relaxed);
             self.bytes += count.received.load(Ordering::Relaxed);
         }
+        if self.watched.as_ref().is_some_and(|watched| watched.is_cut()) {
+            self.code = Some(Code::BufferFull);
+        }
         let metrics = &self.relay.seat().metrics;
         if let Some(code) = self.code {
             metrics.error(code);
@@ -246,6 +269,7 @@ impl Drop for Ending {
         if self.status.is_none() {
             metrics.count(Counted::ConsumerAborts);
         }
+        self.consumer.habits.end(self.status.is_none() || (self.left && !self.broken));
         let status = self.status.map(|status| status.as_u16());
         metrics.ended(self.route(), status, self.begun.elapsed(), received, self.bytes);
         self.log(received);

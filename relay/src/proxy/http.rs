@@ -1,7 +1,7 @@
 //! One request of a consumer, from its head to the head of its answer.
 
 use super::{
-    body::Answer,
+    body::{Answer, Upload},
     ending::Ending,
     error_page::Asker,
     headers::{self, BadRequest, Checked, Intent, Role},
@@ -26,7 +26,7 @@ use http_body::Body;
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use std::{
     sync::{Arc, atomic::Ordering},
-    time::Instant,
+    time::{Duration, Instant},
 };
 use tokio::time::timeout;
 
@@ -49,12 +49,14 @@ pub async fn answer(
     consumer: &Arc<Consumer>,
     request: Request<Incoming>,
 ) -> Response<Answer> {
-    let closes = request.version() < Version::HTTP_2 && relay.draining.is_cancelled();
+    let from_h1 = request.version() < Version::HTTP_2;
+    let mut closes = from_h1 && (relay.draining.is_cancelled() || !consumer.place.is_inside());
     let asker = Asker::of(request.method(), request.headers());
     let mut ending = Box::new(Ending::begin(&relay, consumer, &request));
     let mut response = match serve(&relay, consumer, request, &mut ending).await {
-        Ok(Answered::Message(parts, recv)) => {
+        Ok(Answered::Message(parts, mut recv)) => {
             ending.set_status(parts.status);
+            ending.measure(&parts.headers, &mut recv);
             Response::from_parts(parts, Answer::Stream(StreamBody::new(recv, None), ending))
         }
         Ok(Answered::Redirected(response)) => {
@@ -67,6 +69,11 @@ pub async fn answer(
             return Response::from_parts(parts, Answer::Page(Bytes::new()));
         }
         Err(refusal) => {
+            if refusal.is_bad_request() {
+                relay.seat().metrics.count(Count::BadRequests);
+            }
+            // Where a request that breaks a rule ends is not for sure: nothing behind it is read as another one.
+            closes |= from_h1 && refusal.is_bad_request();
             let response = refusal.page(&relay, asker, ending.host(), ending.id(), ending.begun_us());
             ending.refused(refusal.code, response.status(), response.body().page_len());
             response
@@ -84,6 +91,9 @@ async fn serve(
     request: Request<Incoming>,
     ending: &mut Ending,
 ) -> Result<Answered, Refusal> {
+    if !consumer.place.is_inside() {
+        return Err(Code::Overloaded.into());
+    }
     let (mut parts, body) = request.into_parts();
     let Checked { target, intent } = headers::check(&parts, &consumer.downstream)?;
     ending.set_target(target.clone());
@@ -109,16 +119,20 @@ async fn serve(
     let patience = limits.response_timeout;
     let mut answered = match (intent, on_upgrade) {
         (Intent::Upgrade(token), Some(on)) => {
-            let sent = timeout(patience, upgrade::send(relay, &route, &parts, &token, ending)).await;
-            let (mut head, send, recv) = sent.map_err(|_| Refusal::from(Code::ServiceTimeout))??;
-            if head.status == StatusCode::OK {
+            let sent = within(patience, None, upgrade::send(relay, &route, &parts, &token, ending)).await;
+            let (mut head, send, recv) = sent??;
+            let ignored = upgrade::was_ignored(&mut head, from_h1)?;
+            if head.status == StatusCode::OK && !ignored {
                 clean(&mut head, Role::Upgrade, target.host(), &relay.config.domain)?;
+                upgrade::answered((head, send, recv), on, &token, from_h1)
+            } else {
+                Answered::Message(head, recv)
             }
-            upgrade::answered((head, send, recv), on, &token, from_h1)
         }
         _ => {
-            let sent = timeout(patience, send(relay, &route, parts, body, limits.body_bytes, ending)).await;
-            let (parts, recv) = sent.map_err(|_| Refusal::from(Code::ServiceTimeout))??;
+            let upload = (!body.is_end_stream()).then(|| ending.expect_upload());
+            let sent = send(relay, &route, parts, body, limits.body_bytes, ending);
+            let (parts, recv) = within(patience, upload.as_deref(), sent).await??;
             Answered::Message(parts, recv)
         }
     };
@@ -126,6 +140,28 @@ async fn serve(
         clean(parts, Role::Request, target.host(), &relay.config.domain)?;
     }
     Ok(answered)
+}
+
+/// Waits for an answer: so long, and again so long whenever the consumer has sent more of its body meanwhile.
+///
+/// # Errors
+/// 504.
+async fn within<T>(
+    patience: Duration,
+    upload: Option<&Upload>,
+    answer: impl Future<Output = T>,
+) -> Result<T, Refusal> {
+    let (mut answer, mut before) = (std::pin::pin!(answer), 0);
+    loop {
+        if let Ok(answered) = timeout(patience, answer.as_mut()).await {
+            return Ok(answered);
+        }
+        let sent = upload.map_or(0, |upload| upload.bytes.load(Ordering::Relaxed));
+        if sent == before {
+            return Err(Code::ServiceTimeout.into());
+        }
+        before = sent;
+    }
 }
 
 /// Checks and cleans the head of a response that came over a stream.
@@ -146,7 +182,7 @@ async fn send(
     body: Incoming,
     most: Option<u64>,
     ending: &mut Ending,
-) -> Result<(response::Parts, RecvStream), Failure> {
+) -> Result<(response::Parts, RecvStream), Refusal> {
     let has_body = !body.is_end_stream();
     let idempotent = is_idempotent(&parts.method);
     let mut head = Some(Request::from_parts(parts, ()));
@@ -156,7 +192,7 @@ async fn send(
         let last = tried.len() + 1 == TRIES;
         let upstream = upstream::select(relay, route, &tried).await?;
         let this = if last { head.take() } else { head.clone() }.expect("only the last try takes it");
-        let failure = match upstream.open(this, !has_body).await {
+        let failure = match upstream.open(relay, this, !has_body).await {
             Ok((response, send)) => {
                 let sent = if has_body { body.take() } else { None };
                 let upload = sent.map(|body| ending.upload(body, most, send));
@@ -165,17 +201,19 @@ async fn send(
                         ending.through(upstream);
                         return Ok(response.into_parts());
                     }
-                    Err(_) if upload.is_some_and(|upload| upload.too_large.load(Ordering::Relaxed)) => {
-                        return Err(Failure { code: Code::BodyTooLarge, handled: Handled::Maybe });
+                    Err(error) => {
+                        if let Some(bad) = upload.and_then(|upload| upload.refused.get().cloned()) {
+                            return Err(bad.into());
+                        }
+                        Failure::of_stream(&error)
                     }
-                    Err(error) => Failure::of_stream(&error),
                 }
             }
             Err(failure) => failure,
         };
         let untouched = body.is_some();
         if last || !untouched || !(idempotent || failure.handled == Handled::No) {
-            return Err(failure);
+            return Err(failure.into());
         }
         relay.seat().metrics.count(Count::Retries);
         tried.push(upstream.who);

@@ -53,6 +53,11 @@ impl From<Exceeded> for Refusal {
 }
 
 impl Refusal {
+    /// Whether the request breaks a rule of HTTP.
+    pub fn is_bad_request(&self) -> bool {
+        self.bad.is_some()
+    }
+
     /// The response that says so.
     pub fn page(
         &self,

@@ -53,12 +53,16 @@ where
     let count = Count::default();
     let cut = Arc::new(Notify::new());
     let mut recv = opened.recv;
-    let _watched = relay.seat().buffers.watch(&opened.usage, recv.flow_control().clone(), cut.clone());
+    let watched = relay.seat().buffers.watch(&opened.usage, recv.flow_control().clone(), cut.clone());
     let result = tokio::select! {
         result = splice(io, opened.send, recv, &count) => result.map_err(|_| ()),
         () = cut.notified() => Err(()),
     };
     let seat = relay.seat();
+    let code = watched.is_cut().then_some(Code::BufferFull);
+    if let Some(code) = code {
+        seat.metrics.error(code);
+    }
     if result.is_err() {
         seat.metrics.count(Counted::StreamsReset);
     }
@@ -85,7 +89,7 @@ where
             tunnel: Some(opened.tunnel.as_str()),
             account: Some(&opened.account),
             peer,
-            code: None,
+            code,
             referer: None,
             user_agent: None,
         });
@@ -110,7 +114,7 @@ async fn open(relay: &Arc<Relay>, remote: SocketAddr, port: u16) -> Result<Opene
         *head.uri_mut() = Uri::from_maybe_shared(format!("{}:{port}", relay.config.domain))
             .expect("a domain and a port are an authority");
         head.headers_mut().insert(stream::CONSUMER, consumer.clone());
-        let failure = match upstream.open(head, false).await {
+        let failure = match upstream.open(relay, head, false).await {
             Ok((response, send)) => match timeout(usage.limits().response_timeout, response).await {
                 Ok(Ok(response)) if response.status() == StatusCode::OK => {
                     let recv = response.into_body();

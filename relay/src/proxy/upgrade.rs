@@ -46,7 +46,7 @@ pub async fn send(
         *head.uri_mut() = parts.uri.clone();
         *head.headers_mut() = parts.headers.clone();
         head.extensions_mut().insert(Protocol::from(protocol));
-        let failure = match upstream.open(head, false).await {
+        let failure = match upstream.open(relay, head, false).await {
             Ok((response, send)) => match response.await {
                 Ok(response) => {
                     let (parts, recv) = response.into_parts();
@@ -65,14 +65,27 @@ pub async fn send(
     }
 }
 
-/// What the service's word means for the consumer: 101 (200 on HTTP/2) and a switch, or its refusal as it is.
+/// Whether the service has answered the request as if it had asked for no other protocol, as it may (RFC 9110 section
+/// 7.8).
+///
+/// # Errors
+/// On HTTP/2 a success would say that it has switched, and no other status would be true.
+pub fn was_ignored(parts: &mut response::Parts, from_h1: bool) -> Result<bool, Failure> {
+    let ignored = parts.headers.remove(stream::UPGRADE_IGNORED).is_some();
+    if ignored && !from_h1 && parts.status.is_success() {
+        return Err(Failure { code: Code::ServiceProtocol, handled: Handled::Maybe });
+    }
+    Ok(ignored)
+}
+
+/// The service's switch, as the consumer gets it: 101, or 200 on HTTP/2.
 pub fn answered(
     (mut parts, send, recv): (response::Parts, SendStream<Bytes>, RecvStream),
     on: OnUpgrade,
     token: &HeaderValue,
     from_h1: bool,
 ) -> Answered {
-    if parts.status != StatusCode::OK || parts.headers.contains_key(stream::ERROR) {
+    if parts.headers.contains_key(stream::ERROR) {
         return Answered::Message(parts, recv);
     }
     // A body's length means nothing behind an Upgrade.
@@ -118,6 +131,14 @@ impl Abort for Switched {
             Self::Http1(io) => io.abort(),
             // Dropped without a shutdown the stream is reset.
             Self::Http2(io) => *io = None,
+        }
+    }
+
+    fn guard(&mut self, on: bool) {
+        match self {
+            Self::Http1(io) => io.guard(on),
+            // A stream that has not ended is broken when its connection ends.
+            Self::Http2(_) => {}
         }
     }
 }

@@ -5,6 +5,10 @@ use bytes::{Buf, Bytes};
 use std::{
     io::{self, IoSlice},
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
 };
 use tokio::{
@@ -15,23 +19,67 @@ use tokio_rustls::server::TlsStream;
 
 /// A consumer's connection.
 #[derive(Debug)]
-pub enum Connection {
-    /// In clear.
+pub struct Connection {
+    /// What has been read of it already.
+    prefix: Bytes,
+    io: Io,
+    broken: Option<Arc<AtomicBool>>,
+}
+
+#[derive(Debug)]
+enum Io {
     Tcp(TcpStream),
-    /// In clear, and some bytes have been read already.
-    Prefixed(Bytes, TcpStream),
-    /// By TLS.
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Connection {
+    /// In clear.
+    pub fn tcp(tcp: TcpStream) -> Self {
+        Self::prefixed(Bytes::new(), tcp)
+    }
+
+    /// In clear, and some bytes have been read already.
+    pub fn prefixed(prefix: Bytes, tcp: TcpStream) -> Self {
+        Self { prefix, io: Io::Tcp(tcp), broken: None }
+    }
+
+    /// By TLS.
+    pub fn tls(tls: TlsStream<TcpStream>) -> Self {
+        Self { prefix: Bytes::new(), io: Io::Tls(Box::new(tls)), broken: None }
+    }
+
+    /// The connection ends with a reset if `broken` is set by then: to a consumer of HTTP/1.0 an answer is whole when its
+    /// connection ends in an orderly way.
+    #[must_use]
+    pub fn reset_if(mut self, broken: Arc<AtomicBool>) -> Self {
+        self.broken = Some(broken);
+        self
+    }
+
+    fn socket(&mut self) -> &mut TcpStream {
+        match &mut self.io {
+            Io::Tcp(tcp) => tcp,
+            Io::Tls(tls) => tls.get_mut().0,
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.broken.as_ref().is_some_and(|broken| broken.load(Ordering::Relaxed)) {
+            self.socket().abort();
+        }
+    }
 }
 
 macro_rules! each {
     ($self:ident, $io:ident => $call:expr) => {
-        match $self.get_mut() {
-            Connection::Tcp($io) | Connection::Prefixed(_, $io) => {
+        match &mut $self.get_mut().io {
+            Io::Tcp($io) => {
                 let $io = Pin::new($io);
                 $call
             }
-            Connection::Tls($io) => {
+            Io::Tls($io) => {
                 let $io = Pin::new(&mut **$io);
                 $call
             }
@@ -45,9 +93,7 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if let Self::Prefixed(prefix, _) = &mut *self
-            && take(prefix, buf)
-        {
+        if take(&mut self.prefix, buf) {
             return Poll::Ready(Ok(()));
         }
         each!(self, io => io.poll_read(cx, buf))
@@ -82,10 +128,11 @@ impl AsyncWrite for Connection {
 
 impl Abort for Connection {
     fn abort(&mut self) {
-        match self {
-            Self::Tcp(tcp) | Self::Prefixed(_, tcp) => tcp.abort(),
-            Self::Tls(tls) => tls.get_mut().0.abort(),
-        }
+        self.socket().abort();
+    }
+
+    fn guard(&mut self, on: bool) {
+        self.socket().guard(on);
     }
 }
 
@@ -141,5 +188,9 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Prefixed<T> {
 impl<T: Abort> Abort for Prefixed<T> {
     fn abort(&mut self) {
         self.io.abort();
+    }
+
+    fn guard(&mut self, on: bool) {
+        self.io.guard(on);
     }
 }

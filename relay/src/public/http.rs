@@ -1,6 +1,6 @@
 //! HTTP/1.1 and HTTP/2 of consumers, by hyper.
 
-use super::{Consumer, connection::Connection, proxy_protocol};
+use super::{Consumer, connection::Connection, habits::Habits, proxy_protocol};
 use crate::{
     metrics::{Count, Gauge},
     proxy::{self, headers::Downstream},
@@ -8,7 +8,12 @@ use crate::{
 };
 use hyper::{server::conn, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 use tokio::{net::TcpStream, time::timeout};
 
 /// How long a consumer may take for the headers of a request; an idle kept-alive connection ends after as long.
@@ -29,23 +34,32 @@ const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 const PENDING_RESETS: usize = 20;
 /// How many resets of our own a consumer may provoke on one connection (RUSTSEC-2024-0003).
 const LOCAL_RESETS: usize = 100;
+/// How long an HTTP/2 connection stays without a request.
+const IDLE: Duration = Duration::from_secs(180);
 /// How often an idle HTTP/2 consumer is asked whether it is still there, and how long it may take to answer.
 const PING: Duration = Duration::from_secs(30);
 
 /// Serves one connection in clear to the end.
 pub async fn serve(relay: Arc<Relay>, mut tcp: TcpStream, remote: SocketAddr) {
+    let Some(place) = relay.room.enter() else {
+        relay.seat().metrics.count(Count::ConnectionsRefused);
+        return;
+    };
     let consumer = |remote| Consumer {
         downstream: Downstream::new(remote, false, relay.plain_port),
         server_name: None,
         cut: Arc::default(),
+        broken: Arc::default(),
+        place,
+        habits: Habits::default(),
     };
     if !relay.trusts_proxy(remote) {
         let consumer = consumer(remote);
-        return serve_h1(relay, consumer, Connection::Tcp(tcp)).await;
+        return serve_h1(relay, consumer, Connection::tcp(tcp)).await;
     }
     let Ok(Ok((behind, rest))) = timeout(HEADERS, proxy_protocol::read(&mut tcp)).await else { return };
     let consumer = consumer(behind.unwrap_or(remote));
-    serve_h1(relay, consumer, Connection::Prefixed(rest, tcp)).await;
+    serve_h1(relay, consumer, Connection::prefixed(rest, tcp)).await;
 }
 
 /// Serves HTTP/1.1. While the relay drains each answer closes its connection; idle connections end once no new ones are
@@ -53,8 +67,12 @@ pub async fn serve(relay: Arc<Relay>, mut tcp: TcpStream, remote: SocketAddr) {
 pub async fn serve_h1(relay: Arc<Relay>, consumer: Consumer, connection: Connection) {
     relay.seat().metrics.count(Count::Connections);
     let _open = relay.seat().metrics.open(Gauge::Connections);
+    if !consumer.place.is_inside() {
+        relay.seat().metrics.count(Count::ConnectionsRefused);
+    }
+    let connection = connection.reset_if(consumer.broken.clone());
     let closed = relay.closed.clone();
-    let cut = consumer.cut.clone();
+    let (cut, broken) = (consumer.cut.clone(), consumer.broken.clone());
     let consumer = Arc::new(consumer);
     let service = service_fn(move |request| {
         let (relay, consumer) = (relay.clone(), consumer.clone());
@@ -74,18 +92,24 @@ pub async fn serve_h1(relay: Arc<Relay>, consumer: Consumer, connection: Connect
         biased;
         _ = connection.as_mut() => return,
         () = closed.cancelled() => connection.as_mut().graceful_shutdown(),
-        () = cut.notified() => return,
+        () = cut.notified() => return broken.store(true, Ordering::Relaxed),
     }
-    tokio::select! { _ = connection => {}, () = cut.notified() => {} }
+    tokio::select! { _ = connection => {}, () = cut.notified() => broken.store(true, Ordering::Relaxed) }
 }
 
-/// Serves HTTP/2.
+/// Serves HTTP/2. A consumer who leaves request after request, or sends none, is asked to go, and then made to.
 pub async fn serve_h2(relay: Arc<Relay>, consumer: Consumer, connection: Connection) {
     relay.seat().metrics.count(Count::Connections);
     let _open = relay.seat().metrics.open(Gauge::Connections);
+    let inside = consumer.place.is_inside();
+    if !inside {
+        relay.seat().metrics.count(Count::ConnectionsRefused);
+    }
     let draining = relay.draining.clone();
     let cut = consumer.cut.clone();
     let consumer = Arc::new(consumer);
+    let of_consumer = consumer.clone();
+    let habits = &of_consumer.habits;
     let service = service_fn(move |request| {
         let (relay, consumer) = (relay.clone(), consumer.clone());
         async move { Ok::<_, Infallible>(proxy::http::answer(relay, &consumer, request).await) }
@@ -103,11 +127,22 @@ pub async fn serve_h2(relay: Arc<Relay>, consumer: Consumer, connection: Connect
         .keep_alive_timeout(PING)
         .serve_connection(TokioIo::new(connection), service);
     let mut connection = std::pin::pin!(connection);
+    if !inside {
+        connection.as_mut().graceful_shutdown();
+    }
     tokio::select! {
         biased;
         _ = connection.as_mut() => return,
-        () = draining.cancelled() => connection.as_mut().graceful_shutdown(),
+        () = draining.cancelled() => {}
+        () = habits.restless() => {}
+        begun = habits.idle(HEADERS, IDLE) => if !begun { return },
         () = cut.notified() => return,
     }
-    tokio::select! { _ = connection => {}, () = cut.notified() => {} }
+    connection.as_mut().graceful_shutdown();
+    tokio::select! {
+        _ = connection => {}
+        () = habits.restless() => {}
+        _ = habits.idle(HEADERS, HEADERS) => {}
+        () = cut.notified() => {}
+    }
 }

@@ -36,6 +36,11 @@ pub async fn read<T: AsyncRead + Unpin>(
         if io.read_buf(&mut bytes).await? == 0 {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
+        // The parser takes a line whose newline has not come yet for a wrong one.
+        let is_cut = bytes.starts_with(b"PROXY") && !bytes.windows(2).any(|two| two == b"\r\n");
+        if is_cut && bytes.ends_with(b"\r") && bytes.len() < MAX_BYTES {
+            continue;
+        }
         let header = HeaderResult::parse(&bytes);
         if header.is_incomplete() && bytes.len() < MAX_BYTES {
             continue;
@@ -115,5 +120,50 @@ mod tests {
             }
         });
         far
+    }
+
+    /// What comes of a header that arrives in two pieces.
+    fn in_two(bytes: &[u8], at: usize) -> Result<(Option<SocketAddr>, Bytes), ProxyProtocolError> {
+        let (first, second) = bytes.split_at(at.min(bytes.len()));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(read(&mut tokio::io::AsyncReadExt::chain(first, second)))
+    }
+
+    const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_panic(
+            start in 0..4_usize,
+            bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300),
+            at: usize,
+        ) {
+            let start = [&b""[..], b"PROXY ", b"PROXY TCP4 ", V2][start];
+            let _ = in_two(&[start, &bytes].concat(), at);
+        }
+
+        #[test]
+        fn no_line_of_text_panics(line in "PROXY (TCP4|TCP6|UNKNOWN|UDP4)?[ 0-9a-f.:]{0,120}(\r\n|\n|\r)?", at: usize) {
+            let _ = in_two(line.as_bytes(), at);
+        }
+
+        #[test]
+        fn a_header_is_the_same_however_it_arrives(
+            port: u16, ip: [u8; 4], tlvs in 0..300_u16, at in 0..400_usize, rest: Vec<u8>, v1: bool,
+        ) {
+            let header = if v1 {
+                let ip = IpAddr::from(ip);
+                format!("PROXY TCP4 {ip} 127.0.0.1 {port} 443\r\n").into_bytes()
+            } else {
+                let tlvs = if tlvs < 3 { vec![] } else { [&[4], &(tlvs - 3).to_be_bytes()[..], &vec![0; usize::from(tlvs) - 3]].concat() };
+                let length = (12 + tlvs.len() as u16).to_be_bytes();
+                [V2, &[0x21, 0x11], &length, &ip, &[127, 0, 0, 1], &port.to_be_bytes(), &[1, 187], &tlvs].concat()
+            };
+            // What is read with the header's last byte is kept; the rest is still in the connection.
+            let bytes = [&header[..], &rest].concat();
+            let (remote, kept) = in_two(&bytes, at).unwrap();
+            proptest::prop_assert_eq!(remote, Some(SocketAddr::from((ip, port))));
+            proptest::prop_assert!(rest.starts_with(&kept));
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The public HTTPS port: consumers by TLS, and clients by the tunnel's ALPN name.
 
-use super::{Consumer, connection::Connection, http, proxy_protocol};
+use super::{Consumer, connection::Connection, habits::Habits, http, proxy_protocol};
 use crate::{metrics::Count, proxy::headers::Downstream, relay::Relay, session, tls::client_hello};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpStream, time::timeout};
@@ -11,6 +11,11 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Serves one connection to the end.
 pub async fn serve(relay: Arc<Relay>, mut tcp: TcpStream, remote: SocketAddr) {
+    // Until it has said that it is a client's, a connection counts as a consumer's.
+    let Some(place) = relay.room.enter() else {
+        relay.seat().metrics.count(Count::ConnectionsRefused);
+        return;
+    };
     let opening = async {
         let (remote, rest) = if relay.trusts_proxy(remote) {
             let (consumer, rest) = proxy_protocol::read(&mut tcp).await.ok()?;
@@ -29,6 +34,7 @@ pub async fn serve(relay: Arc<Relay>, mut tcp: TcpStream, remote: SocketAddr) {
     let is_client = hello.alpn().is_some_and(|mut names| names.any(|name| name == adit_protocol::ALPN));
     let server_name = hello.server_name().map(|name| Arc::from(name.to_ascii_lowercase()));
     if is_client {
+        drop(place);
         return session::accept(relay, received.accepted, tcp, remote).await;
     }
     let handshake =
@@ -39,8 +45,15 @@ pub async fn serve(relay: Arc<Relay>, mut tcp: TcpStream, remote: SocketAddr) {
     };
     let h2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
     let downstream = Downstream::new(remote, true, relay.config.public_port);
-    let consumer = Consumer { downstream, server_name, cut: Arc::default() };
-    let connection = Connection::Tls(Box::new(tls));
+    let consumer = Consumer {
+        downstream,
+        server_name,
+        cut: Arc::default(),
+        broken: Arc::default(),
+        place,
+        habits: Habits::default(),
+    };
+    let connection = Connection::tls(tls);
     if h2 {
         http::serve_h2(relay, consumer, connection).await;
     } else {

@@ -33,6 +33,8 @@ pub struct Admission {
     pub opened: Vec<Opened>,
     /// The lane that it will live on.
     pub lane: usize,
+    /// How many relays it is told that the region has.
+    pub relays: u32,
     /// The frame that tells it so.
     pub welcome: Vec<u8>,
 }
@@ -57,7 +59,8 @@ pub async fn admit(
     remote: SocketAddr,
 ) -> Result<Box<Admission>, Reply> {
     check_form(relay, &hello).map_err(Reply::Refused)?;
-    if hello.avoid.contains(&relay.id) || relay.draining.is_cancelled() {
+    let others_only = !hello.only.is_empty() && !hello.only.contains(&relay.id);
+    if others_only || hello.avoid.contains(&relay.id) || relay.draining.is_cancelled() {
         return Err(Reply::Elsewhere(Elsewhere { relay: relay.id.clone(), relays: relay.healthy_relays() }));
     }
     let refuse = |code, message: String| Reply::Refused(relay.refused(code, message));
@@ -68,7 +71,7 @@ pub async fn admit(
     if let Some(suspension) = relay.suspension(&credential.account) {
         return Err(refuse(Code::Suspended, suspension));
     }
-    let limits = credential.permissions.limits(&relay.config.limits);
+    let limits = credential.permissions.limits(&relay.live.load().limits);
     let usage = relay.accounts.get(&credential.account, &limits);
     let in_region = relay.registry.table().sessions_of(&credential.account);
     let permit = usage.try_session(in_region).map_err(|exceeded| {
@@ -86,12 +89,20 @@ pub async fn admit(
     }
     let lane = relay.lane_for(&identity, &opened);
     let welcome = welcome(relay, &identity, &opened, refused);
+    let relays = welcome.relays;
     let welcome = adit_protocol::frame::encode(&Reply::Welcome(Box::new(welcome)));
     let client_version = hello.client_version;
     match welcome {
-        Ok(welcome) => {
-            Ok(Box::new(Admission { identity, remote, client_version, permit, opened, lane, welcome }))
-        }
+        Ok(welcome) => Ok(Box::new(Admission {
+            identity,
+            remote,
+            client_version,
+            permit,
+            opened,
+            lane,
+            relays,
+            welcome,
+        })),
         Err(error) => {
             for one in opened {
                 relay.registry.release(&one.claim).await;
@@ -109,7 +120,8 @@ fn random_session() -> SessionId {
 
 fn check_form(relay: &Relay, hello: &Hello) -> Result<(), Refused> {
     let version_ok = hello.versions.contains(&VERSION) && hello.mux.iter().any(|mux| mux == MUX_H2);
-    let too_old = relay.config.access.minimum_client_version.as_ref().filter(|least| {
+    let live = relay.live.load();
+    let too_old = live.minimum_client_version.as_ref().filter(|least| {
         !hello.client_version.parse().is_ok_and(|version: adit_config::Version| version >= **least)
     });
     if let Some(least) = too_old {
@@ -122,8 +134,10 @@ fn check_form(relay: &Relay, hello: &Hello) -> Result<(), Refused> {
     if hello.tunnels.len() > MAX_TUNNELS {
         return bad(format!("tunnels: {} are more than the {MAX_TUNNELS} of one hello", hello.tunnels.len()));
     }
-    if hello.avoid.len() > MAX_AVOID {
-        return bad(format!("avoid: {} relays are more than {MAX_AVOID}", hello.avoid.len()));
+    for (field, relays) in [("avoid", &hello.avoid), ("only", &hello.only)] {
+        if relays.len() > MAX_AVOID {
+            return bad(format!("{field}: {} relays are more than {MAX_AVOID}", relays.len()));
+        }
     }
     for (index, tunnel) in hello.tunnels.iter().enumerate() {
         if hello.tunnels[..index].iter().any(|other| other.tunnel == tunnel.tunnel) {
@@ -169,6 +183,8 @@ pub async fn credential_for(relay: &Relay, proof: &Proof, key: [u8; 32]) -> Resu
         }
         Proof::Token { token } => {
             let grant = relay
+                .live
+                .load()
                 .tokens
                 .verify(token, now)
                 .map_err(|error| relay.refused(error.code(), error.to_string()))?;

@@ -31,7 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LEEWAY_SECONDS: u64 = 60;
 /// The longest sleep until the credential's end: a wall clock that is set meanwhile is noticed.
 const LONGEST_SLEEP: Duration = Duration::from_secs(600);
-/// How often refused consumers are told of.
+/// How often refused consumers are told of, and how many relays there are. The sessions of a relay began at different
+/// times: their clients do not all hear of a new relay, and dial it, at the same moment.
 const NOTICE: Duration = Duration::from_secs(1);
 
 /// How a session ended.
@@ -61,11 +62,14 @@ pub struct Control {
     send: SendStream<Bytes>,
     recv: RecvStream,
     lines: Lines,
+    /// How many relays the client knows of.
+    relays: u32,
 }
 
 impl Control {
-    /// Opens the stream and waits for the client's answer to it. Answers also whether the client takes Upgrades.
-    pub async fn open(opener: Opener) -> Option<(Self, bool)> {
+    /// Opens the stream and waits for the client's answer to it. The client has been told that the region has so many
+    /// relays. Answers also whether the client takes Upgrades.
+    pub async fn open(opener: Opener, relays: u32) -> Option<(Self, bool)> {
         let request = Request::builder()
             .method(Method::POST)
             .uri("https://control.invalid/")
@@ -79,12 +83,13 @@ impl Control {
             return None;
         }
         let upgrades = opener.is_extended_connect_protocol_enabled();
-        Some((Self { send, recv: response.into_body(), lines: Lines::default() }, upgrades))
+        Some((Self { send, recv: response.into_body(), lines: Lines::default(), relays }, upgrades))
     }
 
-    /// Talks until the session ends.
+    /// Talks until the session ends. The last words may not have left by then: they are lost if this is dropped before
+    /// the connection has had the time to send them.
     pub async fn run(
-        mut self,
+        &mut self,
         relay: &Arc<Relay>,
         identity: &Identity,
         session: &Arc<Session>,
@@ -116,17 +121,26 @@ impl Control {
                         self.last(&close(Code::CredentialExpired, "the credential has expired")).await
                     }
                 }
-                _ = notices.tick() => match session.usage.take_refused(std::time::Instant::now()) {
-                    Some(notice) => self.tell(&ToClient::Limited {
-                        code: notice.code, limit: notice.limit, refused: notice.count,
-                    }).await,
-                    None => Ok(()),
-                },
+                _ = notices.tick() => self.news(relay, session).await,
             };
             if let Err(ended) = step {
                 return ended;
             }
         }
+    }
+
+    /// Says what has changed since the last time.
+    async fn news(&mut self, relay: &Relay, session: &Session) -> Result<(), Ended> {
+        let relays = relay.healthy_relays();
+        if relays != self.relays {
+            self.relays = relays;
+            self.tell(&ToClient::Relays { relays }).await?;
+        }
+        if let Some(notice) = session.usage.take_refused(std::time::Instant::now()) {
+            let (code, limit, refused) = (notice.code, notice.limit, notice.count);
+            self.tell(&ToClient::Limited { code, limit, refused }).await?;
+        }
+        Ok(())
     }
 
     async fn tell(&mut self, message: &ToClient) -> Result<(), Ended> {

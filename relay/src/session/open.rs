@@ -4,6 +4,7 @@ use super::random_name::random_name;
 use crate::{
     access::{Credential, Ticket},
     limits::{AccountUse, TunnelPermit},
+    metrics::Count,
     registry::{Claim, ClaimError},
     relay::{Relay, now},
 };
@@ -11,7 +12,7 @@ use adit_protocol::{
     Code, Endpoint, InstanceId, Kind, Name, OpenTunnel, OpenedTunnel, RefusedTunnel, SessionId, TunnelId,
     name::InvalidName,
 };
-use adit_store::{Reserve, ReserveError};
+use adit_store::{Origin, Reserve, ReserveError};
 use rand::seq::SliceRandom;
 use std::sync::Arc;
 
@@ -66,6 +67,11 @@ pub async fn open(relay: &Relay, identity: &Identity, wanted: &OpenTunnel) -> Re
     match try_open(relay, identity, wanted).await {
         Ok(opened) => Ok(opened),
         Err(Refusal { code, message, retry_after_ms }) => {
+            let metrics = &relay.seat().metrics;
+            metrics.refused(code);
+            if matches!(code, Code::RegistryUnavailable | Code::StoreUnavailable | Code::Replaced) {
+                metrics.count(Count::ClaimFailures);
+            }
             Err(RefusedTunnel { tunnel: wanted.tunnel.clone(), code, message, retry_after_ms })
         }
     }
@@ -130,9 +136,9 @@ async fn resume(
 }
 
 async fn open_http(relay: &Relay, identity: &Identity, wanted: &OpenTunnel) -> Result<Opened, Refusal> {
-    let Some(asked) = &wanted.name else { return open_random(relay, identity, wanted, None).await };
+    let Some(asked) = &wanted.name else { return open_random(relay, identity, wanted).await };
     let refused = match allowed_name(identity, asked) {
-        Ok(name) => match reserve(relay, identity, wanted, host(relay, &name), None).await {
+        Ok(name) => match reserve(relay, identity, wanted, host(relay, &name), Origin::Chosen).await {
             Ok(opened) => return Ok(opened),
             Err(refused) => refused,
         },
@@ -143,7 +149,9 @@ async fn open_http(relay: &Relay, identity: &Identity, wanted: &OpenTunnel) -> R
         Code::NameTaken | Code::NameInvalid | Code::NameReserved | Code::NameNotAllowed
     );
     if wanted.any_name && another_would_do {
-        return open_random(relay, identity, wanted, Some(refused.code)).await;
+        let mut opened = open_random(relay, identity, wanted).await?;
+        opened.answer.name_refused = Some(refused.code);
+        return Ok(opened);
     }
     Err(refused)
 }
@@ -165,23 +173,50 @@ fn host(relay: &Relay, name: &Name) -> Endpoint {
     Endpoint::host(&format!("{name}.{}", relay.config.domain))
 }
 
-async fn open_random(
-    relay: &Relay,
-    identity: &Identity,
-    wanted: &OpenTunnel,
-    name_refused: Option<Code>,
-) -> Result<Opened, Refusal> {
+async fn open_random(relay: &Relay, identity: &Identity, wanted: &OpenTunnel) -> Result<Opened, Refusal> {
     for _ in 0..RANDOM_TRIES {
         let random = random_name(&mut rand::rng());
         let name = identity.credential.permissions.random_name(&random).ok_or_else(|| {
             refusal(Code::NameNotAllowed, "name: the token allows only names that have to be asked for")
         })?;
-        match reserve(relay, identity, wanted, host(relay, &name), name_refused).await {
+        match reserve(relay, identity, wanted, host(relay, &name), Origin::Drawn).await {
             Err(refusal) if refusal.code == Code::NameTaken => {}
+            // A client that is started again and again gets a name of its earlier runs then.
+            Err(refusal) if refusal.code == Code::TooManyNames => {
+                return open_idle(relay, identity, wanted).await.unwrap_or(Err(refusal));
+            }
             other => return other,
         }
     }
     Err(refusal(Code::NameTaken, "no random name was free"))
+}
+
+/// A name or port that was drawn for the account once and that no tunnel has now; nothing if there is none.
+async fn open_idle(
+    relay: &Relay,
+    identity: &Identity,
+    wanted: &OpenTunnel,
+) -> Option<Result<Opened, Refusal>> {
+    let account = &identity.credential.account;
+    let idle = relay.store.idle_names(&relay.config.domain, account, wanted.kind, now()).await.ok()?;
+    // A tunnel may be open though its lease is over: while the store is away no lease is extended.
+    let free = |endpoint: &Endpoint| relay.row(endpoint).is_none();
+    for endpoint in idle.into_iter().filter(free).filter(|endpoint| still_allowed(relay, identity, endpoint))
+    {
+        match reserve(relay, identity, wanted, endpoint, Origin::DrawnBefore).await {
+            Err(refusal) if matches!(refusal.code, Code::NameTaken | Code::PortUnavailable) => {}
+            other => return Some(other),
+        }
+    }
+    None
+}
+
+/// Whether an endpoint of an earlier run fits the region's configuration and the client's token now.
+fn still_allowed(relay: &Relay, identity: &Identity, endpoint: &Endpoint) -> bool {
+    let Endpoint::Host(host) = endpoint else { return relay.is_ours(endpoint) };
+    let name = host.strip_suffix(&relay.config.domain).and_then(|name| name.strip_suffix('.'));
+    let name = name.and_then(|name| name.parse::<Name>().ok());
+    name.is_some_and(|name| identity.credential.permissions.allows_name(&name))
 }
 
 async fn open_tcp(relay: &Relay, identity: &Identity, wanted: &OpenTunnel) -> Result<Opened, Refusal> {
@@ -194,13 +229,17 @@ async fn open_tcp(relay: &Relay, identity: &Identity, wanted: &OpenTunnel) -> Re
             let message = format!("port: {port} is not one of this region's, {first} to {last}");
             return Err(refusal(Code::PortUnavailable, message));
         }
-        return reserve(relay, identity, wanted, Endpoint::Tcp(port), None).await;
+        return reserve(relay, identity, wanted, Endpoint::Tcp(port), Origin::Chosen).await;
+    }
+    // Ports are few: the account's earlier ones come first.
+    if let Some(opened) = open_idle(relay, identity, wanted).await {
+        return opened;
     }
     let mut ports: Vec<u16> = (first..=last).collect();
     ports.shuffle(&mut rand::rng());
     let free = |port: &u16| relay.registry.table().get_tcp(*port).is_none();
     for port in ports.into_iter().filter(free).take(PORT_TRIES) {
-        match reserve(relay, identity, wanted, Endpoint::Tcp(port), None).await {
+        match reserve(relay, identity, wanted, Endpoint::Tcp(port), Origin::Drawn).await {
             Err(refusal) if refusal.code == Code::PortUnavailable => {}
             other => return other,
         }
@@ -214,7 +253,7 @@ async fn reserve(
     identity: &Identity,
     wanted: &OpenTunnel,
     endpoint: Endpoint,
-    name_refused: Option<Code>,
+    origin: Origin,
 ) -> Result<Opened, Refusal> {
     let permit = place(relay, identity, &endpoint)?;
     let reservation = relay
@@ -224,6 +263,7 @@ async fn reserve(
             account: identity.credential.account.clone(),
             instance: identity.instance.clone(),
             region: relay.config.domain.clone(),
+            origin,
             names_limit: identity.usage.limits().names,
             now: now(),
         })
@@ -244,8 +284,7 @@ async fn reserve(
             return Err(away(Code::StoreUnavailable, "store"));
         }
     };
-    let mut opened = opened(relay, identity, &wanted.tunnel, endpoint, generation, permit);
-    opened.answer.name_refused = name_refused;
+    let opened = opened(relay, identity, &wanted.tunnel, endpoint, generation, permit);
     match relay.registry.claim(&opened.claim).await {
         Ok(()) => Ok(opened),
         Err(ClaimError::Stale { .. }) => {

@@ -26,18 +26,18 @@ const AFTER_BYE: Duration = Duration::from_secs(10);
 
 /// Serves one session to the end.
 pub async fn run(relay: Arc<Relay>, io: ClientIo, admission: Admission) {
-    let Admission { identity, remote, client_version, permit, opened, lane, .. } = admission;
+    let Admission { identity, remote, client_version, permit, opened, lane, relays, .. } = admission;
     let claims: Vec<_> = opened.iter().map(|one| one.claim.clone()).collect();
     let begun = async {
         let (opener, pinger, driver) = adit_mux::open(io).await.ok()?;
         let driver = tokio::spawn(driver);
-        let (control, extended_connect) = Control::open(opener.clone()).await.or_else(|| {
+        let (control, extended_connect) = Control::open(opener.clone(), relays).await.or_else(|| {
             driver.abort();
             None
         })?;
         Some((opener, pinger, driver, control, extended_connect))
     };
-    let Some((opener, pinger, mut driver, control, extended_connect)) = begun.await else {
+    let Some((opener, pinger, mut driver, mut control, extended_connect)) = begun.await else {
         for claim in &claims {
             relay.registry.release(claim).await;
         }
@@ -48,6 +48,7 @@ pub async fn run(relay: Arc<Relay>, io: ClientIo, admission: Admission) {
         lane,
         identity.credential.account.clone(),
         identity.usage.clone(),
+        identity.credential.permissions.clone(),
         identity.instance.clone(),
         remote,
         client_version,
@@ -82,12 +83,14 @@ pub async fn run(relay: Arc<Relay>, io: ClientIo, admission: Admission) {
         let _ = timeout(patience, &mut driver).await;
     }
     driver.abort();
+    drop(control);
 }
 
 /// A session begins to serve an endpoint. Sessions of an earlier owner are told that they have lost it.
 pub fn serve(relay: &Arc<Relay>, identity: &Identity, session: &Arc<Session>, opened: Opened) {
     let claim = opened.claim;
-    session.hold(claim.endpoint.clone(), opened.permit);
+    relay.seat().metrics.count(Count::TunnelsOpened);
+    session.hold(claim.endpoint.clone(), opened.permit, relay.seat().metrics.open(Gauge::Tunnels));
     let tunnel_header = HeaderValue::from_str(claim.tunnel.as_str()).expect("an id has only visible ASCII");
     let lost = relay.local.serve(Served {
         endpoint: claim.endpoint.clone(),

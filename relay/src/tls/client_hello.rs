@@ -72,3 +72,72 @@ pub async fn read<T: AsyncRead + AsyncWrite + Unpin>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rustls::{ClientConfig, ClientConnection, RootCertStore};
+    use std::sync::{Arc, LazyLock};
+
+    static HELLO: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config =
+            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let mut config = config.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+        config.alpn_protocols = vec![adit_protocol::ALPN.to_vec()];
+        let name = "connect.adit.localhost".try_into().unwrap();
+        let mut bytes = vec![];
+        ClientConnection::new(Arc::new(config), name).unwrap().write_tls(&mut bytes).unwrap();
+        bytes
+    });
+
+    /// Reads what arrives in three pieces, the first of them together with what came before.
+    fn in_pieces(bytes: &[u8], cuts: (usize, usize)) -> Result<Received, ClientHelloError> {
+        let (first, rest) = bytes.split_at(cuts.0.min(bytes.len()));
+        let (second, third) = rest.split_at(cuts.1.min(rest.len()));
+        let mut io = tokio::io::join(second.chain(third), tokio::io::sink());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(read(&mut io, first))
+    }
+
+    proptest! {
+        #[test]
+        fn a_client_hello_is_the_same_however_it_arrives(cuts in (0..2000_usize, 0..2000_usize)) {
+            let received = in_pieces(&HELLO, cuts).unwrap();
+            let hello = received.accepted.client_hello();
+            prop_assert_eq!(hello.server_name(), Some("connect.adit.localhost"));
+            prop_assert!(received.bytes[..] == HELLO[..]);
+        }
+
+        #[test]
+        fn a_client_hello_with_other_bytes_is_read_or_refused(
+            changes in proptest::collection::vec((0..2000_usize, any::<u8>()), 0..8),
+            length in 0..3000_usize,
+            cuts in (0..2000_usize, 0..2000_usize),
+        ) {
+            let mut bytes = HELLO.clone();
+            for (at, byte) in changes {
+                let at = at % bytes.len();
+                bytes[at] = byte;
+            }
+            bytes.truncate(length);
+            let _ = in_pieces(&bytes, cuts);
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2000), record: bool, cuts: (usize, usize)) {
+            let start: &[u8] = if record { b"\x16\x03\x01" } else { b"" };
+            let _ = in_pieces(&[start, &bytes].concat(), cuts);
+        }
+    }
+
+    #[test]
+    fn an_endless_client_hello_is_too_long() {
+        // Records of one byte each: the message of 64 KiB that they promise never ends.
+        let record = [0x16, 3, 1, 0, 1, 1];
+        let mut bytes = vec![0x16, 3, 1, 0, 4, 1, 0, 0xff, 0xff];
+        bytes.extend(record.iter().cycle().take(6 * 10_000));
+        assert!(in_pieces(&bytes, (0, 0)).is_err());
+    }
+}

@@ -29,7 +29,7 @@ pub use error::{Cause, MigrateError, OpenError, StoreError};
 pub use postgres::Postgres;
 pub use prune::Pruned;
 pub use relays::RelaySeen;
-pub use reservations::{HeldName, Lease, Reservation, Reserve, ReserveError};
+pub use reservations::{HeldName, Lease, Origin, Reservation, Reserve, ReserveError};
 pub use reservations::{LEASE_SECONDS, QUARANTINE_SECONDS};
 pub use sqlite::Sqlite;
 pub use suspensions::{Suspended, Suspension, Suspensions};
@@ -67,6 +67,15 @@ impl Store {
         match self {
             Self::Sqlite(sqlite) => sqlite.migrate().await,
             Self::Postgres(postgres) => postgres.migrate().await,
+        }
+    }
+
+    /// Gives a role of a Postgres store what a relay needs, without a right to change the schema; a file has no roles.
+    /// The caller's own role has to own the tables.
+    pub async fn grant_relay(&self, role: &str) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(postgres) => postgres.grant_relay(role).await,
         }
     }
 

@@ -20,6 +20,14 @@ const CONNECTIONS: usize = 2;
 const SETUP: &str = "SET statement_timeout = '2s'; SET idle_in_transaction_session_timeout = '2s'; \
      SET default_transaction_isolation = 'read committed'";
 
+/// What a relay does with which tables. It changes no schema, no suspension and nothing of another kind of program.
+const RELAY_RIGHTS: [(&str, &str); 4] = [
+    ("SELECT", "_sqlx_migrations, versions, suspensions"),
+    ("SELECT, INSERT, UPDATE", "reservations, used_tokens"),
+    ("SELECT, INSERT, UPDATE", "credentials"),
+    ("SELECT, INSERT, UPDATE, DELETE", "relays"),
+];
+
 /// The longest that all migrations together may take.
 const MIGRATE_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -67,9 +75,35 @@ impl Postgres {
                 connect.await.map_err(|_| StoreError::Timeout)?.map_err(crate::connections::no_connection)?;
             let mut migrator = sqlx::migrate!("migrations/postgres");
             migrator.set_ignore_missing(true);
+            // A relay whose role may only use the tables asks for nothing more once they are there.
+            if applied(&mut connection)
+                .await
+                .is_some_and(|done| migrator.iter().all(|one| done.contains(&one.version)))
+            {
+                return Ok(Ok(()));
+            }
             Ok(migrator.run_direct(None, &mut connection, false).await)
         };
         migrated(self.connections.runtime(), run).await
+    }
+
+    /// Gives a role what a relay needs of the tables, and nothing else.
+    pub(crate) async fn grant_relay(&self, role: &str) -> Result<(), StoreError> {
+        let role = role.replace('"', "\"\"");
+        let options = self.connections.options().clone();
+        self.connections
+            .bounded(async move {
+                let mut connection =
+                    PgConnection::connect_with(&options).await.map_err(crate::connections::no_connection)?;
+                for (rights, tables) in RELAY_RIGHTS {
+                    let statement = format!("GRANT {rights} ON {tables} TO \"{role}\"");
+                    let granted =
+                        sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await;
+                    granted.map_err(StoreError::from_driver)?;
+                }
+                Ok(())
+            })
+            .await
     }
 
     pub(crate) fn changes(&self) -> Changes {
@@ -84,6 +118,12 @@ impl Postgres {
     pub(crate) fn wake(&self) {
         self.bell.ring();
     }
+}
+
+/// The migrations that are done; nothing if that cannot be told.
+async fn applied(connection: &mut PgConnection) -> Option<Vec<i64>> {
+    let query = sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success");
+    query.fetch_all(connection).await.ok()
 }
 
 /// Runs a migration of either back end on the store's runtime and within its time limit.

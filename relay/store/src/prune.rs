@@ -10,6 +10,9 @@ const ENDED_SECONDS: u64 = DAY;
 /// How long a free name's generation is remembered. No ticket or session that knows it lives nearly as long.
 const FREE_NAME_SECONDS: u64 = 30 * DAY;
 
+/// The most rows of each kind that one call takes out; the statements below say it too.
+const MOST: u64 = 1000;
+
 /// How many rows [`Store::prune`] took out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pruned {
@@ -19,6 +22,13 @@ pub struct Pruned {
     pub credentials: u64,
     /// Names that anyone could have had for 30 days.
     pub names: u64,
+}
+
+impl Pruned {
+    /// Whether the call took out as many of a kind as it may: there may be more.
+    pub fn is_full(&self) -> bool {
+        [self.used_tokens, self.credentials, self.names].contains(&MOST)
+    }
 }
 
 impl Store {

@@ -17,6 +17,18 @@ pub struct RelaySeen {
     pub seen: u64,
     /// The version of the suspensions that it enforces.
     pub suspensions_version: u64,
+    /// The revision of the configuration that it uses; empty from a relay that does not say.
+    pub config_revision: String,
+    /// Why it does not use the configuration that it read last; nothing when it does.
+    pub config_refused: Option<String>,
+    /// Whether it is draining.
+    pub draining: bool,
+    /// Its sessions.
+    pub sessions: u32,
+    /// The tunnels on them, each counted once.
+    pub tunnels: u32,
+    /// Whether it reaches the registry.
+    pub registry_up: bool,
 }
 
 impl Store {
@@ -25,15 +37,25 @@ impl Store {
         let relay = relay.clone();
         statement!(self, |connection| {
             sqlx::query(
-                "INSERT INTO relays (region, relay, started, seen, suspensions_version) VALUES ($1, $2, $3, $4, $5) \
+                "INSERT INTO relays (region, relay, started, seen, suspensions_version, config_revision, \
+                   config_refused, draining, sessions, tunnels, registry_up) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
                  ON CONFLICT (region, relay) DO UPDATE SET started = excluded.started, seen = excluded.seen, \
-                   suspensions_version = excluded.suspensions_version",
+                   suspensions_version = excluded.suspensions_version, config_revision = excluded.config_revision, \
+                   config_refused = excluded.config_refused, draining = excluded.draining, \
+                   sessions = excluded.sessions, tunnels = excluded.tunnels, registry_up = excluded.registry_up",
             )
             .bind(&relay.region)
             .bind(relay.relay.as_str())
             .bind(number(relay.started))
             .bind(number(relay.seen))
             .bind(number(relay.suspensions_version))
+            .bind(&relay.config_revision)
+            .bind(&relay.config_refused)
+            .bind(i64::from(relay.draining))
+            .bind(i64::from(relay.sessions))
+            .bind(i64::from(relay.tunnels))
+            .bind(i64::from(relay.registry_up))
             .execute(connection)
             .await?;
             Ok(())
@@ -57,7 +79,8 @@ impl Store {
     pub async fn relays_seen(&self) -> Result<Vec<RelaySeen>, StoreError> {
         statement!(self, |connection| {
             let rows = sqlx::query(
-                "SELECT region, relay, started, seen, suspensions_version FROM relays ORDER BY region, relay",
+                "SELECT region, relay, started, seen, suspensions_version, config_revision, config_refused, \
+                   draining, sessions, tunnels, registry_up FROM relays ORDER BY region, relay",
             )
             .fetch_all(connection)
             .await?;
@@ -70,9 +93,20 @@ impl Store {
                     started: unsigned(row.try_get(2)?),
                     seen: unsigned(row.try_get(3)?),
                     suspensions_version: unsigned(row.try_get(4)?),
+                    config_revision: row.try_get(5)?,
+                    config_refused: row.try_get(6)?,
+                    draining: row.try_get::<i64, _>(7)? != 0,
+                    sessions: small(row.try_get(8)?),
+                    tunnels: small(row.try_get(9)?),
+                    registry_up: row.try_get::<i64, _>(10)? != 0,
                 });
             }
             Ok(relays)
         })
     }
+}
+
+/// A count from the store, which never holds a negative one.
+fn small(value: i64) -> u32 {
+    u32::try_from(value.max(0)).unwrap_or(u32::MAX)
 }

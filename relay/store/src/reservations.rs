@@ -6,7 +6,7 @@ use crate::{
     dialect::{Dialect, OwnedNames},
     number, unsigned,
 };
-use adit_protocol::{Account, Endpoint, InstanceId};
+use adit_protocol::{Account, Endpoint, InstanceId, Kind};
 use sqlx::Row;
 use std::collections::HashSet;
 
@@ -19,6 +19,21 @@ pub const QUARANTINE_SECONDS: u64 = 7 * 24 * 60 * 60;
 /// The most names that one statement extends.
 const BATCH: usize = 500;
 
+/// The most names that [`Store::idle_names`] returns.
+const IDLE_NAMES: i64 = 16;
+
+/// Where a wish for a name comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The client asked for it: it counts among the names that the account chose.
+    Chosen,
+    /// The relay drew it: it counts among the account's drawn names.
+    Drawn,
+    /// The relay drew it for this account once, and nobody uses it: it counts as before. It is had only while its
+    /// lease is over, so that of two who take it up one gets it.
+    DrawnBefore,
+}
+
 /// A wish for a name.
 #[derive(Clone, Debug)]
 pub struct Reserve {
@@ -30,7 +45,10 @@ pub struct Reserve {
     pub instance: InstanceId,
     /// The region's domain.
     pub region: String,
-    /// The most names that the account may hold, those in quarantine included: each keeps others out for a week.
+    /// Where the wish comes from.
+    pub origin: Origin,
+    /// The most names that the account may hold, those in quarantine included: each keeps others out for a week. So
+    /// many that it chose, and so many that were drawn for it.
     pub names_limit: u32,
     /// Seconds since 1970.
     pub now: u64,
@@ -46,10 +64,10 @@ pub struct Reservation {
 /// Why a name cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum ReserveError {
-    /// It belongs to another account, or did within the last week.
+    /// It belongs to another account, or did within the last week; or one that was to be taken up again is in use.
     #[error("the name belongs to another account")]
     Taken,
-    /// The account holds as many names as it may, and this is none of them.
+    /// The account holds as many names of this origin as it may, and this is none of them.
     #[error("the account holds {limit} names, as many as it may")]
     TooManyNames {
         /// The most names that it may hold.
@@ -100,22 +118,27 @@ enum Outcome {
     TooMany,
 }
 
-/// The names that an account holds, and whether the wanted one is among them.
-const COUNT: &str = "SELECT COUNT(*), COALESCE(SUM(CASE WHEN endpoint = $3 THEN 1 ELSE 0 END), 0) > 0 \
+/// How many names an account holds that it chose, how many that were drawn, and whether the wanted one is among them.
+const COUNT: &str = "SELECT COALESCE(SUM(CASE WHEN chosen THEN 1 ELSE 0 END), 0), \
+       COALESCE(SUM(CASE WHEN chosen THEN 0 ELSE 1 END), 0), \
+       COALESCE(SUM(CASE WHEN endpoint = $3 THEN 1 ELSE 0 END), 0) > 0 \
      FROM reservations WHERE issuer = $1 AND subject = $2 AND quarantine_until > $4";
 
 /// One statement decides who gets the name: the row's lock lets the second of two wait for the first, and look then.
 const RESERVE: &str = "INSERT INTO reservations \
-     (endpoint, region, issuer, subject, instance, generation, reserved_at, leased_until, quarantine_until) \
-     VALUES ($1, $2, $3, $4, $5, 1, $6, $7, $8) \
+     (endpoint, region, issuer, subject, instance, generation, reserved_at, leased_until, quarantine_until, chosen) \
+     VALUES ($1, $2, $3, $4, $5, 1, $6, $7, $8, $9) \
      ON CONFLICT (endpoint) DO UPDATE SET \
        generation = reservations.generation + CASE WHEN reservations.issuer = excluded.issuer \
          AND reservations.subject = excluded.subject AND reservations.instance = excluded.instance \
          THEN 0 ELSE 1 END, \
        region = excluded.region, issuer = excluded.issuer, subject = excluded.subject, \
        instance = excluded.instance, reserved_at = excluded.reserved_at, \
-       leased_until = excluded.leased_until, quarantine_until = excluded.quarantine_until \
-     WHERE (reservations.issuer = excluded.issuer AND reservations.subject = excluded.subject) \
+       leased_until = excluded.leased_until, quarantine_until = excluded.quarantine_until, \
+       chosen = excluded.chosen OR (reservations.chosen AND reservations.issuer = excluded.issuer \
+         AND reservations.subject = excluded.subject) \
+     WHERE (reservations.issuer = excluded.issuer AND reservations.subject = excluded.subject \
+         AND (reservations.leased_until <= excluded.reserved_at OR NOT $10)) \
        OR reservations.quarantine_until <= excluded.reserved_at \
      RETURNING generation";
 
@@ -129,14 +152,16 @@ impl Store {
         let endpoint = key(&wish.region, &wish.endpoint);
         let outcome = transaction!(self, |connection| {
             connection.lock_account(&wish.account).await?;
-            let (held, mine): (i64, bool) = sqlx::query_as(COUNT)
+            let (chosen, drawn, mine): (i64, i64, bool) = sqlx::query_as(COUNT)
                 .bind(&wish.account.issuer)
                 .bind(&wish.account.subject)
                 .bind(&endpoint)
                 .bind(number(wish.now))
                 .fetch_one(&mut *connection)
                 .await?;
-            if !mine && held >= i64::from(wish.names_limit) {
+            let held = if wish.origin == Origin::Chosen { chosen } else { drawn };
+            let room = held < i64::from(wish.names_limit);
+            if !mine && !room {
                 Ok(Outcome::TooMany)
             } else {
                 let leased_until = wish.now.saturating_add(LEASE_SECONDS);
@@ -149,6 +174,9 @@ impl Store {
                     .bind(number(wish.now))
                     .bind(number(leased_until))
                     .bind(number(leased_until.saturating_add(QUARANTINE_SECONDS)))
+                    // A drawn name that is asked for becomes a chosen one if there is room for it among those.
+                    .bind(wish.origin == Origin::Chosen && room)
+                    .bind(wish.origin == Origin::DrawnBefore)
                     .fetch_optional(&mut *connection)
                     .await?;
                 Ok(generation.map_or(Outcome::Taken, Outcome::Reserved))
@@ -159,6 +187,42 @@ impl Store {
             Outcome::Taken => Err(ReserveError::Taken),
             Outcome::TooMany => Err(ReserveError::TooManyNames { limit }),
         }
+    }
+
+    /// Names of a region that were drawn for the account and whose lease is over, the oldest first, at most 16: hosts
+    /// or ports.
+    pub async fn idle_names(
+        &self,
+        region: &str,
+        account: &Account,
+        kind: Kind,
+        now: u64,
+    ) -> Result<Vec<Endpoint>, StoreError> {
+        let ports = format!("{region}/tcp:");
+        let (region, account, prefix) = (region.to_owned(), account.clone(), ports.clone());
+        let keys: Vec<String> = statement!(self, |connection| {
+            sqlx::query_scalar(
+                "SELECT endpoint FROM reservations WHERE issuer = $1 AND subject = $2 AND region = $3 \
+                   AND NOT chosen AND leased_until <= $4 AND quarantine_until > $4 \
+                   AND (substr(endpoint, 1, $5) = $6) = $7 \
+                 ORDER BY leased_until LIMIT $8",
+            )
+            .bind(&account.issuer)
+            .bind(&account.subject)
+            .bind(&region)
+            .bind(number(now))
+            .bind(i32::try_from(prefix.len()).unwrap_or(i32::MAX))
+            .bind(&prefix)
+            .bind(kind == Kind::Tcp)
+            .bind(IDLE_NAMES)
+            .fetch_all(connection)
+            .await
+        })?;
+        let endpoint = |key: &String| match key.strip_prefix(&ports) {
+            Some(port) => port.parse().ok().map(Endpoint::Tcp),
+            None => Some(Endpoint::host(key)),
+        };
+        Ok(keys.iter().filter_map(endpoint).collect())
     }
 
     /// Extends the leases of names whose tunnels are open, once a minute, all of a relay at once. Returns those that

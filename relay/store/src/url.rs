@@ -59,6 +59,18 @@ impl FromStr for StoreUrl {
     }
 }
 
+impl StoreUrl {
+    /// The role that a Postgres URL names; a file has none.
+    pub fn role(&self) -> Option<String> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres(url) => {
+                postgres_options(url).ok().map(|options| options.get_username().to_owned())
+            }
+        }
+    }
+}
+
 /// Reads a Postgres URL. The driver's own error is dropped because it can quote what stands in the URL.
 pub(crate) fn postgres_options(url: &str) -> Result<PgConnectOptions, InvalidStoreUrl> {
     let wrong = |reason| InvalidStoreUrl::Postgres { reason };

@@ -47,6 +47,9 @@ contract! {
         leases_are_extended_by_hundreds_and_the_lost_are_told,
         an_extension_never_shortens_a_lease,
         an_account_holds_no_more_names_than_its_limit,
+        drawn_names_count_apart_and_can_be_had_again,
+        a_drawn_name_that_is_asked_for_becomes_a_chosen_one_while_there_is_room,
+        idle_ports_and_idle_hosts_are_told_apart,
         ports_belong_to_a_region_and_host_names_to_the_provider;
     races:
         of_two_accounts_that_want_one_name_exactly_one_has_it,

@@ -66,7 +66,7 @@ impl Region {
             }
             let relay = self.relays[rand::random::<u32>() as usize % self.relays.len()];
             let relays = u32::try_from(self.relays.len()).unwrap();
-            if order.avoid.contains(&id(relay)) {
+            if !order.wish.may_reach(&id(relay)) {
                 self.homes.elsewhere(key, &Elsewhere { relay: id(relay), relays }, self.now);
                 continue;
             }
@@ -93,18 +93,92 @@ impl Region {
     }
 }
 
+const RELAYS: [&str; 26] = [
+    "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "r", "s", "t", "u",
+    "v", "w", "x", "y", "z",
+];
+
 #[test]
 fn a_client_finds_two_relays_and_fills_each() {
-    for _ in 0..200 {
-        let mut region = Region::new(&["a", "b", "c"], 2);
-        region.run(Duration::from_secs(120));
-        assert_eq!(region.held.len(), 4);
-        assert!(["a", "b", "c"].iter().all(|relay| region.count(relay) <= 2), "{:?}", region.held);
-        assert!(region.homes.is_complete());
-        let dials = region.dials;
-        region.run(Duration::from_secs(3600));
-        assert_eq!(region.dials, dials, "a complete client dials no more");
+    for count in [2, 3, 5] {
+        for _ in 0..100 {
+            let mut region = Region::new(&RELAYS[..count], 2);
+            region.run(Duration::from_secs(30));
+            assert_eq!(region.homes.homes().len(), 2, "{:?}", region.held);
+            assert!(region.left.is_empty(), "no session is opened in vain");
+            region.run(Duration::from_secs(48 * 3600));
+            let filled = region.homes.homes().iter().all(|home| region.count(home.as_str()) == 2);
+            assert!(filled && region.held.len() == 4, "{:?}", region.held);
+            assert!(region.homes.is_complete());
+            let dials = region.dials;
+            region.run(Duration::from_secs(3600));
+            assert_eq!(region.dials, dials, "a complete client dials no more");
+        }
     }
+}
+
+#[test]
+fn in_a_large_region_two_relays_are_enough_and_few_dials_fill_them() {
+    for _ in 0..100 {
+        let mut region = Region::new(&RELAYS, 2);
+        region.run(Duration::from_secs(60));
+        assert_eq!(region.homes.homes().len(), 2, "{:?}", region.held);
+        assert!(region.dials <= 30, "{}", region.dials);
+        let dials = region.dials;
+        region.run(Duration::from_secs(10 * 3600));
+        assert!(region.dials - dials <= 8 * 16, "{}", region.dials - dials);
+        assert_eq!(region.homes.homes().len(), 2);
+    }
+}
+
+#[test]
+fn a_third_relay_that_answers_all_the_same_is_left() {
+    let mut homes = Homes::new();
+    let now = Instant::now();
+    homes.order(0, now).unwrap();
+    homes.up(0, &welcome("a", 2, 3), now);
+    homes.order(1, now).unwrap();
+    homes.up(1, &welcome("b", 2, 3), now);
+    assert_eq!(homes.order(2, now).unwrap().wish, Wish { avoid: vec![], only: vec![id("a"), id("b")] });
+    assert_eq!(homes.up(2, &welcome("c", 2, 3), now), vec![2]);
+    assert!(homes.is_home() && !homes.is_complete());
+    assert!(!homes.down(2, now), "it is not missed");
+    homes.order(3, now).unwrap();
+    assert!(homes.up(3, &welcome("a", 2, 3), now).is_empty());
+    assert_eq!(homes.order(4, now).unwrap().wish, Wish { avoid: vec![id("a")], only: vec![id("b")] });
+}
+
+#[test]
+fn a_client_that_hears_of_a_second_relay_dials_it_soon() {
+    let mut region = Region::new(&["a"], 2);
+    region.run(Duration::from_secs(60));
+    let dials = region.dials;
+    region.relays.push("b");
+    region.homes.relays(2, region.now);
+    region.run(Duration::from_secs(10));
+    assert!(region.dials > dials);
+    region.run(Duration::from_secs(50));
+    assert_eq!((region.count("a"), region.count("b") > 0), (2, true));
+    // Redis forgets for a moment: nothing is let go, and nothing is dialled.
+    let dials = region.dials;
+    region.homes.relays(1, region.now);
+    region.homes.relays(2, region.now);
+    assert!(region.homes.is_home() && region.left.is_empty() && region.dials == dials);
+}
+
+#[test]
+fn while_one_dial_hangs_the_second_relay_is_found_by_another() {
+    let mut homes = Homes::new();
+    let now = Instant::now();
+    homes.order(0, now).unwrap();
+    homes.up(0, &welcome("a", 1, 3), now);
+    assert!(homes.order(1, now).is_some());
+    assert_eq!(homes.order(2, now), None, "it may lead to a third relay");
+    let later = homes.next_dial(now).unwrap();
+    assert_eq!(later, now + SLOW);
+    homes.order(2, later).unwrap();
+    assert!(homes.up(2, &welcome("b", 1, 3), later).is_empty());
+    assert_eq!(homes.up(1, &welcome("c", 1, 3), later), vec![1]);
 }
 
 #[test]

@@ -37,6 +37,17 @@ impl BadRequest {
         Self { status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, code: Code::HeadersTooLarge, why }
     }
 
+    /// The body is not framed as HTTP says.
+    pub fn body() -> Self {
+        Self::syntax("the request's body breaks off, or is not framed as HTTP says")
+    }
+
+    /// The body has more bytes than the account may send.
+    pub fn too_long() -> Self {
+        let why = "the body is longer than this tunnel takes";
+        Self { status: StatusCode::PAYLOAD_TOO_LARGE, code: Code::BodyTooLarge, why }
+    }
+
     /// The connection's TLS server name and the Host do not agree.
     pub fn misdirected() -> Self {
         let why = "the Host is not the name that this TLS connection was made for";
@@ -68,7 +79,7 @@ struct Seen<'a> {
     bytes: usize,
     host: Option<&'a HeaderValue>,
     hosts: usize,
-    length: bool,
+    length: Option<&'a HeaderValue>,
     transfer: Option<&'a HeaderValue>,
     transfers: usize,
     expect: Option<&'a HeaderValue>,
@@ -77,6 +88,12 @@ struct Seen<'a> {
     connection_tokens: usize,
     key: Option<&'a HeaderValue>,
     keys: usize,
+}
+
+impl Seen<'_> {
+    fn has_body(&self) -> bool {
+        self.transfer.is_some() || self.length.is_some_and(|length| length != "0")
+    }
 }
 
 /// Checks a request's head, and says whom it is for.
@@ -111,7 +128,7 @@ fn walk(headers: &HeaderMap) -> Seen<'_> {
                 seen.host = Some(value);
                 seen.hosts += 1;
             }
-            "content-length" => seen.length = true,
+            "content-length" => seen.length = Some(value),
             "transfer-encoding" => {
                 seen.transfer = Some(value);
                 seen.transfers += 1;
@@ -187,7 +204,7 @@ fn check_framing(parts: &Parts, seen: &Seen<'_>) -> Result<(), BadRequest> {
         if parts.version == Version::HTTP_10 {
             return Err(BadRequest::syntax("HTTP/1.0 has no Transfer-Encoding"));
         }
-        if seen.length {
+        if seen.length.is_some() {
             return Err(BadRequest::syntax("Content-Length and Transfer-Encoding exclude each other"));
         }
         if seen.transfers > 1 || !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") {
@@ -209,7 +226,7 @@ fn check_framing(parts: &Parts, seen: &Seen<'_>) -> Result<(), BadRequest> {
 }
 
 /// An Upgrade may be ignored (RFC 9110 section 7.8): one to HTTP/2 is, because ALPN and prior knowledge are the ways
-/// there, and one that has another method than GET, because an extended CONNECT cannot say it.
+/// there, and one that has another method than GET or a body, because an extended CONNECT cannot say it.
 fn find_intent(parts: &Parts, seen: &Seen<'_>) -> Result<Intent, BadRequest> {
     if parts.method == Method::CONNECT {
         let protocol = parts.extensions.get::<hyper::ext::Protocol>();
@@ -233,7 +250,7 @@ fn find_intent(parts: &Parts, seen: &Seen<'_>) -> Result<Intent, BadRequest> {
         check_websocket(parts, seen)?;
         return Ok(Intent::Upgrade(HeaderValue::from_static("websocket")));
     }
-    if token.eq_ignore_ascii_case(b"h2c") || parts.method != Method::GET {
+    if token.eq_ignore_ascii_case(b"h2c") || parts.method != Method::GET || seen.has_body() {
         return Ok(Intent::Request);
     }
     if single && token.len() == upgrade.len() {
@@ -246,8 +263,8 @@ fn find_intent(parts: &Parts, seen: &Seen<'_>) -> Result<Intent, BadRequest> {
 
 /// RFC 6455 section 4.2.1: GET, and a key of 16 bytes in base64.
 fn check_websocket(parts: &Parts, seen: &Seen<'_>) -> Result<(), BadRequest> {
-    if parts.method != Method::GET {
-        return Err(BadRequest::syntax("a WebSocket starts with GET"));
+    if parts.method != Method::GET || seen.has_body() {
+        return Err(BadRequest::syntax("a WebSocket starts with GET and without a body"));
     }
     let key = seen.key.filter(|_| seen.keys == 1).map_or(&b""[..], |key| key.as_bytes().trim_ascii());
     let base64 = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
@@ -266,8 +283,7 @@ pub fn check_length(length: Option<u64>, max: Option<u64>) -> Result<(), BadRequ
     if let (Some(length), Some(max)) = (length, max)
         && length > max
     {
-        let why = "the body is longer than this tunnel takes";
-        return Err(BadRequest { status: StatusCode::PAYLOAD_TOO_LARGE, code: Code::BodyTooLarge, why });
+        return Err(BadRequest::too_long());
     }
     Ok(())
 }
@@ -275,7 +291,8 @@ pub fn check_length(length: Option<u64>, max: Option<u64>) -> Result<(), BadRequ
 /// Checks a request's trailers: none may change framing, routing or who the consumer is.
 ///
 /// # Errors
-/// 400, or 431 as for headers. The head is on its way by then: the stream is reset.
+/// 400, or 431 as for headers. The head is on its way by then: its stream is reset, so that the service takes nothing
+/// for a whole request, and the consumer gets the status unless its answer has begun.
 pub fn check_trailers(trailers: &HeaderMap) -> Result<(), BadRequest> {
     if trailers.len() > MAX_FIELDS || walk(trailers).bytes > MAX_HEADER_BYTES {
         return Err(BadRequest::too_large("trailers have at most 100 fields and 16 KiB"));

@@ -1,8 +1,8 @@
 //! Who owns a name, and for how long.
 
 use crate::place::{NOW, Place, REGION, at, host, lease, wish};
-use adit_protocol::{Account, Endpoint};
-use adit_store::{LEASE_SECONDS, Lease, QUARANTINE_SECONDS, Reserve, ReserveError};
+use adit_protocol::{Account, Endpoint, Kind};
+use adit_store::{LEASE_SECONDS, Lease, Origin, QUARANTINE_SECONDS, Reserve, ReserveError};
 
 pub(crate) async fn a_name_belongs_to_the_account_that_had_it_first(place: Place) {
     let store = place.open().await;
@@ -155,6 +155,75 @@ pub(crate) async fn an_account_holds_no_more_names_than_its_limit(place: Place) 
         "a name in quarantine keeps others out still"
     );
     store.reserve(&limited("d", end)).await.unwrap();
+}
+
+pub(crate) async fn drawn_names_count_apart_and_can_be_had_again(place: Place) {
+    let store = place.open().await;
+    let limited =
+        |origin, name: &str, now| Reserve { origin, names_limit: 2, ..at(now, wish(name, "ada", "i-1")) };
+    let drawn = |name, now| limited(Origin::Drawn, name, now);
+    for name in ["otter", "heron"] {
+        store.reserve(&drawn(name, NOW)).await.unwrap();
+    }
+    for name in ["shop", "blog"] {
+        store.reserve(&limited(Origin::Chosen, name, NOW)).await.expect("what was drawn keeps no choice out");
+    }
+    let third = store.reserve(&drawn("lynx", NOW)).await;
+    assert!(matches!(third, Err(ReserveError::TooManyNames { limit: 2 })));
+    store.reserve(&limited(Origin::Chosen, "otter", NOW)).await.expect("it is the account's own");
+    let third = store.reserve(&limited(Origin::Chosen, "wiki", NOW)).await;
+    assert!(matches!(third, Err(ReserveError::TooManyNames { .. })), "to ask for a drawn name makes no room");
+
+    let idle = async |now| store.idle_names(REGION, &Account::managed("ada"), Kind::Http, now).await.unwrap();
+    let over = NOW + LEASE_SECONDS;
+    assert_eq!(idle(over - 1).await, [], "they are in use");
+    store.release(REGION, &lease("heron", "ada", 1), NOW + 10).await.unwrap();
+    assert_eq!(idle(NOW + 10).await, [host("heron")]);
+    assert_eq!(
+        idle(over).await,
+        [host("heron"), host("otter")],
+        "the oldest first, and none that was chosen"
+    );
+    assert_eq!(idle(over + QUARANTINE_SECONDS).await, [], "anyone may have them");
+
+    let again = |instance, now| Reserve {
+        origin: Origin::DrawnBefore,
+        names_limit: 2,
+        ..at(now, wish("heron", "ada", instance))
+    };
+    let had = store.reserve(&again("i-2", over)).await.unwrap();
+    assert_eq!(had.generation, 2, "the same name, a new tunnel");
+    let late = store.reserve(&again("i-3", over)).await;
+    assert!(matches!(late, Err(ReserveError::Taken)), "of two that take it up one has it");
+    assert_eq!(idle(over).await, [host("otter")]);
+}
+
+pub(crate) async fn a_drawn_name_that_is_asked_for_becomes_a_chosen_one_while_there_is_room(place: Place) {
+    let store = place.open().await;
+    let wish = |origin, name: &str| Reserve { origin, names_limit: 1, ..wish(name, "ada", "i-1") };
+    store.reserve(&wish(Origin::Drawn, "otter")).await.unwrap();
+    store.reserve(&wish(Origin::Chosen, "otter")).await.unwrap();
+    store.reserve(&wish(Origin::Drawn, "heron")).await.expect("no drawn name is left");
+    store.reserve(&wish(Origin::Drawn, "otter")).await.expect("its own");
+    let second = store.reserve(&wish(Origin::Chosen, "shop")).await;
+    assert!(matches!(second, Err(ReserveError::TooManyNames { .. })), "the otter stays a chosen one");
+    let idle =
+        store.idle_names(REGION, &Account::managed("ada"), Kind::Http, NOW + LEASE_SECONDS).await.unwrap();
+    assert_eq!(idle, [host("heron")]);
+}
+
+pub(crate) async fn idle_ports_and_idle_hosts_are_told_apart(place: Place) {
+    let store = place.open().await;
+    let drawn = |endpoint| Reserve { endpoint, origin: Origin::Drawn, ..wish("-", "ada", "i-1") };
+    store.reserve(&drawn(Endpoint::Tcp(20_022))).await.unwrap();
+    store.reserve(&drawn(host("otter"))).await.unwrap();
+    let idle = async |region, account: &str, kind| {
+        store.idle_names(region, &Account::managed(account), kind, NOW + LEASE_SECONDS).await.unwrap()
+    };
+    assert_eq!(idle(REGION, "ada", Kind::Tcp).await, [Endpoint::Tcp(20_022)]);
+    assert_eq!(idle(REGION, "ada", Kind::Http).await, [host("otter")]);
+    assert_eq!(idle("us.example.com", "ada", Kind::Tcp).await, []);
+    assert_eq!(idle(REGION, "bob", Kind::Http).await, []);
 }
 
 pub(crate) async fn ports_belong_to_a_region_and_host_names_to_the_provider(place: Place) {

@@ -125,6 +125,12 @@ pub(crate) async fn relays_are_seen_until_they_are_gone(place: Place) {
         started: NOW,
         seen,
         suspensions_version,
+        config_revision: format!("revision-{seen}"),
+        config_refused: (seen > NOW).then(|| "limits: bad".to_owned()),
+        draining: seen > NOW,
+        sessions: 3,
+        tunnels: 2,
+        registry_up: seen == NOW,
     };
     assert_eq!(store.relays_seen().await.unwrap(), []);
     store.relay_seen(&relay(REGION, "r-1", NOW, 0)).await.unwrap();

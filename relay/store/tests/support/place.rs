@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use adit_protocol::{Account, Endpoint, InstanceId};
-use adit_store::{Lease, Reserve, Store, StoreUrl};
+use adit_store::{Lease, Origin, Reserve, Store, StoreUrl};
 use adit_testkit::postgres::Postgres;
 use std::{future::Future, time::Duration};
 use tempfile::TempDir;
@@ -55,6 +55,7 @@ pub(crate) fn wish(name: &str, account: &str, instance: &str) -> Reserve {
         account: Account::managed(account),
         instance: instance.parse::<InstanceId>().unwrap(),
         region: REGION.to_owned(),
+        origin: Origin::Chosen,
         names_limit: 1_000_000,
         now: NOW,
     }

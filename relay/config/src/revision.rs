@@ -1,0 +1,30 @@
+//! Which configuration a relay uses, in a few characters.
+
+use aws_lc_rs::digest::{SHA256, digest};
+
+/// A digest of the contents of the files that a configuration is made of, in whatever order: 16 hexadecimal digits. The
+/// relay and who configures it compute the same.
+pub fn of<'a>(files: impl Iterator<Item = &'a [u8]>) -> String {
+    let mut digests: Vec<_> = files.map(|bytes| digest(&SHA256, bytes)).collect();
+    digests.sort_by(|a, b| a.as_ref().cmp(b.as_ref()));
+    let all: Vec<u8> = digests.iter().flat_map(|one| one.as_ref().to_vec()).collect();
+    digest(&SHA256, &all).as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn revision(files: &[&str]) -> String {
+        of(files.iter().map(|text| text.as_bytes()))
+    }
+
+    #[test]
+    fn a_revision_is_of_contents_and_not_of_their_order() {
+        assert_eq!(revision(&["a", "b"]), revision(&["b", "a"]));
+        assert_eq!(revision(&["a", "b"]).len(), 16);
+        for other in [&["a"][..], &["ab"], &["a", "b", "b"], &["a", "c"], &[]] {
+            assert_ne!(revision(&["a", "b"]), revision(other), "{other:?}");
+        }
+    }
+}

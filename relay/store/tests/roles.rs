@@ -1,0 +1,86 @@
+//! A relay's own role of Postgres: it may do a relay's work, and nothing else.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "support/place.rs"]
+mod place;
+
+use adit_protocol::Account;
+use adit_store::{RelaySeen, Store, StoreUrl, Suspended, Suspension};
+use place::{NOW, Place, REGION, lease, wish};
+use sqlx::{Connection, PgConnection};
+
+/// A role that may log in and nothing more, and the store as it sees it.
+async fn role(place: &Place, name: &'static str, create: &'static str) -> Store {
+    let StoreUrl::Postgres(url) = &place.url else { panic!("a role needs Postgres") };
+    let mut owner = PgConnection::connect(url).await.unwrap();
+    sqlx::query(create).execute(&mut owner).await.unwrap();
+    let url: StoreUrl = url.replace("postgres://postgres@", &format!("postgres://{name}@")).parse().unwrap();
+    assert_eq!(url.role().as_deref(), Some(name));
+    Store::open(&url).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_works_with_the_rights_that_it_is_given_and_can_do_no_more() {
+    let place = Place::postgres();
+    let owner = place.open().await;
+    let relay = role(&place, "a_relay", "CREATE ROLE a_relay LOGIN").await;
+    assert!(relay.suspensions(NOW).await.is_err(), "it has no rights yet");
+    owner.grant_relay("a_relay").await.unwrap();
+    owner.grant_relay("a_relay").await.unwrap();
+
+    relay.migrate().await.unwrap();
+    relay.suspensions(NOW).await.unwrap();
+    let reserved = relay.reserve(&wish("shop", "ada", "i-1")).await.unwrap();
+    assert!(reserved.generation > 0);
+    relay.extend(REGION, &[lease("shop", "ada", reserved.generation)], NOW + 60).await.unwrap();
+    relay.release(REGION, &lease("shop", "ada", reserved.generation), NOW + 61).await.unwrap();
+    relay.use_token(&Account::managed("ada"), "t", "k", NOW + 900, NOW).await.unwrap();
+    let seen = RelaySeen {
+        region: REGION.to_owned(),
+        relay: "r-1".parse().unwrap(),
+        started: NOW,
+        seen: NOW,
+        suspensions_version: 0,
+        config_revision: "abc".to_owned(),
+        config_refused: None,
+        draining: false,
+        sessions: 1,
+        tunnels: 1,
+        registry_up: true,
+    };
+    relay.relay_seen(&seen).await.unwrap();
+    assert_eq!(owner.relays_seen().await.unwrap(), std::slice::from_ref(&seen));
+    relay.relay_gone(REGION, &seen.relay).await.unwrap();
+
+    let suspension = Suspension {
+        id: "s".to_owned(),
+        target: Suspended::Account(Account::managed("ada")),
+        until: None,
+        reason: "phishing".to_owned(),
+        complaint: None,
+        since: NOW,
+    };
+    assert!(relay.suspend(&suspension).await.is_err(), "no relay suspends");
+
+    let other = role(&place, "another", "CREATE ROLE another LOGIN").await;
+    let _ = relay.grant_relay("another").await;
+    assert!(other.suspensions(NOW).await.is_err(), "no relay gives rights");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_without_rights_cannot_make_the_tables_and_says_so() {
+    let place = Place::postgres();
+    let relay = role(&place, "a_stranger", "CREATE ROLE a_stranger LOGIN").await;
+    assert!(relay.migrate().await.is_err());
+    place.open().await;
+    assert!(relay.migrate().await.is_err(), "it may not even see that they are there");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_name_of_a_role_is_no_statement() {
+    let place = Place::postgres();
+    let owner = place.open().await;
+    assert!(owner.grant_relay("x\"; DROP TABLE relays; --").await.is_err());
+    assert_eq!(owner.relays_seen().await.unwrap(), []);
+}

@@ -1,0 +1,71 @@
+//! Many consumers that leave at once.
+
+use crate::{
+    consumers::{Kind, busy},
+    place::Place,
+};
+use adit_testkit::{
+    soak::{Record, scale},
+    wait::{open_files, until},
+};
+
+/// Enough for a thousand consumers, the client's and the service's connections.
+const FILES: u64 = 6_000;
+
+const LIMITS: &str = "limits: {requestsPerSecond: 1000000, streams: 10000}";
+
+/// All consumers are in the middle of something and leave at once; everything is as before then.
+async fn leave_at_once(name: &'static str, kinds: &[(Kind, usize)]) {
+    open_files(FILES);
+    let record = Record::begin(name);
+    let place = Place::start(LIMITS).await;
+    let (_http, (_tcp, port)) = (place.http().await, place.tcp().await);
+    place.answers(1).await;
+    let keeper = place.consumer().connect().await.unwrap();
+    drop(keeper);
+    until("nothing is under way", || place.relay.metric("adit_connections_open") == 0).await;
+    let before = place.held();
+    let rounds = scale(2, 20);
+    let mut left = 0;
+    for _ in 0..rounds {
+        let mut consumers = vec![];
+        for (kind, count) in kinds {
+            consumers.extend(busy(&place, *kind, *count, port).await);
+        }
+        left += consumers.len();
+        let streams = place.relay.metric("adit_streams_open");
+        assert_eq!(streams, consumers.len() as u64, "all are under way");
+        consumers.into_iter().enumerate().for_each(|(number, one)| one.abort(number));
+        place.answers(20).await;
+        place.is_back_to(&before).await;
+        // What the client and the service held for them is given back too; a few connections are kept for later requests.
+        until("its connections with the service end", || place.service_connections() <= 8).await;
+    }
+    record.end(format!("{left} consumers left in {rounds} batches, no session ended"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_consumers_of_every_kind_leave_at_once() {
+    let kinds = [Kind::Download, Kind::Upload, Kind::Wait, Kind::Http2, Kind::Tcp];
+    leave_at_once("a thousand consumers of every kind leave at once", &kinds.map(|kind| (kind, 200))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_downloads_are_cut_at_once() {
+    leave_at_once("a thousand downloads are cut at once", &[(Kind::Download, 1000)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_uploads_are_cut_at_once() {
+    leave_at_once("a thousand uploads are cut at once", &[(Kind::Upload, 1000)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_http2_streams_are_reset_at_once() {
+    leave_at_once("a thousand HTTP/2 streams are reset at once", &[(Kind::Http2, 1000)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_tcp_connections_are_cut_at_once() {
+    leave_at_once("a thousand TCP connections are cut at once", &[(Kind::Tcp, 1000)]).await;
+}

@@ -1,0 +1,147 @@
+//! Consumers that are in the middle of something, so that they can be made to break it off.
+
+use crate::place::{HOST, Place};
+use adit_testkit::wait::until;
+use bytes::Bytes;
+use h2::{Reason, client};
+use http::Request;
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+use socket2::SockRef;
+use std::sync::Arc;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_rustls::TlsConnector;
+
+/// What a consumer does when it is cut off.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    /// Reads an answer that goes on, on HTTP/1.1.
+    Download,
+    /// Sends a body that is not whole, on HTTP/1.1.
+    Upload,
+    /// Waits for an answer that does not come, on HTTP/1.1.
+    Wait,
+    /// Reads an answer that goes on, on HTTP/2.
+    Http2,
+    /// Has a connection through a TCP tunnel.
+    Tcp,
+}
+
+/// A consumer in the middle of something.
+pub(crate) enum Busy {
+    Connection(TcpStream),
+    Stream(
+        h2::SendStream<Bytes>,
+        #[expect(dead_code, reason = "an answer that is dropped is cut off")] h2::RecvStream,
+    ),
+}
+
+impl Busy {
+    /// Breaks it off: every other connection with a reset, the others with an end; streams with RST_STREAM.
+    pub(crate) fn abort(self, number: usize) {
+        match self {
+            Self::Connection(tcp) if number.is_multiple_of(2) => {
+                tcp.set_zero_linger().expect("it is a TCP connection");
+            }
+            Self::Connection(_) => {}
+            Self::Stream(mut send, ..) => send.send_reset(Reason::CANCEL),
+        }
+    }
+}
+
+/// Makes so many consumers of a kind busy. `port` is a TCP tunnel's.
+pub(crate) async fn busy(place: &Place, kind: Kind, count: usize, port: u16) -> Vec<Busy> {
+    if matches!(kind, Kind::Http2) {
+        return http2(place, count).await;
+    }
+    let mut all = Vec::with_capacity(count);
+    let before = place.service.requests();
+    for _ in 0..count {
+        let address = if matches!(kind, Kind::Tcp) { place.relay.tcp(port) } else { place.relay.http() };
+        let mut tcp = TcpStream::connect(address).await.expect("the relay listens");
+        let head = match kind {
+            Kind::Upload => format!(
+                "POST /echo HTTP/1.1\r\nhost: {HOST}\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n"
+            ),
+            Kind::Wait => format!("GET /hang HTTP/1.1\r\nhost: {HOST}\r\n\r\n"),
+            _ => format!("GET /sse/1 HTTP/1.1\r\nhost: {HOST}\r\n\r\n"),
+        };
+        tcp.write_all(head.as_bytes()).await.expect("the relay reads");
+        all.push(tcp);
+    }
+    for tcp in all.iter_mut().filter(|_| !matches!(kind, Kind::Wait)) {
+        read_to(tcp, if matches!(kind, Kind::Upload) { "hello" } else { "data: 0" }).await;
+    }
+    until("the service has all requests", || place.service.requests() >= before + count as u64).await;
+    all.into_iter().map(Busy::Connection).collect()
+}
+
+async fn read_to(tcp: &mut TcpStream, end: &str) {
+    let mut read = vec![];
+    while !String::from_utf8_lossy(&read).contains(end) {
+        let more = tcp.read_buf(&mut read).await.expect("the answer goes on");
+        assert!(more > 0, "it ended: {}", String::from_utf8_lossy(&read));
+    }
+}
+
+/// A hundred streams to a connection: no relay allows a consumer more.
+async fn http2(place: &Place, count: usize) -> Vec<Busy> {
+    let mut all = vec![];
+    for first in (0..count).step_by(100) {
+        let opener = http2_connection(place).await;
+        for _ in first..count.min(first + 100) {
+            let mut opener = opener.clone().ready().await.expect("the connection is open");
+            let request = Request::get(format!("https://{HOST}/sse/1")).body(()).unwrap();
+            let (response, send) = opener.send_request(request, false).expect("the connection is open");
+            let mut body = response.await.expect("an answer").into_body();
+            let first = body.data().await.expect("it goes on").expect("it goes on");
+            assert!(first.starts_with(b"data: 0"));
+            all.push(Busy::Stream(send, body));
+        }
+    }
+    all
+}
+
+/// A consumer's HTTP/2 connection by TLS.
+pub(crate) async fn http2_connection(place: &Place) -> client::SendRequest<Bytes> {
+    http2_with_window(place, 65_535).await
+}
+
+/// The same, with another window for each stream.
+pub(crate) async fn http2_with_window(place: &Place, window: u32) -> client::SendRequest<Bytes> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(place.region.ca()).unwrap() {
+        roots.add(certificate.unwrap()).unwrap();
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let mut config = config.unwrap().with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let tcp = TcpStream::connect(place.relay.https()).await.expect("the relay listens");
+    let name = HOST.try_into().expect("a server name");
+    let tls = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.expect("TLS");
+    // Streams that are not read use up their own windows, not the connection's.
+    let builder = client::Builder::new()
+        .initial_connection_window_size(64 << 20)
+        .initial_window_size(window)
+        .to_owned();
+    let (opener, connection) = builder.handshake(tls).await.expect("HTTP/2");
+    tokio::spawn(async move {
+        let _ = connection.await;
+    });
+    opener
+}
+
+/// A consumer who has asked for this and reads nothing of it. Its own socket takes no more than a few KiB.
+pub(crate) async fn stalled(address: std::net::SocketAddr, request: &str) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    SockRef::from(&socket).set_recv_buffer_size(4096).unwrap();
+    let mut tcp = socket.connect(address).await.expect("the relay listens");
+    tcp.write_all(request.as_bytes()).await.expect("the relay reads");
+    tcp
+}

@@ -1,0 +1,67 @@
+//! A relay whose file descriptors are used up.
+
+use crate::place::{HOST, Place};
+use adit::Tunnel;
+use adit_testkit::{
+    region::Region,
+    wait::{open_files, until},
+};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+use tokio::net::TcpStream;
+
+/// How long a process has had a processor, in hundredths of a second, as proc(5) says.
+fn ticks(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+fn files(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_without_free_file_descriptors_serves_whom_it_has_and_recovers() {
+    open_files(2_000);
+    let region = Region::new(env!("CARGO_BIN_EXE_adit-relay"))
+        .with("limits: {requestsPerSecond: 1000000}")
+        .open_files(200);
+    let place = Place::in_region(region).await;
+    let _tunnel = place.http().await;
+    let mut wire = place.consumer().connect().await.unwrap();
+    let request = format!("GET /bytes/1000 HTTP/1.1\r\nhost: {HOST}\r\n\r\n");
+    assert_eq!(wire.send(request.as_bytes()).await.unwrap().status, 200);
+
+    // More than it can ever accept, on both ports; they say nothing.
+    let mut idle = vec![];
+    for address in [place.relay.http(), place.relay.https()] {
+        for _ in 0..300 {
+            idle.push(TcpStream::connect(address).await.unwrap());
+        }
+    }
+    // Whom it has it goes on serving, without a processor running hot.
+    let (pid, began) = (place.relay.child.pid(), Instant::now());
+    let (before, mut requests) = (ticks(pid), 0);
+    while began.elapsed() < Duration::from_secs(2) {
+        assert_eq!(wire.send(request.as_bytes()).await.unwrap().status, 200);
+        requests += 1;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let used = ticks(pid) - before;
+    assert!(used < 100, "{used} hundredths of a second for {requests} requests");
+    assert_eq!(place.sessions_closed(), 0);
+    // What the operator and clients need is kept free.
+    assert!(files(pid) < 200, "{} are open", files(pid));
+    assert_eq!(place.relay.ask("/readyz").expect("the ops port answers").0, 200);
+    let second = place.tunnel(Tunnel::http(place.service.address().to_string()).name("second")).open();
+    let second = tokio::time::timeout(Duration::from_secs(60), second).await.expect("it is let in").unwrap();
+    drop(second);
+
+    drop(idle);
+    until("the places are free", || place.relay.metric("adit_connections_open") <= 1).await;
+    place.answers(20).await;
+    assert_eq!(place.secure(b"http/1.1").get(HOST, "/").await.unwrap().status, 200);
+}

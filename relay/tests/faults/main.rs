@@ -1,0 +1,11 @@
+//! One relay, its clients and their services, and what consumers and services do to them.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod aborts;
+mod consumers;
+mod files;
+mod place;
+mod pools;
+mod services;
+mod slow;

@@ -1,0 +1,148 @@
+//! Services that are down, slow or break off.
+
+use crate::place::{HOST, Place};
+use adit::Tunnel;
+use adit_testkit::{http::Answer, wait::until};
+use std::time::{Duration, Instant};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+/// Short of the service's response time-out, and long enough for a busy machine.
+const QUICKLY: Duration = Duration::from_secs(30);
+
+fn is_problem(answer: &Answer, status: u16, code: &str, retry_after: &str) {
+    assert_eq!((answer.status, answer.header("adit-error")), (status, Some(code)), "{}", answer.text());
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+    assert_eq!(answer.json()["code"], code);
+    assert_eq!(answer.header("retry-after"), Some(retry_after));
+}
+
+/// A tunnel to a service that does with each connection what it is told.
+async fn with<F>(place: &Place, each: impl Fn(TcpStream) -> F + Send + 'static) -> Tunnel
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            tokio::spawn(each(tcp));
+        }
+    });
+    place.tunnel(Tunnel::http(address).name("shop")).open().await.unwrap()
+}
+
+async fn get(place: &Place) -> std::io::Result<Answer> {
+    place.consumer().get(HOST, "/").await
+}
+
+async fn read_head(tcp: &mut TcpStream) {
+    let mut head = vec![];
+    while !head.ends_with(b"\r\n\r\n") && tcp.read_buf(&mut head).await.is_ok_and(|read| read > 0) {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_is_down_is_told_and_found_again() {
+    let mut place = Place::start("limits: {requestsPerSecond: 100000}").await;
+    let _tunnel = place.http().await;
+    place.answers(1).await;
+    let address = place.service.address();
+    let service = std::mem::replace(&mut place.service, adit_testkit::http::Service::start().await);
+    drop(service);
+    until("its port is closed", || std::net::TcpStream::connect(address).is_err()).await;
+    for _ in 0..20 {
+        is_problem(&get(&place).await.unwrap(), 502, "service_down", "5");
+    }
+    place.service = adit_testkit::http::Service::start_at(address).await;
+    place.answers(20).await;
+    assert_eq!(place.sessions_closed(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_is_slow_gets_its_time_and_no_more() {
+    let place = Place::start("limits: {responseTimeout: 1s, requestsPerSecond: 100000}").await;
+    let _tunnel = place.http().await;
+    let began = Instant::now();
+    let answers = (0..20).map(|_| {
+        let consumer = place.consumer();
+        tokio::spawn(async move { consumer.get(HOST, "/hang").await.unwrap() })
+    });
+    for answer in answers.collect::<Vec<_>>() {
+        is_problem(&answer.await.unwrap(), 504, "service_timeout", "5");
+    }
+    assert!(began.elapsed() >= Duration::from_secs(1) && began.elapsed() < QUICKLY);
+    // The service's time counts to its head: what it says afterwards may take as long as it likes.
+    let answer = place.consumer().get(HOST, "/drip/4/500").await.unwrap();
+    assert_eq!((answer.status, answer.text()), (200, "drip\ndrip\ndrip\ndrip\n"));
+    until("no stream is left", || place.relay.metric("adit_streams_open") == 0).await;
+    until("nor at the service", || place.service_connections() <= 4).await;
+    place.answers(5).await;
+    assert_eq!(place.sessions_closed(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_hangs_up_without_an_answer_is_down() {
+    let place = Place::start("limits: {requestsPerSecond: 100000}").await;
+    let _tunnel = with(&place, |mut tcp| async move { read_head(&mut tcp).await }).await;
+    for _ in 0..10 {
+        is_problem(&get(&place).await.unwrap(), 502, "service_down", "5");
+    }
+    assert_eq!(place.sessions_closed(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_does_not_speak_http_is_told_apart() {
+    let place = Place::start("limits: {requestsPerSecond: 100000}").await;
+    let _tunnel = with(&place, |mut tcp| async move {
+        read_head(&mut tcp).await;
+        let _ = tcp.write_all(b"SSH-2.0-something\r\n\r\n").await;
+    })
+    .await;
+    let answer = get(&place).await.unwrap();
+    assert_eq!((answer.status, answer.header("adit-error")), (502, Some("service_protocol")));
+}
+
+/// Every framing, each broken off in the middle: by length, by chunks, and by the connection's end, which a consumer of
+/// HTTP/1.0 gets for all of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_breaks_off_never_looks_whole() {
+    let place = Place::start("limits: {requestsPerSecond: 100000}").await;
+    for head in ["content-length: 1000", "transfer-encoding: chunked"] {
+        let tunnel = with(&place, move |mut tcp| async move {
+            read_head(&mut tcp).await;
+            let part = if head.starts_with('c') { "half" } else { "4\r\nhalf\r\n" };
+            let _ = tcp.write_all(format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{part}").as_bytes()).await;
+            // What was sent is on its way before the connection breaks.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        })
+        .await;
+        for consumer in [place.consumer(), place.secure(b"http/1.1")] {
+            let cut = consumer.get(HOST, "/").await;
+            assert!(cut.is_err(), "{head}: {cut:?}");
+            let request = format!("GET / HTTP/1.0\r\nhost: {HOST}\r\n\r\n");
+            let mut wire = consumer.connect().await.unwrap();
+            wire.write_all(request.as_bytes()).await.unwrap();
+            let rest = wire.rest().await;
+            assert!(rest.is_err(), "{head}, HTTP/1.0: {:?}", rest.map(String::from_utf8));
+        }
+        drop(tunnel);
+        until("the tunnel is closed", || place.relay.metric("adit_sessions_open") == 0).await;
+    }
+}
+
+/// What ends in an orderly way does look whole, on HTTP/1.0 too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_is_whole_looks_whole() {
+    let place = Place::start("limits: {requestsPerSecond: 100000}").await;
+    let _tunnel = place.http().await;
+    for path in ["/bytes/300000", "/chunked/300000"] {
+        for consumer in [place.consumer(), place.secure(b"http/1.1")] {
+            let mut wire = consumer.connect().await.unwrap();
+            wire.write_all(format!("GET {path} HTTP/1.0\r\nhost: {HOST}\r\n\r\n").as_bytes()).await.unwrap();
+            let answer = wire.rest().await.expect("it ends in an orderly way");
+            assert!(answer.len() > 300_000, "{path}: {} bytes", answer.len());
+        }
+    }
+}

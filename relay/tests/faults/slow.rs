@@ -1,0 +1,106 @@
+//! Slow consumers beside fast ones.
+
+use crate::{
+    consumers::{http2_connection, stalled},
+    place::{HOST, Place},
+};
+use adit_testkit::wait::until;
+use std::collections::HashSet;
+use tokio::{io::AsyncReadExt, net::TcpStream};
+
+const MIB: usize = 1024 * 1024;
+
+/// One lane: the client has one session, and everything is on it.
+const ONE_SESSION: &str = "lanes: 1\n";
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: {HOST}\r\n\r\n")
+}
+
+/// How many bytes a consumer who reads on gets, head included, and whether its connection ended in an orderly way.
+async fn rest(mut tcp: TcpStream) -> (usize, bool) {
+    let (mut bytes, mut buffer) = (0, vec![0; 256 * 1024]);
+    loop {
+        match tcp.read(&mut buffer).await {
+            Ok(0) => return (bytes, true),
+            Ok(read) => bytes += read,
+            Err(_) => return (bytes, false),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fast_consumer_finishes_while_a_slow_one_on_its_session_holds_its_stream() {
+    let place = Place::start(&format!("{ONE_SESSION}limits: {{requestsPerSecond: 100000}}")).await;
+    let _tunnel = place.http().await;
+    let slow = stalled(
+        place.relay.http(),
+        &format!("GET /bytes/{} HTTP/1.1\r\nhost: {HOST}\r\nconnection: close\r\n\r\n", 64 * MIB),
+    )
+    .await;
+    let mut wire = place.consumer().connect().await.unwrap();
+    for _ in 0..300 {
+        let answer = wire.send(get("/bytes/100000").as_bytes()).await.unwrap();
+        assert_eq!((answer.status, answer.body.len()), (200, 100_000));
+    }
+    assert_eq!(place.relay.metric("adit_streams_open"), 1, "the slow one is still at it");
+    // However late it reads, it gets all of it.
+    let (bytes, orderly) = rest(slow).await;
+    assert!(bytes > 64 * MIB && orderly, "{bytes} bytes, orderly: {orderly}");
+    assert_eq!(place.sessions_closed(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_tcp_consumers_that_are_cut_see_a_reset() {
+    let place = Place::start("limits: {requestsPerSecond: 100000, bufferBytes: 1MiB}").await;
+    let (_tunnel, port) = place.tcp().await;
+    let request = format!("GET /bytes/{} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", 64 * MIB);
+    let mut readers = vec![];
+    for _ in 0..8 {
+        readers.push(stalled(place.relay.tcp(port), &request).await);
+    }
+    let shed = || place.relay.metric("adit_streams_shed_total");
+    until("streams are shed", || shed() > 0 && shed() + place.relay.metric("adit_streams_open") == 8).await;
+    let mut cut = 0;
+    for reader in readers {
+        let (bytes, orderly) = rest(reader).await;
+        assert_eq!(orderly, bytes > 64 * MIB, "{bytes} bytes came, and the end looked orderly: {orderly}");
+        cut += u64::from(!orderly);
+    }
+    assert_eq!(cut, shed());
+    until("the access log says why", || {
+        let log = place.relay.access_log();
+        log.iter().filter(|line| line["code"] == "buffer_full").count() as u64 == shed()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stalled_stream_of_an_http2_consumer_leaves_its_other_streams_alone() {
+    let place = Place::start(&format!("{ONE_SESSION}limits: {{requestsPerSecond: 100000}}")).await;
+    let _tunnel = place.http().await;
+    let opener = http2_connection(&place).await;
+    let ask = async |path: &str| {
+        let mut opener = opener.clone().ready().await.unwrap();
+        let request = http::Request::get(format!("https://{HOST}{path}")).body(()).unwrap();
+        opener.send_request(request, true).unwrap().0.await.unwrap().into_body()
+    };
+    let mut stalled = vec![];
+    for _ in 0..8 {
+        stalled.push(ask(&format!("/bytes/{}", 64 * MIB)).await);
+    }
+    let mut ids = HashSet::new();
+    for _ in 0..100 {
+        let mut body = ask("/bytes/30000").await;
+        ids.insert(body.stream_id());
+        let mut bytes = 0;
+        while let Some(data) = body.data().await {
+            let data = data.unwrap();
+            bytes += data.len();
+            body.flow_control().release_capacity(data.len()).unwrap();
+        }
+        assert_eq!(bytes, 30_000);
+    }
+    assert_eq!(ids.len(), 100);
+    assert_eq!(place.relay.metric("adit_streams_open"), stalled.len() as u64);
+}

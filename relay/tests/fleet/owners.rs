@@ -1,0 +1,112 @@
+//! One name, and several who want it.
+
+use crate::place::{Fleet, HOST};
+use adit::{Client, TunnelSpec, event::What};
+use adit_testkit::{
+    http::{Consumer, Service},
+    soak::{Record, scale},
+    wait::until,
+};
+use std::{path::Path, time::Duration};
+
+/// A client of an account whose credential is in this folder.
+fn client(fleet: &Fleet, folder: &Path, spec: TunnelSpec) -> Client {
+    fleet.without_token().state_dir(folder).tunnel(spec).start().expect("the settings are right")
+}
+
+/// Who has got the name: its URL, or the code of its refusal.
+async fn outcome(client: &Client) -> Result<String, String> {
+    let mut events = client.events(false);
+    let waiting = async {
+        while let Some(event) = events.next().await {
+            match event.what {
+                What::TunnelState(state) => match (state.url, state.code) {
+                    (_, Some(code)) => return Err(code.to_string()),
+                    (Some(url), None) => return Ok(url),
+                    (None, None) => {}
+                },
+                What::Error(problem) => return Err(problem.code),
+                _ => {}
+            }
+        }
+        Err("the client has ended".to_owned())
+    };
+    tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("somebody is told something")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_accounts_that_want_a_name_at_once_one_gets_it() {
+    let record = Record::begin("two accounts claim one name at once");
+    let mut fleet = Fleet::empty("").await;
+    let other = Service::start().await;
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    for (account, folder) in ["red", "blue"].iter().zip(&folders) {
+        let spec = Fleet::http(&fleet.service, &format!("first-of-{account}"));
+        let client = fleet.builder(account, &[]).state_dir(folder.path()).tunnel(spec).start().unwrap();
+        fleet.has_url(&client).await;
+        client.stop(Duration::from_secs(5)).await;
+    }
+    let rounds = scale(150, 3_000);
+    let mut won = [0; 2];
+    for round in 0..rounds {
+        let (name, before) = (format!("prize-{round}"), [fleet.service.requests(), other.requests()]);
+        let clients = [
+            client(&fleet, folders[0].path(), Fleet::http(&fleet.service, &name)),
+            client(&fleet, folders[1].path(), Fleet::http(&other, &name)),
+        ];
+        let (red, blue) = tokio::join!(outcome(&clients[0]), outcome(&clients[1]));
+        let winner = match (&red, &blue) {
+            (Ok(_), Err(code)) if code == "name_taken" => 0,
+            (Err(code), Ok(_)) if code == "name_taken" => 1,
+            both => panic!("round {round}: {both:?}"),
+        };
+        won[winner] += 1;
+        let host = format!("{name}.adit.localhost");
+        let mut served = 0;
+        for relay in &fleet.relays {
+            // A relay far from the winner may hear of it a moment later; the loser never serves anybody.
+            let answer = Consumer::plain(relay.http()).get(&host, "/").await.unwrap();
+            assert!(matches!(answer.status, 200 | 404 | 503), "{answer:?}");
+            served += u64::from(answer.status == 200);
+        }
+        assert!(served > 0, "round {round}: nobody serves {name}");
+        let mut after = before;
+        after[winner] += served;
+        assert_eq!([fleet.service.requests(), other.requests()], after, "round {round}: the loser was asked");
+        let [red, blue] = clients;
+        tokio::join!(red.stop(Duration::from_secs(5)), blue.stop(Duration::from_secs(5)));
+    }
+    assert!(fleet.relays.iter_mut().all(|relay| relay.child.is_running()));
+    record.end(format!("{rounds} rounds, never two owners; {} to {}", won[0], won[1]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_runs_of_one_account_the_newest_serves_and_the_older_is_told() {
+    let record = Record::begin("one account's newest client takes a name over");
+    let mut fleet = Fleet::start().await;
+    let mut old = fleet.client.take().expect("every region begins with one");
+    let mut services = vec![];
+    let rounds = scale(10, 300);
+    for round in 0..rounds {
+        let service = Service::start().await;
+        let new = fleet.builder("ci", &[]).tunnel(Fleet::http(&service, "shop")).start().unwrap();
+        fleet.has_url(&new).await;
+        let replaced = tokio::time::timeout(Duration::from_secs(60), old.closed()).await;
+        let replaced = replaced.expect("the older is told").expect_err("it has lost its name");
+        assert_eq!(replaced.code, "replaced", "round {round}");
+        // From then on nobody is served by it, wherever they enter.
+        let older = services.last().unwrap_or(&fleet.service).requests();
+        for relay in &fleet.relays {
+            for _ in 0..3 {
+                let answer = Consumer::plain(relay.http()).get(HOST, "/").await.unwrap();
+                assert_eq!(answer.status, 200, "round {round} at {}: {answer:?}", relay.name);
+            }
+        }
+        assert_eq!(services.last().unwrap_or(&fleet.service).requests(), older, "round {round}");
+        assert_eq!(service.requests(), 9);
+        services.push(service);
+        old = new;
+    }
+    until("only the newest has sessions", || fleet.homes().len() >= 2).await;
+    record.end(format!("{rounds} times, the older never served anybody afterwards"));
+}

@@ -1,0 +1,89 @@
+//! A region under load while its relays restart, die and hang, and while Redis goes away.
+
+use crate::place::{Fleet, HOST};
+use adit_testkit::{http::Consumer, load::Load, wait::until};
+use std::time::{Duration, Instant};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_may_enter_at_any_relay() {
+    let fleet = Fleet::start().await;
+    for relay in &fleet.relays {
+        let answer = Consumer::plain(relay.http()).get(HOST, "/bytes/100000").await.unwrap();
+        assert_eq!((answer.status, answer.body.len()), (200, 100_000), "{}", relay.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rolling_restart_under_load_fails_no_request() {
+    let mut fleet = Fleet::start().await;
+    let load = Load::start(&[fleet.balancer.http()], 8, HOST, "/bytes/1000");
+    load.more(200).await;
+    for index in 0..fleet.relays.len() {
+        fleet.relays[index].child.term();
+        let end = Instant::now() + Duration::from_secs(60);
+        while fleet.relays[index].child.is_running() {
+            assert!(Instant::now() < end, "relay {index} does not end; homes {:?}", fleet.homes());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let Fleet { region, relays, .. } = &mut fleet;
+        region.start_again(&mut relays[index]);
+        relays[index].wait_ready();
+        fleet.wait("the client has two relays again", |fleet| fleet.homes().len() >= 2).await;
+        load.more(200).await;
+    }
+    let (answered, failures) = load.end().await;
+    assert!(
+        failures.is_empty(),
+        "{} of {answered} failed: {:?}",
+        failures.len(),
+        &failures[..failures.len().min(10)]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_relay_takes_no_request_along_that_entered_elsewhere() {
+    let mut fleet = Fleet::start().await;
+    let home = fleet.homes()[0];
+    let load = Load::start(&fleet.entries(home), 8, HOST, "/bytes/1000");
+    load.more(500).await;
+    fleet.relays[home].child.kill();
+    load.more(2000).await;
+    let (answered, failures) = load.end().await;
+    // An answer that has begun is lost with the relay that brought it; nothing else is.
+    let unexplained: Vec<_> = failures.iter().filter(|failure| !failure.contains("answer:")).collect();
+    assert!(unexplained.is_empty(), "of {answered}: {unexplained:?}");
+    fleet.wait("the client has two relays again", |fleet| fleet.homes().len() >= 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_relay_is_left_after_its_ping_timeout() {
+    let mut fleet = Fleet::start().await;
+    let home = fleet.homes()[0];
+    let entries = fleet.entries(home);
+    fleet.relays[home].child.stop();
+    until("requests are answered without the frozen relay", || fleet.homes().len() >= 2).await;
+    let load = Load::start(&entries, 4, HOST, "/bytes/1000");
+    load.more(500).await;
+    let (answered, failures) = load.end().await;
+    assert!(failures.is_empty(), "of {answered}: {failures:?}");
+    fleet.relays[home].child.cont();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_flushed_or_gone_disturbs_no_request() {
+    let mut fleet = Fleet::start().await;
+    let load = Load::start(&fleet.entries(usize::MAX), 3, HOST, "/bytes/1000");
+    load.more(200).await;
+    fleet.redis.flush();
+    load.more(500).await;
+    fleet.redis.kill();
+    load.more(500).await;
+    fleet.redis.restart();
+    load.more(500).await;
+    let second = fleet.client("ci", "second").await;
+    let answer = Consumer::plain(fleet.relays[2].http()).get("second.adit.localhost", "/").await.unwrap();
+    assert_eq!(answer.status, 200);
+    second.stop(Duration::from_secs(1)).await;
+    let (answered, failures) = load.end().await;
+    assert!(failures.is_empty(), "of {answered}: {failures:?}");
+}

@@ -1,0 +1,12 @@
+//! Consumers and clients that do their worst, against a real relay with a real tunnel behind it.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bodies;
+mod client;
+mod framing;
+mod patience;
+mod place;
+mod proxies;
+mod spoofing;
+mod upgrades;

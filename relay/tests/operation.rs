@@ -1,0 +1,100 @@
+//! What an operator does to a relay that runs: logs are rotated, sessions closed, the relay drained.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use adit::Tunnel;
+use adit_testkit::{
+    http::{Consumer, Service},
+    process::Signal,
+    region::{DOMAIN, Region, Relay},
+};
+use std::{
+    process::{Command, Output},
+    time::{Duration, Instant},
+};
+
+const HOST: &str = "shop.adit.localhost";
+
+async fn shop() -> (Region, Relay, Service, Tunnel) {
+    let region = Region::new(env!("CARGO_BIN_EXE_adit-relay"));
+    let relay = region.start("a");
+    let service = Service::start().await;
+    let tunnel = Tunnel::http(service.address().to_string())
+        .name("shop")
+        .relay(format!("{DOMAIN}:{}", relay.https().port()))
+        .token(region.token(&relay, "ci", &[]))
+        .ca(region.ca())
+        .open()
+        .await
+        .unwrap();
+    (region, relay, service, tunnel)
+}
+
+fn admin(relay: &Relay, words: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_adit-relay"));
+    command.arg("admin").args(words.split(' ')).arg("--config").arg(&relay.config).output().unwrap()
+}
+
+fn json(output: &Output) -> serde_json::Value {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn sessions(relay: &Relay) -> Vec<String> {
+    let list = json(&admin(relay, "sessions --json"));
+    list.as_array().unwrap().iter().map(|one| one["session"].as_str().unwrap().to_owned()).collect()
+}
+
+fn until(what: &str, mut state: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !state() {
+        assert!(Instant::now() < end, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sighup_opens_the_access_log_anew() {
+    let (_region, mut relay, _service, _tunnel) = shop().await;
+    let (log, old) = (relay.config.with_file_name("access.log"), relay.config.with_file_name("access.log.1"));
+    let consumer = Consumer::plain(relay.http());
+    let has = |path: &std::path::Path, what: &str| {
+        std::fs::read_to_string(path).is_ok_and(|text| text.contains(what))
+    };
+    assert_eq!(consumer.get(HOST, "/echo?before").await.unwrap().status, 200);
+    until("the first line is written", || has(&log, "?before"));
+    std::fs::rename(&log, &old).unwrap();
+    relay.child.signal(Signal::Hup);
+    until("there is a new file", || log.exists());
+    assert_eq!(consumer.get(HOST, "/echo?after").await.unwrap().status, 200);
+    until("the second line is in the new file", || has(&log, "?after"));
+    assert!(!has(&old, "?after") && !has(&log, "?before"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_session_goes_and_its_client_comes_back() {
+    let (_region, relay, _service, _tunnel) = shop().await;
+    let before = sessions(&relay);
+    let first = &before[0];
+    let refused = admin(&relay, &format!("close {first}"));
+    assert_eq!(refused.status.code(), Some(2), "nobody can be asked here");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("nothing was done [unconfirmed]"));
+    assert!(refused.stderr.ends_with(b"\n"));
+    assert!(sessions(&relay).contains(first));
+    let closed = json(&admin(&relay, &format!("close {first} --yes --json")));
+    assert_eq!((&closed["session"], &closed["account"]), (&first.as_str().into(), &"ci".into()));
+    until("the session is gone", || !sessions(&relay).contains(first));
+    until("the client is back", || !sessions(&relay).is_empty());
+    let gone = admin(&relay, &format!("close {first} --yes"));
+    assert_eq!(gone.status.code(), Some(4), "{}", String::from_utf8_lossy(&gone.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_told_to_drain_ends_by_itself() {
+    let (_region, mut relay, _service, _tunnel) = shop().await;
+    let said = admin(&relay, "drain --dry-run");
+    assert!(String::from_utf8_lossy(&said.stdout).starts_with("would do: drains the relay"));
+    assert!(relay.child.is_running());
+    assert!(admin(&relay, "drain --yes").status.success());
+    let status = relay.child.wait(Duration::from_secs(60)).unwrap();
+    assert_eq!(status.code(), Some(0));
+}

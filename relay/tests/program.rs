@@ -1,0 +1,130 @@
+//! The program `adit-relay` with a configuration or command line that is wrong: what it says, and its exit code.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use adit_testkit::port::Port;
+use std::{
+    fs,
+    net::TcpListener,
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// What a run has ended with: its code, what it printed, what it said.
+fn run(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_adit-relay"));
+    command.args(arguments).env_clear().envs(variables.iter().copied()).current_dir(folder);
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // What should have been refused would run for ever.
+    let end = Instant::now() + Duration::from_secs(60);
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > end {
+            child.kill().unwrap();
+            panic!("{arguments:?} {variables:?} runs");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+fn good(ports: &[Port; 3]) -> String {
+    format!(
+        "domain: adit.localhost\ndataDir: data\n\
+         listen: {{https: '127.0.0.1:{}', http: '127.0.0.1:{}', ops: '127.0.0.1:{}'}}\n",
+        ports[0], ports[1], ports[2]
+    )
+}
+
+/// What relay.yaml has more, the environment, and words of the error.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [&'a str]);
+
+#[test]
+fn a_wrong_configuration_ends_with_2_and_says_everything_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = good(&[Port::take(), Port::take(), Port::take()]);
+    let cases: &[Case<'_>] = &[
+        ("limits: {tunels: 3}", &[], &["limits.tunels", "did you mean tunnels?"]),
+        ("limits: {tunnels: 0}", &[], &["limits.tunnels: 0 is not a whole number from 1 to 10000"]),
+        ("drainTimeout: soon", &[], &["drainTimeout: \"soon\""]),
+        ("tcpPorts: {first: 9, last: 5}", &[], &["tcpPorts"]),
+        ("tcpPorts: {first: 70000, last: 70001}", &[], &["tcpPorts.first: 70000"]),
+        ("registry: http://x", &[], &["registry"]),
+        ("store: 'mysql://root:hunter2@db/x'", &[], &["store"]),
+        ("registry: 'redis://:hunter2@redis:99999'", &[], &["registry"]),
+        ("tls: {certificates: [{cert: no.pem, key: no.key}]}", &[], &["tls.certificates[0]", "no.pem"]),
+        (
+            "proxyProtocol: {trustedCIDRs: [10.0.0.0/33]}",
+            &[],
+            &["proxyProtocol.trustedCIDRs[0]", "10.0.0.0/33"],
+        ),
+        ("plainHttp: maybe", &[], &["plainHttp: \"maybe\""]),
+        ("domain: again.localhost", &[], &["domain: is there twice"]),
+        ("x: [", &[], &["relay.yaml"]),
+        ("", &[("ADIT_DRAIN_TIMEOUTT", "5s")], &["ADIT_DRAIN_TIMEOUTT", "ADIT_DRAIN_TIMEOUT"]),
+        ("", &[("ADIT_DRAIN_TIMEOUT", "5")], &["ADIT_DRAIN_TIMEOUT"]),
+        ("", &[("ADIT_DOMAIN", "a_b!")], &["ADIT_DOMAIN", "a_b!"]),
+        (
+            "limits: {tunnels: -1}\nplainHttp: maybe",
+            &[("ADIT_STORE", "postgres://u:hunter2@")],
+            &["3 errors", "limits.tunnels", "plainHttp", "ADIT_STORE"],
+        ),
+    ];
+    for (text, variables, expected) in cases {
+        fs::write(folder.path().join("relay.yaml"), format!("{good}{text}\n")).unwrap();
+        let (code, printed, said) = run(folder.path(), &["--config", "relay.yaml"], variables);
+        assert_eq!((code, printed.as_str()), (2, ""), "{text:?} {variables:?}: {said}");
+        assert!(said.starts_with("error: ") && said.contains("[config_invalid]"), "{text:?}: {said}");
+        for expected in *expected {
+            assert!(said.contains(expected), "{text:?} {variables:?}: no {expected:?} in {said}");
+        }
+        assert!(!said.contains("hunter2"), "{said}");
+        assert!(!folder.path().join("data").exists(), "{text:?} has left something behind");
+    }
+    let (code, _, said) = run(folder.path(), &["--config", "missing.yaml"], &[]);
+    assert!(code == 2 && said.contains("missing.yaml"), "{code}: {said}");
+    fs::write(folder.path().join("relay.yaml"), [0xff, 0xfe, 0]).unwrap();
+    let (code, _, said) = run(folder.path(), &["--config", "relay.yaml"], &[]);
+    assert!(code == 2 && said.contains("relay.yaml"), "{code}: {said}");
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let ports = [Port::take(), Port::take(), Port::take()];
+    fs::write(folder.path().join("relay.yaml"), good(&ports)).unwrap();
+    for port in &ports {
+        let taken = TcpListener::bind(port.address()).unwrap();
+        let (code, printed, said) = run(folder.path(), &["--config", "relay.yaml"], &[]);
+        // Somebody else may let the port go: another start may help.
+        assert_eq!((code, printed.as_str()), (1, ""), "{said}");
+        assert!(said.contains(&port.address().to_string()), "{said}");
+        drop(taken);
+    }
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_2_and_says_what_next() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("relay.yaml"), good(&[Port::take(), Port::take(), Port::take()])).unwrap();
+    let token = ["token", "--config", "relay.yaml"];
+    for arguments in [
+        &["--confg", "relay.yaml"][..],
+        &["--config"],
+        &["sudo"],
+        &["token"],
+        &[&token[..], &["--account", ""]].concat(),
+        &[&token[..], &["--account", "me", "--ttl", "5"]].concat(),
+        &[&token[..], &["--account", "me", "--ttl", "-5m"]].concat(),
+        &[&token[..], &["--account", "me", "--kinds", "udp"]].concat(),
+        &[&token[..], &["--account", "me", "--names", "a_b"]].concat(),
+        &[&token[..], &["--account", "me", "--admin"]].concat(),
+    ] {
+        let (code, printed, said) = run(folder.path(), arguments, &[]);
+        assert_eq!((code, printed.as_str()), (2, ""), "{arguments:?}: {said}");
+        assert!(said.starts_with("error: ") && said.contains("next:"), "{arguments:?}: {said}");
+    }
+}
