@@ -20,6 +20,8 @@ run: ## build, then start a relay, a demo service and a client on this machine; 
 
 test: ## install what the tests need, run every test
 	@scripts/need $(TEST_PACKAGES)
+	@scripts/kube-programs
+	@scripts/go-tool helm helm.sh/helm/v3/cmd/helm@v3.22.0
 	@scripts/test
 	@scripts/test-run
 
@@ -34,12 +36,14 @@ where: ## print the folder that `make build` puts them into
 
 crds: ## write crds/ from the types in operator/api
 	cargo run --quiet --bin adit-operator -- crds --dir crds
+	cp crds/*.yaml charts/adit/files/crds/
 
 fmt: ## format the Rust sources
 	cargo fmt --all
 
 soak: ## the tests of real sockets at a hundred times their size, with seconds, into docs/soak.md
 	@scripts/need $(TEST_PACKAGES)
+	@scripts/kube-programs
 	@scripts/soak
 
 bench: ## measure Adit beside nginx, rathole, bore, ... into docs/performance.md; options in BENCH="--help"

@@ -3,4 +3,15 @@
 //! One way through it: `region::reconcile` looks at a Region and at what is there, pure `desired` says what should be
 //! there, `apply` makes it so by server-side apply, pure `status` says how far that has come.
 
+pub mod apply;
+pub mod children;
+pub mod events;
+pub mod leader;
+pub mod metrics;
+pub mod objects;
+pub mod ops;
+pub mod probe;
+pub mod region;
+pub mod run;
 pub mod settings;
+pub mod store_view;

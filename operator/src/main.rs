@@ -1,37 +1,97 @@
 //! The command `adit-operator`.
 
-use adit_operator::settings::{Action, Line, unknown_variables};
+use adit_operator::{
+    probe::probe,
+    run::{self, RunError},
+    settings::{Action, Line, LogFormat, Settings, unknown_variables},
+    store_view::words,
+};
 use clap::Parser;
 use std::{io::Write, path::Path, process::ExitCode};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
     let line = Line::parse();
-    let done = match line.action {
-        Some(Action::Crds { dir: Some(dir) }) => write_crds(&dir),
-        Some(Action::Crds { dir: None }) => print_crds(),
+    match line.action {
+        Some(Action::Crds { dir }) => match dir.as_deref().map_or_else(print_crds, write_crds) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: the definitions cannot be written [io]\n  why:   {error}");
+                ExitCode::FAILURE
+            }
+        },
+        Some(Action::Probe { url }) => match probe(&url) {
+            Ok(answer) => {
+                print!("{answer}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("error: the probe failed [probe]\n  why:   {}", words(&error));
+                ExitCode::FAILURE
+            }
+        },
         None => {
             let unknown = unknown_variables(std::env::vars());
             if !unknown.is_empty() {
                 eprintln!("error: the environment has mistakes [config]\n  {}", unknown.join("\n  "));
                 return ExitCode::from(2);
             }
-            eprintln!("error: nothing to do [usage]\n  next:  adit-operator --help");
-            return ExitCode::from(2);
+            operate(line.settings)
+        }
+    }
+}
+
+fn operate(settings: Settings) -> ExitCode {
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .expect("nothing has installed a provider before");
+    log_to_stderr(&settings);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start a runtime [runtime]\n  why:   {error}");
+            return ExitCode::FAILURE;
         }
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
+    let done: Result<(), RunError> = runtime.block_on(async {
+        let stop = CancellationToken::new();
+        tokio::spawn(stop_on_signals(stop.clone()));
+        run::run(settings, stop).await
+    });
+    if let Err(error) = done {
+        tracing::error!(error = words(&error), "the operator ends");
+        // At once: nothing that it has begun may go on beside the next leader.
+        std::process::exit(1);
+    }
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    ExitCode::SUCCESS
+}
+
+async fn stop_on_signals(stop: CancellationToken) {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals cannot be listened for: the operator can only be killed");
+        return;
+    };
+    tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+    tracing::info!("ends");
+    stop.cancel();
+}
+
+fn log_to_stderr(settings: &Settings) {
+    let filter = tracing_subscriber::EnvFilter::new(&settings.log);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match settings.log_format {
+        LogFormat::Json => builder.json().init(),
+        LogFormat::Text => builder.with_ansi(false).init(),
     }
 }
 
 fn print_crds() -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
     for (_, text) in adit_api::yaml() {
-        writeln!(stdout, "---\n{text}")?;
+        write!(stdout, "---\n{text}")?;
     }
     Ok(())
 }

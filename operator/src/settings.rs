@@ -32,6 +32,11 @@ pub enum Action {
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },
+    /// Ask an ops port once; ends with 0 when it answers 200
+    Probe {
+        /// As in <http://127.0.0.1:9090/readyz>
+        url: String,
+    },
 }
 
 /// How the operator runs.

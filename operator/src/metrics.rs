@@ -1,0 +1,133 @@
+//! What the operator counts.
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+use std::{fmt, sync::Arc, time::Duration};
+
+/// A custom resource's kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Resource {
+    /// Region.
+    Region,
+}
+
+/// How a look ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// It came to its end.
+    Done,
+    /// It is repeated.
+    Failed,
+}
+
+impl EncodeLabelValue for Resource {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+        match self {
+            Self::Region => "Region".encode(encoder),
+        }
+    }
+}
+
+impl EncodeLabelValue for Outcome {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+        match self {
+            Self::Done => "done".encode(encoder),
+            Self::Failed => "failed".encode(encoder),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfKind {
+    kind: Resource,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfOutcome {
+    kind: Resource,
+    outcome: Outcome,
+}
+
+/// Counters of the whole process.
+pub struct Metrics {
+    registry: Registry,
+    reconciles: Family<OfOutcome, Counter>,
+    seconds: Family<OfKind, Histogram>,
+    objects: Family<OfKind, Gauge>,
+    leader: Gauge,
+    store: Gauge,
+}
+
+fn histogram() -> Histogram {
+    Histogram::new([0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0])
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Arc<Self> {
+        let mut registry = Registry::with_prefix("adit_operator");
+        let (reconciles, objects) = (Family::default(), Family::default());
+        let seconds = Family::new_with_constructor(histogram as fn() -> Histogram);
+        let (leader, store) = (Gauge::default(), Gauge::default());
+        registry.register("reconciles", "Looks at an object, by how they ended", reconciles.clone());
+        registry.register("reconcile_seconds", "How long a look took", seconds.clone());
+        registry.register("objects", "Custom resources that there are", objects.clone());
+        registry.register("leader", "Whether this replica leads", leader.clone());
+        registry.register("store_up", "Whether the store answered last", store.clone());
+        Arc::new(Self { registry, reconciles, seconds: Family::clone(&seconds), objects, leader, store })
+    }
+
+    /// A look has ended.
+    pub fn reconciled(&self, kind: Resource, outcome: Outcome, took: Duration) {
+        self.reconciles.get_or_create(&OfOutcome { kind, outcome }).inc();
+        self.seconds.get_or_create(&OfKind { kind }).observe(took.as_secs_f64());
+    }
+
+    /// How many objects of a kind there are.
+    pub fn count(&self, kind: Resource, objects: usize) {
+        self.objects.get_or_create(&OfKind { kind }).set(i64::try_from(objects).unwrap_or(i64::MAX));
+    }
+
+    /// Whether this replica leads.
+    pub fn set_leader(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
+    }
+
+    /// Whether the store answers.
+    pub fn set_store(&self, is_up: bool) {
+        self.store.set(i64::from(is_up));
+    }
+
+    /// The text that Prometheus reads.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("a String takes all that is written");
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_are_counted_by_kind_and_outcome() {
+        let metrics = Metrics::new();
+        metrics.reconciled(Resource::Region, Outcome::Done, Duration::from_millis(30));
+        metrics.reconciled(Resource::Region, Outcome::Failed, Duration::from_millis(30));
+        metrics.count(Resource::Region, 3);
+        metrics.set_leader(true);
+        let text = metrics.text();
+        for line in [
+            "adit_operator_reconciles_total{kind=\"Region\",outcome=\"done\"} 1",
+            "adit_operator_reconcile_seconds_count{kind=\"Region\"} 2",
+            "adit_operator_objects{kind=\"Region\"} 3",
+            "adit_operator_leader 1",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The operator against a real API server, without nodes and controllers.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod cluster;
+mod cutting;
+mod kills;
+mod objects;
+mod refusals;
+mod replicas;
