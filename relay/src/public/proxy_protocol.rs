@@ -11,6 +11,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// The most bytes that a header may have: version 2 with room for its TLVs.
 const MAX_BYTES: usize = 4096;
+/// The most bytes of a header in text, its CR LF included.
+const MAX_LINE: usize = 107;
 
 /// Why a trusted load balancer's connection cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -36,9 +38,9 @@ pub async fn read<T: AsyncRead + Unpin>(
         if io.read_buf(&mut bytes).await? == 0 {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
-        // The parser takes a line whose newline has not come yet for a wrong one.
-        let is_cut = bytes.starts_with(b"PROXY") && !bytes.windows(2).any(|two| two == b"\r\n");
-        if is_cut && bytes.ends_with(b"\r") && bytes.len() < MAX_BYTES {
+        // The parser is for whole lines: it takes some that are cut for wrong ones.
+        let has_line = bytes.windows(2).any(|two| two == b"\r\n");
+        if bytes.starts_with(b"PROXY") && !has_line && bytes.len() < MAX_LINE {
             continue;
         }
         let header = HeaderResult::parse(&bytes);
