@@ -9,26 +9,37 @@ export PATH := $(BUILD_CACHE)/tools/bin:$(PATH):/usr/sbin:/sbin
 TEST_PACKAGES := redis-server postgresql haproxy openssl curl procps
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check build where crds fmt soak bench clean
+.PHONY: help run test e2e kind kind-down check build where crds fmt soak bench clean
 .PHONY: check-format check-tidy check-lints check-docs check-deps check-bench
 
 help: ## print this list
-	@grep -hE '^[a-z]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z0-9-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## /\1\t/' | expand -t 12
 
 run: ## build, then start a relay, a demo service and a client on this machine; Ctrl-C ends it all
 	@env --default-signal=INT scripts/run
 
 test: ## install what the tests need, run every test
 	@scripts/need $(TEST_PACKAGES)
-	@scripts/kube-programs
-	@scripts/go-tool helm helm.sh/helm/v3/cmd/helm@v3.22.0
+	@scripts/kube-programs kube-apiserver etcd
+	@. scripts/versions && scripts/go-tool helm "helm.sh/helm/v3/cmd/helm@$$helm"
 	@scripts/test
 	@scripts/test-run
+	@scripts/e2e
+
+e2e: ## the tests on a Kubernetes cluster of kind alone; they take it for themselves
+	@scripts/need $(TEST_PACKAGES)
+	@scripts/e2e
+
+kind: ## a Kubernetes cluster on this machine with Adit's images in it, to try the operator; it is kept
+	@scripts/kind/up
+
+kind-down: ## end that cluster
+	@scripts/kind/cluster down
 
 check: check-format check-tidy check-lints check-docs check-deps check-bench ## formatting, lints, docs, dependencies: everything but the tests
 
-build: ## build adit and adit-relay as they are shipped
-	cargo build --profile dist --bin adit --bin adit-relay
+build: ## build the programs as they are shipped
+	cargo build --profile dist --bin adit --bin adit-relay --bin adit-operator
 	@$(MAKE) -s where
 
 where: ## print the folder that `make build` puts them into
@@ -43,7 +54,7 @@ fmt: ## format the Rust sources
 
 soak: ## the tests of real sockets at a hundred times their size, with seconds, into docs/soak.md
 	@scripts/need $(TEST_PACKAGES)
-	@scripts/kube-programs
+	@scripts/kube-programs kube-apiserver etcd
 	@scripts/soak
 
 bench: ## measure Adit beside nginx, rathole, bore, ... into docs/performance.md; options in BENCH="--help"

@@ -10,9 +10,11 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::json;
 use std::collections::BTreeMap;
 
-/// What the one user of a managed registry may do, as the registry's tests hold it.
+/// What the one user of a managed registry may do, as the registry's tests hold it. Nothing that only newer servers know:
+/// a server does not start with an ACL that names something unknown to it. (`client|setinfo` came with 7.2; relays do
+/// without an answer to it.)
 const RIGHTS: &str = "+evalsha +script +time +hget +hset +hdel +hexists +hlen +hincrby +hgetall +hscan +del +pexpire \
-                      +xadd +xread +ping +select +client|setinfo +client|setname +hello +auth";
+                      +xadd +xread +ping +select +client|setname +hello +auth";
 
 fn secret(name: String, data: &Data) -> Object {
     let encode = |(key, text): (&String, &String)| (key.clone(), BASE64_STANDARD.encode(text));

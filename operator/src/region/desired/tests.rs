@@ -289,3 +289,19 @@ fn the_registry_lets_one_user_in_and_has_no_password_in_clear_beside_its_own_sec
     assert!(shown.is_empty(), "secrets are in base64: {shown:?}");
     assert_ne!(digest(&[b"a"]), digest(&[b"b"]));
 }
+
+#[test]
+fn a_server_takes_the_users_of_the_managed_registry() {
+    use base64::{Engine, prelude::BASE64_STANDARD};
+    let objects = made(spec());
+    let secret = &find(&objects, Kind::Secret, "eu-registry").body;
+    let acl = BASE64_STANDARD.decode(secret["data"]["users.acl"].as_str().unwrap()).unwrap();
+    let server = adit_testkit::redis::Redis::start();
+    let acl = String::from_utf8(acl).unwrap();
+    // That of the default user last: nobody may do anything then.
+    for line in acl.lines().rev() {
+        let rule = line.strip_prefix("user ").unwrap();
+        assert_eq!(server.run(&format!("ACL SETUSER {rule}")), "+OK", "{rule}");
+    }
+    assert!(server.run("PING").starts_with("-NOAUTH"));
+}

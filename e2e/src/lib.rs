@@ -1,0 +1,27 @@
+//! Tests of the whole of Adit on a real Kubernetes cluster: `make e2e` makes one, and the images, and runs them.
+//!
+//! A test takes the [`provider`](provider::shared), a [`Namespace`](namespace::Namespace) of its own, a
+//! [`Region`](region::Region) there, and publishes services with real clients from outside the cluster.
+//! What a test that failed has made stays in the cluster, to be looked at; the next run begins with removing it.
+
+pub mod kubectl;
+pub mod namespace;
+pub mod provider;
+pub mod region;
+
+use std::path::PathBuf;
+
+/// A variable that `scripts/e2e` sets. Panics when it has not.
+fn told(variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set: run the tests with make e2e"))
+}
+
+/// A program of Adit, as it was built for these tests.
+pub fn program(name: &str) -> PathBuf {
+    PathBuf::from(told("E2E_PROGRAMS")).join(name)
+}
+
+/// The clone.
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("e2e/ is in the clone").to_owned()
+}

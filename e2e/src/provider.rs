@@ -1,0 +1,92 @@
+//! The provider: the operator, installed with the chart as a person does, and its Postgres.
+
+use crate::kubectl::{get, helm, kubectl, run};
+use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// The namespace of the operator and of Postgres.
+pub const NAMESPACE: &str = "adit-system";
+/// The release, and the operator's Deployment.
+pub const RELEASE: &str = "adit";
+/// The label of the tests' namespaces.
+pub(crate) const LABEL: &str = "adit-e2e";
+
+/// The provider of this run.
+#[derive(Debug)]
+pub struct Provider(());
+
+static PROVIDER: OnceCell<RwLock<Provider>> = OnceCell::const_new();
+
+async fn provider() -> &'static RwLock<Provider> {
+    PROVIDER
+        .get_or_init(|| async {
+            clear().await;
+            kubectl(&["apply", "-f", "docs/examples/postgres.yaml"]).await;
+            rollout("adit-postgres").await;
+            let provider = Provider(());
+            provider.install(&[]).await;
+            RwLock::new(provider)
+        })
+        .await
+}
+
+/// The provider, beside other tests. It is installed when the first test asks for it.
+pub async fn shared() -> RwLockReadGuard<'static, Provider> {
+    provider().await.read().await
+}
+
+/// The provider for one test alone, which may do anything with it and leaves it installed.
+pub async fn alone() -> RwLockWriteGuard<'static, Provider> {
+    provider().await.write().await
+}
+
+impl Provider {
+    /// Installs or upgrades the operator, and waits until it runs.
+    pub async fn install(&self, values: &[&str]) {
+        let image = crate::told("OPERATOR_IMAGE");
+        let (repository, tag) = image.split_once(':').expect("an image has a tag");
+        let sets = [
+            format!("image.repository={repository}"),
+            format!("image.tag={tag}"),
+            format!("relayImage={}", crate::told("RELAY_IMAGE")),
+            "log.level=info\\,adit_operator=debug".to_owned(),
+        ];
+        let mut words = vec!["upgrade", "--install", RELEASE, "charts/adit", "--namespace", NAMESPACE];
+        for set in sets.iter().map(String::as_str).chain(values.iter().copied()) {
+            words.extend(["--set", set]);
+        }
+        helm(&words).await;
+        rollout(RELEASE).await;
+    }
+
+    /// Uninstalls the operator, as a person does.
+    pub async fn uninstall(&self) {
+        helm(&["uninstall", RELEASE, "--namespace", NAMESPACE, "--wait"]).await;
+    }
+}
+
+async fn rollout(deployment: &str) {
+    let deployment = format!("deployment/{deployment}");
+    kubectl(&["-n", NAMESPACE, "rollout", "status", &deployment, "--timeout=180s"]).await;
+}
+
+/// Removes what earlier runs have left, and every Region of the cluster: their ports are those of the tests.
+async fn clear() {
+    helm(&["uninstall", RELEASE, "--namespace", NAMESPACE, "--wait", "--ignore-not-found"]).await;
+    // Nobody is left who would take the finalizers off.
+    if get(&["crd", "regions.adit.dev"]).await.is_some() {
+        let regions = get(&["regions.adit.dev", "--all-namespaces"]).await;
+        let items = regions.as_ref().and_then(|list| list["items"].as_array()).cloned().unwrap_or_default();
+        for item in items {
+            let text = |field: &str| item["metadata"][field].as_str().expect("an object has it").to_owned();
+            let (namespace, name) = (text("namespace"), text("name"));
+            let region = ["-n", &namespace, "region", &name];
+            let patch = r#"{"metadata":{"finalizers":null}}"#;
+            kubectl(&[&["patch", "--type=merge", "-p", patch], &region[..]].concat()).await;
+            kubectl(&[&["delete", "--ignore-not-found"], &region[..]].concat()).await;
+        }
+    }
+    kubectl(&["delete", "namespace", "--ignore-not-found", "--timeout=180s", NAMESPACE, "tunnels"]).await;
+    let label = format!("{LABEL}=yes");
+    let all = ["delete", "namespace", "--timeout=180s", "--selector", &label];
+    run("kubectl", &all, "").await.unwrap_or_else(|error| panic!("{error}"));
+}

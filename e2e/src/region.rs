@@ -1,0 +1,219 @@
+//! A Region, reached from outside the cluster.
+
+use crate::{
+    kubectl::{run, until},
+    namespace::Namespace,
+    program,
+};
+use adit_testkit::{http::Consumer, process::Child};
+use serde_json::{Value, json};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// Ports of this machine and the node ports that they lead to, as kind-config.yaml has them.
+const ENTRANCES: [(u16, u16); 3] = [(8443, 30443), (8444, 30444), (8445, 30445)];
+/// The longest that a test waits for another one's port.
+const PATIENCE: Duration = Duration::from_secs(900);
+
+static FREE: Semaphore = Semaphore::const_new(ENTRANCES.len());
+static PORTS: Mutex<Vec<(u16, u16)>> = Mutex::new(Vec::new());
+static TAKEN: Mutex<usize> = Mutex::new(0);
+
+/// A way from this machine into the cluster, for one Region at a time.
+#[derive(Debug)]
+pub struct Entrance {
+    port: u16,
+    node_port: u16,
+    _permit: SemaphorePermit<'static>,
+}
+
+impl Entrance {
+    /// Waits for a free one.
+    pub async fn take() -> Self {
+        let permit = tokio::time::timeout(PATIENCE, FREE.acquire()).await;
+        let permit = permit.expect("no port became free").expect("it is never closed");
+        let returned = PORTS.lock().expect("no panic while it is locked").pop();
+        let (port, node_port) = returned.unwrap_or_else(|| {
+            let mut taken = TAKEN.lock().expect("no panic while it is locked");
+            *taken += 1;
+            ENTRANCES[*taken - 1]
+        });
+        Self { port, node_port, _permit: permit }
+    }
+}
+
+impl Drop for Entrance {
+    fn drop(&mut self) {
+        PORTS.lock().expect("no panic while it is locked").push((self.port, self.node_port));
+    }
+}
+
+/// A Region, reached from outside the cluster.
+#[derive(Debug)]
+pub struct Region {
+    namespace: String,
+    name: String,
+    entrance: Entrance,
+    folder: TempDir,
+}
+
+/// A client of a Region: `adit http`, which ends when this is dropped.
+#[derive(Debug)]
+pub struct Client {
+    /// The process.
+    pub process: Child,
+    /// The public URL that it printed.
+    pub url: String,
+    log: PathBuf,
+}
+
+impl Region {
+    pub(crate) async fn apply(namespace: &Namespace, name: &str, entrance: Entrance, more: Value) -> Self {
+        let folder = tempfile::Builder::new().prefix("adit-e2e-").tempdir().expect("a folder can be made");
+        let region = Self { namespace: namespace.name().to_owned(), name: name.to_owned(), entrance, folder };
+        let mut spec = json!({
+            "domain": region.domain(),
+            "relays": {"replicas": 2, "drainTimeout": "20s"},
+            "exposure": {
+                "type": "NodePort",
+                "publicPort": region.entrance.port,
+                "nodePorts": {"https": region.entrance.node_port},
+            },
+            "store": {"relaySecretRef": {"name": "adit-store-relay", "key": "url"}},
+        });
+        merge(&mut spec, more);
+        let metadata = json!({"name": name});
+        namespace
+            .apply(json!({"apiVersion": "adit.dev/v1alpha1", "kind": "Region", "metadata": metadata, "spec": spec}))
+            .await;
+        region
+    }
+
+    /// Its domain.
+    pub fn domain(&self) -> String {
+        format!("{}.{}.adit.localhost", self.name, self.namespace)
+    }
+
+    /// The port of this machine that leads to its relays.
+    pub fn port(&self) -> u16 {
+        self.entrance.port
+    }
+
+    /// Where a client dials: domain and port.
+    pub fn relay(&self) -> String {
+        format!("{}:{}", self.domain(), self.port())
+    }
+
+    async fn kubectl(&self, words: &[&str]) -> String {
+        crate::kubectl::kubectl(&[&["-n", &self.namespace], words].concat()).await
+    }
+
+    /// Waits as a person does: `kubectl wait --for=condition=Ready`.
+    pub async fn wait_ready(&self) {
+        let name = format!("region/{}", self.name);
+        self.kubectl(&["wait", &name, "--for=condition=Ready", "--timeout=180s"]).await;
+    }
+
+    /// A file with the CA that consumers and clients trust.
+    pub async fn ca(&self) -> PathBuf {
+        let path = self.folder.path().join("ca.pem");
+        let name = format!("{}-ca", self.name);
+        let text = until("the development CA", async || {
+            let words = ["-n", &self.namespace, "get", "configmap", &name, "-o", r"jsonpath={.data.ca\.crt}"];
+            run("kubectl", &words, "").await.ok()
+        })
+        .await;
+        std::fs::write(&path, text).expect("a file can be written");
+        path
+    }
+
+    /// A file with a token for an account.
+    pub async fn token(&self, account: &str) -> PathBuf {
+        let path = self.folder.path().join(format!("{account}.token"));
+        let key = self.folder.path().join("token.key");
+        let secret = format!("{}-keys", self.name);
+        let words =
+            ["get", "secret", &secret, "-o", r#"go-template={{index .data "token.key" | base64decode}}"#];
+        write_secret(&key, &self.kubectl(&words).await);
+        let (relay, key) = (program("adit-relay"), key.display().to_string());
+        let relay = relay.to_str().expect("a path of letters");
+        let domain = self.domain();
+        let words = ["token", "--account", account, "--key", &key, "--domain", &domain];
+        let token = run(relay, &words, "").await.unwrap_or_else(|error| panic!("{error}"));
+        std::fs::write(&path, token).expect("a file can be written");
+        path
+    }
+
+    /// Publishes a service of this machine: `adit http`, from outside the cluster. Waits until its URL answers.
+    pub async fn client(&self, account: &str, name: &str, service: SocketAddr) -> Client {
+        let (ca, token) = (self.ca().await, self.token(account).await);
+        let log = self.folder.path().join(format!("{account}-{name}.log"));
+        let mut command = Command::new(program("adit"));
+        command
+            .args(["http", &service.to_string(), "--name", name, "--relay", &self.relay()])
+            .arg("--ca")
+            .arg(ca)
+            .arg("--token-file")
+            .arg(token)
+            // A key of its own, as another machine has.
+            .env("XDG_STATE_HOME", self.folder.path().join(format!("state-{account}-{name}")));
+        let mut process = Child::start_with_output(&command, &log);
+        let end = Instant::now() + crate::kubectl::LONG;
+        loop {
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            if let Some(url) = text.lines().find(|line| line.starts_with("https://")) {
+                return Client { process, url: url.to_owned(), log };
+            }
+            assert!(process.is_running() && Instant::now() < end, "the client has no tunnel: {text}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The host of a tunnel, as consumers send it.
+    pub fn host(&self, name: &str) -> String {
+        format!("{name}.{}:{}", self.domain(), self.port())
+    }
+
+    /// A consumer of a tunnel, over TLS.
+    pub async fn consumer(&self, name: &str) -> Consumer {
+        let address = SocketAddr::from(([127, 0, 0, 1], self.port()));
+        Consumer::tls(address, &format!("{name}.{}", self.domain()), &self.ca().await, &[b"http/1.1"])
+    }
+}
+
+impl Client {
+    /// What it has said.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+/// Readable by its owner alone, as keys have to be.
+fn write_secret(path: &Path, text: &str) {
+    use std::{io::Write, os::unix::fs::OpenOptionsExt};
+    let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes())).expect("a file can be written");
+}
+
+/// RFC 7396.
+fn merge(target: &mut Value, patch: Value) {
+    match (target, patch) {
+        (Value::Object(target), Value::Object(patch)) => {
+            for (key, value) in patch {
+                if value.is_null() {
+                    target.remove(&key);
+                } else {
+                    merge(target.entry(key).or_insert(Value::Null), value);
+                }
+            }
+        }
+        (target, patch) => *target = patch,
+    }
+}
