@@ -108,7 +108,10 @@ async fn an_account_has_so_many_tunnels_and_no_more() {
     };
     let first = open("ci", "one").await.unwrap();
     let _second = open("ci", "two").await.unwrap();
-    assert_eq!(place.relay.metric("adit_tunnels_open"), place.relay.metric("adit_sessions_open"));
+    until("each tunnel is open on every session of its client", || {
+        place.relay.metric("adit_tunnels_open") == place.relay.metric("adit_sessions_open")
+    })
+    .await;
     assert_eq!(code_of(open("ci", "three").await), "too_many_tunnels");
     assert_eq!(place.relay.metric("adit_refusals_total{code=\"too_many_tunnels\"}"), 1);
     let _other = open("other", "four").await.expect("another account has its own");
