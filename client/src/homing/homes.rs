@@ -265,13 +265,19 @@ impl Homes {
     pub(super) fn elsewhere(&mut self, key: Key, elsewhere: &Elsewhere, now: Instant) -> Search {
         let thin = self.take_dial(key).is_some_and(|dial| !dial.wish.only.is_empty());
         self.relays = elsewhere.relays.max(1) as usize;
-        let jitter: f64 = rand::random();
         let moving = self.serving().next().is_none() && self.is_served();
         if self.relays == 1 && !moving {
             self.searches = 0;
             self.look_out(now);
             return Search::Ended;
         }
+        self.searched(thin, now)
+    }
+
+    /// A dial has not found what it was for.
+    fn searched(&mut self, thin: bool, now: Instant) -> Search {
+        let jitter: f64 = rand::random();
+        let moving = self.serving().next().is_none() && self.is_served();
         self.searches += 1;
         if self.searches < TRIES {
             self.search_at = Some(now + TRY_PAUSE.mul_f64(jitter));
@@ -313,22 +319,25 @@ impl Homes {
     /// A session has begun. Answers with those to let go: it may be one too many itself, or take the place of one whose
     /// relay drains.
     pub(super) fn up(&mut self, key: Key, welcome: &Welcome, now: Instant) -> Vec<Key> {
-        let lane = self.take_dial(key).map_or(0, |dial| dial.lane);
+        let (lane, thin) =
+            self.take_dial(key).map_or((0, false), |dial| (dial.lane, !dial.wish.only.is_empty()));
         self.per_relay = usize::from(welcome.sessions).clamp(1, lanes::MAX);
         self.relays = welcome.relays.max(1) as usize;
         self.backoff.up();
-        (self.pause_until, self.searches) = (None, 0);
-        self.search_at = None;
-        if self.relays == 1 {
-            self.look_out(now);
-        }
+        self.pause_until = None;
         let homes = self.homes();
         let has = self.serving().filter(|held| held.relay == welcome.relay).count();
         let third = has == 0 && homes.len() >= HOMES;
         let state = if third || has >= self.per_relay { State::Leaving } else { State::Serving };
         self.held.push(Held { key, relay: welcome.relay.clone(), lane, since: now, state });
         if state == State::Leaving {
+            // As good as `elsewhere`: a relay that does not care whom it should avoid is not dialled for ever.
+            self.searched(thin, now);
             return vec![key];
+        }
+        (self.search_at, self.searches) = (None, 0);
+        if self.relays == 1 {
+            self.look_out(now);
         }
         let moving = self.held.iter_mut().find(|held| held.state == State::Moving);
         moving.map_or(vec![], |held| {

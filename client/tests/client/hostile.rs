@@ -135,6 +135,40 @@ async fn a_relay_without_a_control_stream_is_left() {
 }
 
 #[tokio::test]
+async fn numbers_beyond_all_measure_are_kept_within_it() {
+    let (service, mut relay) = (Service::start().await, Relay::start().await);
+    relay.set_policy(|_| {
+        Answer::Welcome(Box::new(|welcome| {
+            welcome.sessions = u8::MAX;
+            welcome.relays = u32::MAX;
+            welcome.credential_expires = u64::MAX;
+            let mut more = welcome.opened[0].clone();
+            more.tunnel = "tn_nobody".parse().unwrap();
+            let again = welcome.opened[0].clone();
+            welcome.opened.extend([again, more]);
+        }))
+    });
+    let (_client, _events, session) = relay.serve(http(service.address())).await;
+    assert_eq!(session.get("/").await.1, b"hello");
+    let mut sessions = vec![session];
+    while let Ok(session) = tokio::time::timeout(Duration::from_secs(2), relay.session()).await {
+        sessions.push(session);
+        // Two, and those of the tries to find another relay, which end at once.
+        assert!(sessions.len() <= 2 + 8 + 1, "the client dials for ever");
+    }
+    // The two that it keeps.
+    for session in &mut sessions[..2] {
+        session.tell(&ToClient::Move { deadline_ms: u64::MAX });
+        session.tell(&ToClient::Move { deadline_ms: 0 });
+        session.tell(&ToClient::Limited { code: Code::Unknown, limit: u64::MAX, refused: u64::MAX });
+        session.tell(&ToClient::Credential { credential: String::new(), expires: u64::MAX });
+        session.tell(&ToClient::Credential { credential: "x".repeat(60_000), expires: 0 });
+        session.tell(&ToClient::RenewRefused { code: Code::Unknown, message: "\u{1b}[2J".repeat(1000) });
+    }
+    assert_eq!(sessions[0].get("/").await.1, b"hello");
+}
+
+#[tokio::test]
 async fn a_relay_that_says_now_again_and_again_is_not_asked_again_and_again() {
     let (service, mut relay) = (Service::start().await, Relay::start().await);
     let refused = |tunnel: &str| RefusedTunnel {

@@ -168,3 +168,60 @@ async fn a_body_has_so_many_bytes_and_no_more() {
     assert_eq!((answer.status, answer.json()["bytes"].as_u64()), (200, Some(102_400)));
     is_well_again(&place).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_has_so_many_connections_of_consumers_and_no_more() {
+    let place = Place::start("connections: 40\nlimits: {requestsPerSecond: 100000}").await;
+    let _tunnel = place.http().await;
+    let (_tcp, port) = place.tcp().await;
+    let mut kept = vec![];
+    for _ in 0..39 {
+        let mut wire = place.consumer().connect().await.unwrap();
+        assert_eq!(wire.send(request("/").as_bytes()).await.unwrap().status, 200);
+        kept.push(wire);
+    }
+    let mut tcp = tokio::net::TcpStream::connect(place.relay.tcp(port)).await.unwrap();
+    is_echoed(&mut tcp).await;
+
+    for consumer in [place.consumer(), place.secure(b"http/1.1")] {
+        let mut wire = consumer.connect().await.unwrap();
+        let answer = wire.send(request("/").as_bytes()).await.unwrap();
+        is_refused(&answer, 503, "overloaded");
+        assert_eq!(answer.header("connection"), Some("close"));
+        // Its place is for somebody else: nothing more comes, whichever way the connection ends.
+        assert!(wire.rest().await.is_ok_and(|rest| rest.is_empty()) || wire.rest().await.is_err());
+    }
+    let mut more = tokio::net::TcpStream::connect(place.relay.tcp(port)).await.unwrap();
+    assert!(is_ended(&mut more).await, "a connection that is refused ends without a byte");
+    // Clients are let in, and those who have a place keep it.
+    let third =
+        place.tunnel(Tunnel::http(place.service.address().to_string()).name("third")).open().await.unwrap();
+    assert_eq!(kept[0].send(request("/").as_bytes()).await.unwrap().status, 200);
+    drop(third);
+    assert_eq!(place.relay.metric("adit_connections_limit"), 40);
+    assert_eq!(place.relay.metric("adit_connections_refused_total"), 3);
+    kept.truncate(20);
+    drop(tcp);
+    until("their places are free", || place.relay.metric("adit_connections_open") <= 20).await;
+    assert_eq!(get(&place, "/").await.status, 200);
+    let answer = place.secure(b"http/1.1").get(HOST, "/").await.unwrap();
+    assert_eq!(answer.status, 200);
+}
+
+fn request(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: {HOST}\r\n\r\n")
+}
+
+async fn is_echoed(tcp: &mut tokio::net::TcpStream) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    tcp.write_all(b"GET /bytes/1 HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut read = vec![0; 12];
+    tcp.read_exact(&mut read).await.unwrap();
+    assert_eq!(read, b"HTTP/1.1 200");
+}
+
+/// Whichever way: a reset that overtakes nothing, or an end.
+async fn is_ended(tcp: &mut tokio::net::TcpStream) -> bool {
+    use tokio::io::AsyncReadExt;
+    !matches!(tcp.read(&mut [0; 16]).await, Ok(1..))
+}

@@ -8,3 +8,4 @@ mod owners;
 mod place;
 mod pools;
 mod relays;
+mod store;

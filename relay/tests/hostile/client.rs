@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-const EVIL: &str = "evil.adit.localhost";
+pub(crate) const EVIL: &str = "evil.adit.localhost";
 
 /// A client that says what a test wants it to.
 struct Client {
@@ -80,7 +80,7 @@ fn token(token: &str) -> Value {
 }
 
 /// The place, and a credential of another account with its key.
-struct Foe {
+pub(crate) struct Foe {
     key: Vec<u8>,
     credential: Value,
 }
@@ -114,7 +114,7 @@ impl Foe {
     }
 
     /// The same, with the control stream open; frame by frame from there.
-    async fn frames(&self, place: &Place, settings: &[(u16, u32)]) -> Http2<TlsStream<TcpStream>> {
+    pub(crate) async fn frames(&self, place: &Place, settings: &[(u16, u32)]) -> Http2<TlsStream<TcpStream>> {
         let io = self.enter(place).await;
         let mut http2 = Http2::server(io, settings).await.unwrap();
         let control = http2.receive_kind(kind::HEADERS).await.unwrap();
@@ -123,7 +123,7 @@ impl Foe {
     }
 }
 
-async fn start() -> (Service, Place, Foe) {
+pub(crate) async fn start() -> (Service, Place, Foe) {
     let service = Service::start().await;
     let place = Place::start(service.address()).await;
     let foe = Foe::new(&place).await;

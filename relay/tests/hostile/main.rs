@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod answers;
 mod bodies;
 mod client;
+mod floods;
 mod framing;
 mod patience;
 mod place;

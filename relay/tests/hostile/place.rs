@@ -92,6 +92,13 @@ impl Place {
         text.lines().filter_map(of).sum::<f64>() as u64
     }
 
+    /// The relay's resident memory, in MiB.
+    pub(crate) fn memory(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.relay.child.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() / 1024
+    }
+
     pub(crate) async fn wait(&self, what: &str, state: impl Fn(&Self) -> bool) {
         let end = Instant::now() + Duration::from_secs(60);
         while !state(self) {

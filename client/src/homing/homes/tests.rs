@@ -144,6 +144,8 @@ fn a_third_relay_that_answers_all_the_same_is_left() {
     assert_eq!(homes.up(2, &welcome("c", 2, 3), now), vec![2]);
     assert!(homes.is_home() && !homes.is_complete());
     assert!(!homes.down(2, now), "it is not missed");
+    assert_eq!(homes.order(3, now), None, "not in a rush");
+    let now = now + TRY_PAUSE;
     homes.order(3, now).unwrap();
     assert!(homes.up(3, &welcome("a", 2, 3), now).is_empty());
     assert_eq!(homes.order(4, now).unwrap().wish, Wish { avoid: vec![id("a")], only: vec![id("b")] });
@@ -192,6 +194,22 @@ fn the_only_relay_is_enough_and_a_second_one_is_found_in_time() {
     region.relays.push("b");
     region.run(Duration::from_secs(1200));
     assert_eq!((region.count("a"), region.count("b")), (2, 2));
+}
+
+#[test]
+fn a_relay_that_does_not_care_whom_it_should_avoid_is_not_dialled_for_ever() {
+    let (mut homes, mut now, mut dials) = (Homes::new(), Instant::now(), 0);
+    let end = now + SINGLE_HOMED / 2;
+    while now < end {
+        while homes.order(dials, now).is_some() {
+            for left in homes.up(dials, &welcome("a", 2, u32::MAX), now) {
+                homes.down(left, now);
+            }
+            dials += 1;
+        }
+        now = homes.next_dial(now).map_or(end, |at| at.min(end));
+    }
+    assert_eq!(dials, 2 + Key::from(TRIES));
 }
 
 #[test]

@@ -1,0 +1,170 @@
+//! Postgres goes away, hangs and comes back under load.
+
+use crate::place::{Fleet, HOST};
+use adit::{Client, event::What};
+use adit_testkit::{
+    http::Consumer,
+    load::Load,
+    postgres::Postgres,
+    region::Relay,
+    soak::{Record, scale},
+    wait::until,
+};
+use std::{path::Path, time::Duration};
+
+/// A client with a credential in this folder, which asks for a name.
+fn with_credential(fleet: &Fleet, folder: &Path, name: &str) -> Client {
+    let builder = fleet.without_token().state_dir(folder).tunnel(Fleet::http(&fleet.service, name));
+    builder.start().expect("the client's settings are right")
+}
+
+/// Lets an account have a credential, which needs no store afterwards.
+async fn credential(fleet: &Fleet, account: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = Fleet::http(&fleet.service, &format!("first-of-{account}"));
+    let client = fleet.builder(account, &[]).state_dir(folder.path()).tunnel(spec).start().unwrap();
+    fleet.has_url(&client).await;
+    client.stop(Duration::from_secs(5)).await;
+    folder
+}
+
+/// The code with which a client's tunnel is refused next, or the words with which its session is.
+async fn next_refusal(client: &Client) -> String {
+    let mut events = client.events(false);
+    let waiting = async {
+        while let Some(event) = events.next().await {
+            match event.what {
+                What::TunnelState(state) => {
+                    if let Some(code) = state.code {
+                        return code.to_string();
+                    }
+                }
+                // A session that is refused for a while is dialled again.
+                What::ClientState { reason: Some(reason), .. } if reason.contains("store") => return reason,
+                What::Error(problem) | What::Notice(problem) => return problem.code,
+                _ => {}
+            }
+        }
+        "the client has ended".to_owned()
+    };
+    tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("the client hears of its refusal")
+}
+
+/// What is refused without a store, and how: a new name, and a token that nobody has shown before.
+async fn new_names_are_refused(fleet: &Fleet, folder: &Path, round: usize) {
+    let client = with_credential(fleet, folder, &format!("new-{round}"));
+    assert_eq!(next_refusal(&client).await, "store_unavailable");
+    drop(client);
+    let spec = Fleet::http(&fleet.service, "stranger");
+    let stranger = fleet.builder(&format!("stranger-{round}"), &[]).tunnel(spec).start().unwrap();
+    assert_eq!(next_refusal(&stranger).await, "the store cannot be reached, and a new token needs it");
+}
+
+/// A client that asked while the store was away gets its name as soon as the store is back.
+async fn new_names_are_had(fleet: &Fleet, folder: &Path, name: &str) {
+    let client = with_credential(fleet, folder, name);
+    fleet.has_url(&client).await;
+    let host = format!("{name}.adit.localhost");
+    for relay in &fleet.relays {
+        let consumer = Consumer::plain(relay.http());
+        let mut status = 0;
+        let end = std::time::Instant::now() + Duration::from_secs(30);
+        while status != 200 && std::time::Instant::now() < end {
+            status = consumer.get(&host, "/").await.map_or(0, |answer| answer.status);
+        }
+        assert_eq!(status, 200, "{} does not know {name}", relay.name);
+    }
+    client.stop(Duration::from_secs(5)).await;
+}
+
+fn sessions_opened(relay: &Relay) -> u64 {
+    relay.metric("adit_sessions_opened_total")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_store_tunnels_go_on_tickets_are_good_and_new_names_wait() {
+    let record = Record::begin("the store stops, hangs and comes back under load");
+    let mut postgres = Postgres::start();
+    let mut fleet = Fleet::of_one_lane(postgres.database()).await;
+    let folder = credential(&fleet, "keeper").await;
+    let load = Load::start(&fleet.entries(usize::MAX), 3, HOST, "/bytes/1000");
+    load.more(200).await;
+    let rounds = scale(1, 10);
+    for round in 0..rounds {
+        // Stopped: connections are cut and refused.
+        postgres.stop();
+        load.more(scale(500, 20_000)).await;
+        new_names_are_refused(&fleet, folder.path(), 2 * round).await;
+        assert!(fleet.relays.iter().any(|relay| relay.metric("adit_claim_failures_total") > 0));
+        load.more(200).await;
+        postgres.start_again();
+        new_names_are_had(&fleet, folder.path(), &format!("after-stop-{round}")).await;
+
+        // Frozen: connections stay open, nothing is answered.
+        postgres.freeze();
+        load.more(scale(500, 20_000)).await;
+        new_names_are_refused(&fleet, folder.path(), 2 * round + 1).await;
+        postgres.thaw();
+        new_names_are_had(&fleet, folder.path(), &format!("after-freeze-{round}")).await;
+    }
+
+    let (answered, failures) = load.end().await;
+    assert!(failures.is_empty(), "of {answered}: {failures:?}");
+
+    // A relay goes, and its client's ticket is good at the relay that is left, without a store.
+    postgres.stop();
+    let third = fleet.stranger();
+    let before = sessions_opened(&fleet.relays[third]);
+    let home = fleet.homes()[0];
+    let load = Load::start(&fleet.entries(home), 3, HOST, "/bytes/1000");
+    load.more(100).await;
+    fleet.relays[home].child.term();
+    until("the client has a session with the third relay", || {
+        fleet.relays[third].metric("adit_sessions_open") > 0
+    })
+    .await;
+    assert!(sessions_opened(&fleet.relays[third]) > before);
+    until("the relay has ended", || !fleet.relays[home].child.is_running()).await;
+    let (more, failures) = load.end().await;
+    assert!(failures.is_empty(), "of {more}: {failures:?}");
+    let answer = Consumer::plain(fleet.relays[third].http()).get(HOST, "/").await.unwrap();
+    assert_eq!(answer.status, 200);
+
+    postgres.start_again();
+    let Fleet { region, relays, .. } = &mut fleet;
+    region.start_again(&mut relays[home]);
+    relays[home].wait_ready();
+    new_names_are_had(&fleet, folder.path(), "at-the-end").await;
+    record.end(format!("{rounds} rounds, {} requests, 0 failed", answered + more));
+}
+
+/// The relay's pool of connections to its store is small: what comes at once waits its turn.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_claims_at_once_than_the_store_has_connections_are_all_granted() {
+    let fleet = Fleet::start().await;
+    let count = scale(30, 300);
+    let clients: Vec<Client> = (0..count)
+        .map(|number| {
+            let spec = Fleet::http(&fleet.service, &format!("crowd-{number}"));
+            fleet.builder(&format!("crowd-{number}"), &[]).tunnel(spec).start().unwrap()
+        })
+        .collect();
+    for client in &clients {
+        fleet.has_url(client).await;
+    }
+    for number in 0..count {
+        let host = format!("crowd-{number}.adit.localhost");
+        let entry = &fleet.relays[number % 3];
+        until("the entry knows it", || knows(entry, &host)).await;
+    }
+}
+
+fn knows(relay: &Relay, host: &str) -> bool {
+    use std::io::{Read, Write};
+    let Ok(mut tcp) = std::net::TcpStream::connect(relay.http()) else { return false };
+    let request = format!("GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+    let mut answer = String::new();
+    tcp.write_all(request.as_bytes()).is_ok()
+        && tcp.read_to_string(&mut answer).is_ok()
+        && answer.starts_with("HTTP/1.1 200")
+}
