@@ -3,7 +3,6 @@
 //! For serde: `#[serde(with = "duration")] #[schemars(with = "duration::Text")]` on a field of type [`Duration`].
 
 use crate::Invalid;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serializer, de::Error};
 use std::{borrow::Cow, time::Duration};
 
@@ -79,19 +78,7 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duratio
 /// The schema of a duration.
 pub struct Text;
 
-impl JsonSchema for Text {
-    fn schema_name() -> Cow<'static, str> {
-        "Duration".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "format": FORMAT })
-    }
-}
+crate::text::inline_schema!(Text, "Duration", { "type": "string", "format": FORMAT });
 
 #[cfg(test)]
 mod tests {

@@ -1,9 +1,8 @@
 //! Domain names.
 
 use crate::Invalid;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
-use std::{borrow::Cow, fmt, net::Ipv4Addr, str::FromStr};
+use std::{fmt, net::Ipv4Addr, str::FromStr};
 
 /// The name of the format in schemas.
 pub const FORMAT: &str = "dns-name";
@@ -85,19 +84,7 @@ impl fmt::Display for DnsName {
     }
 }
 
-impl JsonSchema for DnsName {
-    fn schema_name() -> Cow<'static, str> {
-        "DnsName".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "format": FORMAT })
-    }
-}
+crate::text::inline_schema!(DnsName, "DnsName", { "type": "string", "format": FORMAT });
 
 #[cfg(test)]
 mod tests {

@@ -3,9 +3,7 @@
 //! For serde: `#[serde(with = "size")] #[schemars(with = "size::Text")]` on a `u64`, [`optional`] on an `Option<u64>`.
 
 use crate::Invalid;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serializer, de::Error};
-use std::borrow::Cow;
 
 /// The name of the format in schemas.
 pub const FORMAT: &str = "size";
@@ -105,19 +103,7 @@ pub mod optional {
 /// The schema of a size.
 pub struct Text;
 
-impl JsonSchema for Text {
-    fn schema_name() -> Cow<'static, str> {
-        "Size".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "anyOf": [{ "type": "integer" }, { "type": "string" }], "format": FORMAT, "x-kubernetes-int-or-string": true })
-    }
-}
+crate::text::inline_schema!(Text, "Size", { "anyOf": [{ "type": "integer" }, { "type": "string" }], "format": FORMAT, "x-kubernetes-int-or-string": true });
 
 #[cfg(test)]
 mod tests {

@@ -17,6 +17,27 @@ impl Invalid {
     }
 }
 
+/// The schema of a type that is written as text: it stands where it is used, without a definition of its own.
+macro_rules! inline_schema {
+    ($type:ty, $name:literal, $schema:tt) => {
+        impl schemars::JsonSchema for $type {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                $name.into()
+            }
+
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!($schema)
+            }
+        }
+    };
+}
+
+pub(crate) use inline_schema;
+
 /// Checks text against one of this crate's formats, which stand in schemas as `format`.
 ///
 /// # Errors

@@ -1,9 +1,8 @@
 //! Versions of programs, by Semantic Versioning 2.0.
 
 use crate::Invalid;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
-use std::{borrow::Cow, fmt, str::FromStr};
+use std::{fmt, str::FromStr};
 
 /// The name of the format in schemas.
 pub const FORMAT: &str = "version";
@@ -43,19 +42,7 @@ impl fmt::Display for Version {
     }
 }
 
-impl JsonSchema for Version {
-    fn schema_name() -> Cow<'static, str> {
-        "Version".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "format": FORMAT })
-    }
-}
+crate::text::inline_schema!(Version, "Version", { "type": "string", "format": FORMAT });
 
 #[cfg(test)]
 mod tests {

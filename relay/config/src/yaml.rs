@@ -22,13 +22,15 @@ pub const MAX_PROBLEMS: usize = 100;
 pub struct Document {
     /// The root; an empty text is [`Value::Null`]. Where there are problems it holds what could be read.
     pub root: Value,
+    /// Where the keys of mappings stand, in the order of the text: [`Document::root`] has them in that of the alphabet.
+    pub keys: Vec<Path>,
     /// What is wrong with the text itself, in the order of the text.
     pub problems: Vec<Problem>,
 }
 
 impl Document {
     fn unreadable(problem: impl Into<String>) -> Self {
-        Self { root: Value::Null, problems: vec![Problem::new(Path::default(), problem)] }
+        Self { root: Value::Null, keys: vec![], problems: vec![Problem::new(Path::default(), problem)] }
     }
 }
 
@@ -41,12 +43,12 @@ pub fn parse(text: &str) -> Document {
     if text.lines().any(|line| depth(line) > MAX_DEPTH) {
         return Document::unreadable(format!("is nested too deep: at most {MAX_DEPTH} levels are read"));
     }
-    let state = RefCell::new(State { values: 0, problems: Vec::new() });
+    let state = RefCell::new(State { values: 0, keys: Vec::new(), problems: Vec::new() });
     let read =
         Node { path: Path::default(), state: &state }.deserialize(serde_yaml::Deserializer::from_str(text));
-    let problems = state.into_inner().problems;
+    let State { keys, problems, .. } = state.into_inner();
     match read {
-        Ok(root) => Document { root, problems },
+        Ok(root) => Document { root, keys, problems },
         Err(error) => Document::unreadable(format!("is not YAML that can be read: {error}")),
     }
 }
@@ -67,6 +69,7 @@ fn depth(line: &str) -> usize {
 
 struct State {
     values: usize,
+    keys: Vec<Path>,
     problems: Vec<Problem>,
 }
 
@@ -172,6 +175,7 @@ impl<'de> Visitor<'de> for Node<'_> {
             if values.contains_key(&key) {
                 child.problem("is there twice: keep one of them");
             }
+            self.state.borrow_mut().keys.push(child.path.clone());
             let value = mapping.next_value_seed(child)?;
             values.insert(key, value);
         }

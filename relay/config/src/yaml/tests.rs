@@ -11,7 +11,7 @@ fn plain_documents_become_json() {
     assert_eq!(document.root, json!({"a": {"b": [1, -2, 1.5, true, null, "x"]}, "443": "off"}));
     assert!(document.problems.is_empty());
     assert_eq!(parse("").root, Value::Null);
-    assert_eq!(parse("# nothing\n"), Document { root: Value::Null, problems: vec![] });
+    assert_eq!(parse("# nothing\n"), Document { root: Value::Null, keys: vec![], problems: vec![] });
     assert_eq!(parse("a: &x {b: 1}\nc: *x").root, json!({"a": {"b": 1}, "c": {"b": 1}}));
 }
 
@@ -73,4 +73,11 @@ proptest::proptest! {
     fn any_punctuation_is_read_or_refused(text in "[\\[\\]{}:,&*!|>'\"%@`#?\\-a0 \\n\\t]{0,100}") {
         parse(&text);
     }
+}
+
+#[test]
+fn keys_are_told_in_the_order_of_the_text() {
+    let document = parse("b: {z: 1, a: [{y: 1}]}\na: 2\n");
+    let keys: Vec<String> = document.keys.iter().map(ToString::to_string).collect();
+    assert_eq!(keys, ["b", "b.z", "b.a", "b.a[0].y", "a"]);
 }
