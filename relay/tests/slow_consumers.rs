@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use adit::Tunnel;
+#[path = "support/region.rs"]
+mod support;
+
 use adit_testkit::{
     http::{Consumer, Service},
     region::{DOMAIN, Region},
@@ -23,14 +25,7 @@ async fn consumers_that_do_not_read_hold_a_window_of_the_relay_and_slow_nobody()
     let region = Region::new(env!("CARGO_BIN_EXE_adit-relay"));
     let relay = region.start("a");
     let service = Service::start().await;
-    let _tunnel = Tunnel::http(service.address().to_string())
-        .name("shop")
-        .relay(format!("{DOMAIN}:{}", relay.https().port()))
-        .token(region.token(&relay, "ci", &[]))
-        .ca(region.ca())
-        .open()
-        .await
-        .expect("the tunnel opens");
+    let _tunnel = support::open(&region, &relay, &service, "shop").await;
     let host = format!("shop.{DOMAIN}");
     let fast = Consumer::plain(relay.http());
     assert_eq!(fast.get(&host, &format!("/bytes/{MIB}")).await.unwrap().body.len(), MIB);

@@ -1,24 +1,17 @@
 //! One relay alone, a client of the library, a service, consumers.
 
+#[path = "support/region.rs"]
+mod support;
+
 use adit::Tunnel;
 use adit_testkit::{
     http::{Consumer, Service},
     region::{DOMAIN, Region},
 };
+use support::open;
 
 fn region() -> Region {
     Region::new(env!("CARGO_BIN_EXE_adit-relay"))
-}
-
-async fn open(region: &Region, relay: &adit_testkit::region::Relay, service: &Service, name: &str) -> Tunnel {
-    Tunnel::http(service.address().to_string())
-        .name(name)
-        .relay(format!("{DOMAIN}:{}", relay.https().port()))
-        .token(region.token(relay, "ci", &[]))
-        .ca(region.ca())
-        .open()
-        .await
-        .expect("the tunnel opens")
 }
 
 #[tokio::test]

@@ -58,6 +58,10 @@ fi
 tries=100; until rm -rf -- "$1" || [ $tries -eq 0 ]; do tries=$((tries - 1)); sleep 0.05; done
 "#;
 
+/// Where the server looks for its certificate and key, seen from its folder.
+const CERTIFICATE: &str = "data/server.crt";
+const KEY: &str = "data/server.key";
+
 /// A server on a port of its own on 127.0.0.1, ended and removed when it is dropped and when the test process is killed.
 #[derive(Debug)]
 pub struct Postgres {
@@ -133,12 +137,32 @@ impl Postgres {
         }
     }
 
+    /// Starts the server again so that it takes TLS too, with this certificate and its key (PEM).
+    pub fn serve_tls(&mut self, certificate: &str, key: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        self.stop();
+        for (name, text) in [(CERTIFICATE, certificate), (KEY, key)] {
+            let path = self.folder.join(name);
+            fs::write(&path, text).expect("the server's folder can be written to");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
+                .expect("the file is this process's");
+            if let Some(owner) = self.owner {
+                std::os::unix::fs::chown(&path, Some(owner.uid), Some(owner.gid))
+                    .expect("root may give it away");
+            }
+        }
+        self.start_again();
+    }
+
     /// Starts the server again after [`Postgres::stop`], on the same port, and waits until it takes connections.
     pub fn start_again(&mut self) {
         let mut command = self.command("postgres");
         command.arg("-D").arg(self.folder.join("data")).arg("-p").arg(self.port.to_string());
         for setting in SETTINGS {
             command.args(["-c", setting]);
+        }
+        if self.folder.join(KEY).exists() {
+            command.args(["-c", "ssl=on"]);
         }
         // QUIT, not KILL: a server that is killed leaves a segment of the system's shared memory behind. Where the
         // server runs as another user, the change of user takes this wish back, and the warden alone ends it.

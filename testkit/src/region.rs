@@ -32,6 +32,7 @@ pub struct Region {
     store: Option<String>,
     extra: String,
     open_files: Option<u32>,
+    environment: Vec<(String, String)>,
     tcp: Ports,
 }
 
@@ -74,6 +75,7 @@ impl Region {
             store: None,
             extra: String::new(),
             open_files: None,
+            environment: Vec::new(),
             tcp: Ports::take(8),
         };
         region.make_keys();
@@ -100,6 +102,13 @@ impl Region {
     pub fn with(mut self, yaml: &str) -> Self {
         self.extra.push_str(yaml);
         self.extra.push('\n');
+        self
+    }
+
+    /// An environment variable of the relays.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.environment.push((name.to_owned(), value.into()));
         self
     }
 
@@ -208,6 +217,7 @@ impl Region {
             }
         };
         command.arg("--config").arg(config);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         Child::start_with_output(&command, &config.with_file_name("output"))
     }
 

@@ -1,0 +1,128 @@
+//! Redis and Postgres over TLS, with a CA that no system knows.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "support/region.rs"]
+mod support;
+
+use adit_testkit::{
+    http::{Consumer, Service},
+    port::Port,
+    postgres::Postgres,
+    redis::Redis,
+    region::{DOMAIN, Region},
+};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use std::{path::PathBuf, time::Duration};
+
+/// A CA and what it gave to the servers on 127.0.0.1, as files and as text.
+struct Authority {
+    folder: tempfile::TempDir,
+    certificate: String,
+    key: String,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &ca).unwrap().pem();
+        let authority = Self { folder, certificate, key: key.serialize_pem() };
+        std::fs::write(authority.file("ca.pem"), ca.pem()).unwrap();
+        std::fs::write(authority.file("server.pem"), &authority.certificate).unwrap();
+        std::fs::write(authority.file("server.key"), &authority.key).unwrap();
+        authority
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.file(name).display().to_string()
+    }
+
+    /// A Redis that takes TLS, and its URL.
+    fn redis(&self) -> (Redis, Port, String) {
+        let port = Port::take();
+        let (number, cert, key, ca) = (
+            port.number().to_string(),
+            self.path("server.pem"),
+            self.path("server.key"),
+            self.path("ca.pem"),
+        );
+        let redis = Redis::start_with(&[
+            "--tls-port",
+            &number,
+            "--tls-cert-file",
+            &cert,
+            "--tls-key-file",
+            &key,
+            "--tls-ca-cert-file",
+            &ca,
+            "--tls-auth-clients",
+            "no",
+        ]);
+        let url = format!("rediss://127.0.0.1:{number}/0");
+        (redis, port, url)
+    }
+}
+
+fn postgres(authority: &Authority) -> Postgres {
+    let mut postgres = Postgres::start();
+    postgres.serve_tls(&authority.certificate, &authority.key);
+    postgres
+}
+
+fn url(postgres: &Postgres, ca: &str) -> String {
+    let plain = postgres.database();
+    plain.replace("sslmode=disable", &format!("sslmode=verify-full&sslrootcert={ca}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_reaches_redis_and_postgres_over_tls() {
+    let authority = Authority::new();
+    let (redis, _port, registry) = authority.redis();
+    let postgres = postgres(&authority);
+    let region = Region::new(env!("CARGO_BIN_EXE_adit-relay"))
+        .registry(registry)
+        .store(url(&postgres, &authority.path("ca.pem")))
+        .env("SSL_CERT_FILE", authority.path("ca.pem"));
+    let relay = region.start("a");
+    let service = Service::start().await;
+    let _tunnel = support::open(&region, &relay, &service, "shop").await;
+    let answer = Consumer::plain(relay.http()).get(&format!("shop.{DOMAIN}"), "/echo").await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(redis.run("DBSIZE") != ":0", "the registry is in this Redis");
+    let (_, ready) = relay.ask("/readyz").unwrap();
+    assert!(!ready.contains("cannot be reached"), "{ready}");
+}
+
+#[test]
+fn a_postgres_whose_certificate_is_not_trusted_is_not_used() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let postgres = postgres(&authority);
+    let region = Region::new(env!("CARGO_BIN_EXE_adit-relay")).store(url(&postgres, &other.path("ca.pem")));
+    let mut relay = region.spawn("a");
+    let status = relay.child.wait(Duration::from_secs(60)).unwrap();
+    let output = relay.child.output();
+    assert_eq!(status.code(), Some(1), "{output}");
+    assert!(output.contains("[store]") && output.to_lowercase().contains("certificate"), "{output}");
+}
+
+#[test]
+fn a_redis_whose_certificate_is_not_trusted_gets_nothing() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let (redis, _port, registry) = authority.redis();
+    let region = Region::new(env!("CARGO_BIN_EXE_adit-relay"))
+        .registry(registry)
+        .env("SSL_CERT_FILE", other.path("ca.pem"));
+    // It serves all the same, and says what is wrong.
+    let relay = region.start("a");
+    let (_, ready) = relay.ask("/readyz").unwrap();
+    assert!(ready.contains("registry") && ready.contains("cannot be reached"), "{ready}");
+    assert_eq!(redis.run("DBSIZE"), ":0");
+}
