@@ -49,7 +49,7 @@ pub use feed::Events;
 pub use problem::Problem;
 pub use service::{Service, TunnelSpec};
 pub use token::TokenSource;
-pub use tunnel::Tunnel;
+pub use tunnel::{Tunnel, TunnelBuilder};
 
 /// This client's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

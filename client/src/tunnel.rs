@@ -73,7 +73,8 @@ impl Tunnel {
         self.client.closed().await
     }
 
-    /// Closes it, and lets what is under way end within this time.
+    /// Closes it, and lets what is under way end within this time, or within the relay's drain timeout (30 s unless its
+    /// configuration says otherwise) if that is shorter.
     pub async fn close(self, grace: Duration) {
         self.client.stop(grace).await;
     }

@@ -117,8 +117,10 @@ fn a_postgres_whose_certificate_is_not_trusted_is_not_used() {
 fn a_redis_whose_certificate_is_not_trusted_gets_nothing() {
     let (authority, other) = (Authority::new(), Authority::new());
     let (redis, _port, registry) = authority.redis();
+    let postgres = Postgres::start();
     let region = Region::new(env!("CARGO_BIN_EXE_adit-relay"))
         .registry(registry)
+        .store(postgres.database())
         .env("SSL_CERT_FILE", other.path("ca.pem"));
     // It serves all the same, and says what is wrong.
     let relay = region.start("a");

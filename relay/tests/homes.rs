@@ -1,6 +1,9 @@
 //! Which relays of a region a client makes its home: two, as soon as there are two.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "support/region.rs"]
+mod support;
+
 use adit::{Client, TunnelSpec, service::Service as Address};
 use adit_protocol::Kind;
 use adit_testkit::{
@@ -11,6 +14,7 @@ use adit_testkit::{
     region::{DOMAIN, Region, Relay},
 };
 use std::time::{Duration, Instant};
+use support::{number, wait};
 
 fn region(redis: &Redis) -> Region {
     let region = Region::new(env!("CARGO_BIN_EXE_adit-relay")).registry(redis.url());
@@ -29,21 +33,6 @@ async fn client(region: &Region, relay: &Relay, balancer: &Balancer, service: &S
     let tunnel = client.tunnels()[0].clone();
     wait("the tunnel has a URL", || client.url(&tunnel).is_some()).await;
     client
-}
-
-async fn wait(what: &str, state: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(60);
-    while !state() {
-        assert!(Instant::now() < end, "waited in vain: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-/// A number of a relay's metrics.
-fn number(relay: &Relay, name: &str) -> u64 {
-    let (_, text) = relay.ask("/metrics").unwrap_or_default();
-    let of = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse::<f64>().ok();
-    text.lines().find_map(of).unwrap_or(0.0) as u64
 }
 
 fn sessions(relays: &[Relay]) -> Vec<u64> {

@@ -21,8 +21,6 @@ use tokio::time::timeout;
 
 /// How long the client may take to close the connection after the last message.
 const GOODBYE: Duration = Duration::from_secs(1);
-/// How long answers in flight may take after a client has said goodbye; it cuts them itself sooner.
-const AFTER_BYE: Duration = Duration::from_secs(10);
 
 /// Serves one session to the end.
 pub async fn run(relay: Arc<Relay>, io: ClientIo, admission: Admission) {
@@ -79,7 +77,9 @@ pub async fn run(relay: Arc<Relay>, io: ClientIo, admission: Admission) {
     drop((open, permit));
     end(&relay, &session, ended).await;
     if !ended.is_abrupt() {
-        let patience = if ended == Ended::Bye { AFTER_BYE } else { GOODBYE };
+        // A client that says goodbye drains: it waits for its answers in flight, for as long as its user lets it, and then
+        // closes. They get as much time here as those of a relay that drains, in case it has gone without closing.
+        let patience = if ended == Ended::Bye { relay.config.drain_timeout } else { GOODBYE };
         let _ = timeout(patience, &mut driver).await;
     }
     driver.abort();

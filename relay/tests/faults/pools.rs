@@ -191,8 +191,10 @@ async fn a_relay_has_so_many_connections_of_consumers_and_no_more() {
         // Its place is for somebody else: nothing more comes, whichever way the connection ends.
         assert!(wire.rest().await.is_ok_and(|rest| rest.is_empty()) || wire.rest().await.is_err());
     }
-    let mut more = tokio::net::TcpStream::connect(place.relay.tcp(port)).await.unwrap();
-    assert!(is_ended(&mut more).await, "a connection that is refused ends without a byte");
+    // The reset may come before the connection is said to be there.
+    if let Ok(mut more) = tokio::net::TcpStream::connect(place.relay.tcp(port)).await {
+        assert!(is_ended(&mut more).await, "a connection that is refused ends without a byte");
+    }
     // Clients are let in, and those who have a place keep it.
     let third =
         place.tunnel(Tunnel::http(place.service.address().to_string()).name("third")).open().await.unwrap();

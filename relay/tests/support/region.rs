@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use adit::{Tunnel, TunnelBuilder, service::Service as Address};
+use adit::{Tunnel, TunnelBuilder};
 use adit_testkit::{
     http::Service,
     region::{DOMAIN, Region, Relay},
