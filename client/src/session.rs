@@ -11,7 +11,8 @@ use crate::{
 };
 use adit_mux::{Accepted, Acceptor, MAX_STREAMS};
 use adit_protocol::{
-    Code, Elsewhere, OpenedTunnel, Refused, Reply, ToClient, ToRelay, TunnelId, Welcome, stream,
+    Code, Elsewhere, OpenedTunnel, Refused, Reply, SuspensionNotice, ToClient, ToRelay, TunnelId, Welcome,
+    stream,
 };
 use h2::Reason;
 use http::StatusCode;
@@ -66,7 +67,7 @@ pub(crate) enum End {
     /// The client left it, or was told to stop.
     Left,
     /// The relay closed it.
-    Closed(Code, String),
+    Closed(Code, String, Option<Box<SuspensionNotice>>),
     /// It broke.
     Lost(String),
 }

@@ -1,7 +1,7 @@
-//! What people are told: Events at a Region.
+//! What people are told: Events.
 
 use crate::objects::Kind;
-use adit_api::{Region, RegionStatus};
+use adit_api::{Complaint, ComplaintStatus, Region, RegionStatus};
 use kube::{
     Client, Resource,
     runtime::events::{Event, EventType, Recorder, Reporter},
@@ -26,7 +26,10 @@ impl Events {
         Self { recorder: Recorder::new(client, reporter) }
     }
 
-    async fn publish(&self, region: &Region, kind: EventType, reason: &str, action: &str, note: String) {
+    async fn publish<K>(&self, object: &K, kind: EventType, reason: &str, action: &str, note: String)
+    where
+        K: Resource<DynamicType = ()>,
+    {
         let note = note.chars().take(MAX_NOTE).collect();
         let event = Event {
             type_: kind,
@@ -35,7 +38,7 @@ impl Events {
             note: Some(note),
             secondary: None,
         };
-        let reference = region.object_ref(&());
+        let reference = object.object_ref(&());
         let published = tokio::time::timeout(PATIENCE, self.recorder.publish(&event, &reference)).await;
         if !matches!(published, Ok(Ok(()))) {
             tracing::debug!(reason, "an Event was dropped");
@@ -71,6 +74,13 @@ impl Events {
             format!("{replicas} relays are asked for"),
         )
         .await;
+    }
+
+    /// A Complaint has come to another phase, or cannot be carried out.
+    pub async fn judged(&self, complaint: &Complaint, new: &ComplaintStatus) {
+        let Some(ready) = new.conditions.iter().find(|one| one.type_ == "Ready") else { return };
+        let kind = if ready.status == "False" { EventType::Warning } else { EventType::Normal };
+        self.publish(complaint, kind, &ready.reason, "Judge", ready.message.clone()).await;
     }
 
     /// A condition has turned.

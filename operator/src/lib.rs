@@ -5,6 +5,7 @@
 
 pub mod apply;
 pub mod children;
+pub mod complaint;
 pub mod events;
 pub mod leader;
 pub mod metrics;

@@ -12,6 +12,8 @@ use std::{fmt, sync::Arc, time::Duration};
 pub enum Resource {
     /// Region.
     Region,
+    /// Complaint.
+    Complaint,
 }
 
 /// How a look ended.
@@ -27,6 +29,7 @@ impl EncodeLabelValue for Resource {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
         match self {
             Self::Region => "Region".encode(encoder),
+            Self::Complaint => "Complaint".encode(encoder),
         }
     }
 }
@@ -59,6 +62,10 @@ pub struct Metrics {
     objects: Family<OfKind, Gauge>,
     leader: Gauge,
     store: Gauge,
+    open_complaints: Gauge,
+    enforcing_complaints: Gauge,
+    oldest_complaint: Gauge,
+    enforced_seconds: Histogram,
 }
 
 fn histogram() -> Histogram {
@@ -77,7 +84,36 @@ impl Metrics {
         registry.register("objects", "Custom resources that there are", objects.clone());
         registry.register("leader", "Whether this replica leads", leader.clone());
         registry.register("store_up", "Whether the store answered last", store.clone());
-        Arc::new(Self { registry, reconciles, seconds: Family::clone(&seconds), objects, leader, store })
+        let (open_complaints, enforcing_complaints) = (Gauge::default(), Gauge::default());
+        let (oldest_complaint, enforced_seconds) = (Gauge::default(), histogram());
+        registry.register("complaints_open", "Complaints that wait for a decision", open_complaints.clone());
+        registry.register(
+            "complaints_enforcing",
+            "Complaints that some relay has not confirmed",
+            enforcing_complaints.clone(),
+        );
+        registry.register(
+            "complaints_oldest_open_seconds",
+            "The age of the oldest Complaint that waits for a decision; 0 if none does",
+            oldest_complaint.clone(),
+        );
+        registry.register(
+            "complaints_enforced_seconds",
+            "How long it took from the acknowledgement to the last relay's confirmation",
+            enforced_seconds.clone(),
+        );
+        Arc::new(Self {
+            registry,
+            reconciles,
+            seconds: Family::clone(&seconds),
+            objects,
+            leader,
+            store,
+            open_complaints,
+            enforcing_complaints,
+            oldest_complaint,
+            enforced_seconds,
+        })
     }
 
     /// A look has ended.
@@ -89,6 +125,19 @@ impl Metrics {
     /// How many objects of a kind there are.
     pub fn count(&self, kind: Resource, objects: usize) {
         self.objects.get_or_create(&OfKind { kind }).set(i64::try_from(objects).unwrap_or(i64::MAX));
+    }
+
+    /// How many Complaints wait for a decision, how many for relays, and how old the oldest of the first is in seconds.
+    pub fn complaints(&self, open: usize, enforcing: usize, oldest_seconds: i64) {
+        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        self.open_complaints.set(count(open));
+        self.enforcing_complaints.set(count(enforcing));
+        self.oldest_complaint.set(oldest_seconds);
+    }
+
+    /// The last relay has confirmed a Complaint.
+    pub fn enforced(&self, took: Duration) {
+        self.enforced_seconds.observe(took.as_secs_f64());
     }
 
     /// Whether this replica leads.

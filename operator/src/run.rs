@@ -3,6 +3,7 @@
 use crate::{
     apply::Applier,
     children::{self, Children, Place},
+    complaint,
     events::Events,
     leader::{Candidate, LeaderError},
     metrics::{Metrics, Outcome, Resource},
@@ -184,14 +185,23 @@ async fn work(
     let mut synced = children::watch(&client, namespace, &children, &changed, &stop);
     // Without knowing what there is, everything would be written once more.
     tokio::select! { () = synced.all() => {}, () = stop.cancelled() => return }
-    let controller = Controller::new(regions(&client, namespace), watcher::Config::default());
     let view = Arc::new(StoreView::default());
+    let events = Events::new(client.clone(), identity);
+    let complaints = complaint::work(
+        client.clone(),
+        namespace,
+        store.clone().map(|store| (store, view.clone())),
+        (events.clone(), metrics.clone()),
+        settings.concurrency,
+        stop.clone(),
+    );
+    let controller = Controller::new(regions(&client, namespace), watcher::Config::default());
     let context = Arc::new(Context {
         applier: Applier::new(client.clone(), children),
         regions: controller.store(),
         view: view.clone(),
         store: store.clone(),
-        events: Events::new(client.clone(), identity),
+        events,
         provider: Provider {
             name: settings.provider_name.clone(),
             abuse: settings.provider_abuse.clone(),
@@ -220,7 +230,7 @@ async fn work(
         tokio::time::sleep(ENDING).await;
         tracing::warn!("some looks have not ended in time");
     };
-    tokio::select! { () = running => {}, () = late => {} }
+    tokio::select! { ((), ()) = async { tokio::join!(running, complaints) } => {}, () = late => {} }
 }
 
 fn places(mut changes: mpsc::Receiver<Place>) -> impl futures_util::Stream<Item = ObjectRef<Guarded>> + Send {

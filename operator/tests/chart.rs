@@ -167,6 +167,13 @@ fn one_replica_has_no_disruption_budget_and_monitors_come_when_asked_for() {
     assert_eq!(of(&rendered(&[]), "PodDisruptionBudget").len(), 1);
     assert!(of(&rendered(&["replicas=1"]), "PodDisruptionBudget").is_empty());
     assert!(of(&rendered(&[]), "ServiceMonitor").is_empty());
+    assert!(of(&rendered(&[]), "PrometheusRule").is_empty());
+    let alerts = rendered(&["metrics.prometheusRule.enabled=true"]);
+    let rules = of(&alerts, "PrometheusRule")[0]["spec"]["groups"][0]["rules"].clone();
+    let names: Vec<&str> =
+        rules.as_array().unwrap().iter().filter_map(|rule| rule["alert"].as_str()).collect();
+    assert_eq!(names, ["AditComplaintWaits", "AditComplaintNotEnforced"]);
+    assert_eq!(rules[0]["expr"], "max(adit_operator_complaints_oldest_open_seconds) > 14400");
     let monitored = rendered(&["metrics.serviceMonitor.enabled=true", "metrics.service=false"]);
     assert_eq!((of(&monitored, "ServiceMonitor").len(), of(&monitored, "Service").len()), (1, 1));
 }

@@ -2,13 +2,15 @@
 //!
 //! - `GET /v1/sessions`, `GET /v1/tunnels`: a page of what there is, `?limit=` (1 to 1000) and `?after=` (an id);
 //! - `POST /v1/sessions/{id}/close`: ends one session; its client may come back;
-//! - `POST /v1/drain`: as SIGTERM does.
+//! - `POST /v1/drain`: as SIGTERM does;
+//! - `/v1/complaints`: see [`complaints`].
 //!
 //! A POST has an empty body or `{}`, of 64 KiB at most. Errors are `application/problem+json`.
 
 pub mod act;
 mod answer;
 pub mod client;
+pub mod complaints;
 mod problem;
 mod socket;
 mod table;
@@ -33,6 +35,8 @@ pub struct Admin {
     pub tunnels: Box<dyn Fn() -> Vec<TunnelView> + Send + Sync>,
     /// Begins to close a session; `false` when there is none of this id.
     pub close_session: Box<dyn Fn(&SessionId) -> bool + Send + Sync>,
+    /// Where complaints are.
+    pub store: adit_store::Store,
     /// Begins to drain; more than once is the same as once.
     pub drain: Box<dyn Fn() + Send + Sync>,
 }

@@ -2,6 +2,7 @@
 //!
 //! [`parse`] turns words into a [`Command`]. What a command does is elsewhere, but for those that only print text.
 
+mod complaints;
 mod failure;
 mod line;
 mod text;
@@ -11,7 +12,10 @@ pub use failure::{Exit, Failure};
 pub use text::{check, completions};
 
 use crate::{
-    admin::act::{Act, Consent},
+    admin::{
+        act::{Act, Consent},
+        complaints::ask::Wish,
+    },
     config::{Config, environment},
 };
 use adit_protocol::{Account, Kind};
@@ -102,6 +106,8 @@ pub enum AdminCall {
     Tunnels,
     /// What it shall do.
     Do(Act, Consent),
+    /// What is wanted of complaints.
+    Complaints(Wish),
 }
 
 /// Why a command line is not carried out.

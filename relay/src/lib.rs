@@ -9,6 +9,7 @@ pub mod admin;
 pub mod args;
 pub mod buffers;
 pub mod config;
+pub mod enforce;
 pub mod lanes;
 pub mod limits;
 pub mod local;

@@ -19,6 +19,7 @@ use std::{
     },
 };
 use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
 
 const POISONED: &str = "no code panics while it holds this lock";
 
@@ -56,6 +57,9 @@ pub struct Session {
     streams: AtomicUsize,
     upgrades: AtomicBool,
     closing: AtomicBool,
+    suspended: AtomicBool,
+    /// Ends the session at once, without a word.
+    pub cut: CancellationToken,
     commands: mpsc::Sender<Command>,
 }
 
@@ -107,6 +111,8 @@ impl Session {
             streams: AtomicUsize::new(0),
             upgrades: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            suspended: AtomicBool::new(false),
+            cut: CancellationToken::new(),
             commands,
         };
         (Arc::new(session), received)
@@ -162,6 +168,11 @@ impl Session {
     /// From now on the session takes no new streams.
     pub fn set_closing(&self) {
         self.closing.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that the session is suspended; answers whether that is news.
+    pub fn suspend(&self) -> bool {
+        !self.suspended.swap(true, Ordering::Relaxed)
     }
 
     /// Hands a command to the session. Answers whether it was taken: a client that reads nothing has a full queue.
@@ -239,6 +250,8 @@ pub struct Local {
     hosts: RwLock<HashMap<Arc<str>, Arc<Served>>>,
     ports: RwLock<HashMap<u16, Arc<Served>>>,
     sessions: RwLock<HashMap<SessionId, Arc<Session>>>,
+    /// Those whose connection may still carry something, also while they end.
+    alive: Mutex<HashMap<SessionId, Arc<Session>>>,
     served: Notify,
 }
 
@@ -283,6 +296,26 @@ impl Local {
     /// All sessions.
     pub fn sessions(&self) -> Vec<Arc<Session>> {
         self.sessions.read().expect(POISONED).values().cloned().collect()
+    }
+
+    /// All sessions whose connection may still carry something.
+    pub fn alive(&self) -> Vec<Arc<Session>> {
+        self.alive.lock().expect(POISONED).values().cloned().collect()
+    }
+
+    /// Whether the connection of a session may still carry something.
+    pub fn is_alive(&self, id: &SessionId) -> bool {
+        self.alive.lock().expect(POISONED).contains_key(id)
+    }
+
+    /// The connection of a session may carry something from now on.
+    pub fn set_alive(&self, session: &Arc<Session>) {
+        self.alive.lock().expect(POISONED).insert(session.id.clone(), session.clone());
+    }
+
+    /// The connection of a session is gone.
+    pub fn set_dead(&self, id: &SessionId) {
+        self.alive.lock().expect(POISONED).remove(id);
     }
 
     /// How many sessions there are.

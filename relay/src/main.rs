@@ -211,6 +211,9 @@ async fn ask_relay(socket: &Path, admin: &args::Admin) -> Result<String, Failure
     Ok(match &admin.call {
         AdminCall::Sessions => admin::client::print_sessions(socket, admin.json, now()).await?,
         AdminCall::Tunnels => admin::client::print_tunnels(socket, admin.json, now()).await?,
+        AdminCall::Complaints(wish) => {
+            admin::complaints::ask::carry_out(socket, wish, admin.json, now(), confirm).await?
+        }
         AdminCall::Do(act, consent) => {
             admin::act::carry_out(socket, act, *consent, admin.json, confirm).await?
         }

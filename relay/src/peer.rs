@@ -7,6 +7,7 @@
 pub mod ask;
 pub mod links;
 pub mod listen;
+mod suspensions;
 pub mod tls;
 
 pub use links::{LinkError, PeerPlace, Peers};

@@ -7,6 +7,7 @@ use crate::{
     access_log::{AccessLog, LaneLog, RequestIds},
     buffers::Buffers,
     config::Config,
+    enforce::Enforced,
     lanes::Lane,
     limits::{AccountUse, Accounts},
     local::{Command, Local, Served, Session},
@@ -24,8 +25,8 @@ use crate::{
     table::Row,
     tls::TlsConfigs,
 };
-use adit_protocol::{Account, Code, Endpoint, Refused, RelayId, frame::FrameError, hello::Provider};
-use adit_store::{Store, Suspended, Suspension, Suspensions, UseTokenError};
+use adit_protocol::{Code, Endpoint, Refused, RelayId, frame::FrameError, hello::Provider};
+use adit_store::{Store, UseTokenError};
 use arc_swap::ArcSwap;
 use std::{
     collections::HashMap,
@@ -124,7 +125,7 @@ pub struct Relay {
     /// Cancelled when what is left is cut.
     pub closing: CancellationToken,
     /// Suspended accounts and hostnames.
-    pub suspensions: ArcSwap<Suspensions>,
+    pub suspensions: Arc<Enforced>,
     /// Endpoints that were served here not long ago.
     pub remembered: Mutex<HashMap<Endpoint, Instant>>,
 }
@@ -146,6 +147,7 @@ impl Relay {
             least_version: None,
             retry_after_ms: None,
             provider: self.provider(),
+            suspension: None,
         }
     }
 
@@ -190,18 +192,6 @@ impl Relay {
         let others = self.registry.table().relays();
         let others = others.iter().filter(|record| record.relay != self.id).count();
         u32::try_from(others + 1).unwrap_or(u32::MAX)
-    }
-
-    /// Why an account is suspended, if it is.
-    pub fn suspension(&self, account: &Account) -> Option<String> {
-        let suspensions = self.suspensions.load();
-        let hits = |one: &&Suspension| {
-            matches!(&one.target, Suspended::Account(suspended) if suspended == account)
-                && one.until.is_none_or(|until| until > now())
-        };
-        let suspension = suspensions.list.iter().find(hits)?;
-        let complaint = suspension.complaint.as_ref().map_or(String::new(), |id| format!(", complaint {id}"));
-        Some(format!("{}{complaint}", suspension.reason))
     }
 
     /// The lane for a new session: one where the same tunnels have no session yet, and there the one with the fewest.

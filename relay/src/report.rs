@@ -1,8 +1,11 @@
 //! What a relay says of itself in the store, for who runs it: which configuration it uses, how much it serves.
 
-use crate::relay::{Relay, now};
+use crate::{
+    config::RegistryUrl,
+    relay::{Relay, now},
+};
 use adit_store::RelaySeen;
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 /// How often it says so, beside news.
@@ -10,17 +13,57 @@ const EVERY: Duration = Duration::from_secs(10);
 
 const POISONED: &str = "no code panics while it holds this lock";
 
-/// Says so until the relay ends. A store that is away is tried again the next time.
+/// After how long it is said again when the store did not hear it.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Says so until the relay ends. A store that is away is tried again.
 pub async fn watch(relay: Arc<Relay>) {
     let started = now();
+    forget_predecessors(&relay).await;
+    let mut told: HashMap<String, u64> = HashMap::new();
     loop {
         if relay.closing.is_cancelled() {
             return;
         }
-        if let Err(error) = relay.store.relay_seen(&seen(&relay, started)).await {
-            tracing::debug!(error = &error as &dyn std::error::Error, "the store was not told of this relay");
+        // The version first: what was closed for it is counted by then.
+        let seen = seen(&relay, started);
+        let closed = relay.suspensions.closed();
+        let news = closed.iter().filter(|(id, count)| told.get(*id) != Some(*count));
+        let news: Vec<(String, u64)> = news.map(|(id, count)| (id.clone(), *count)).collect();
+        let wait = match relay.store.confirm(&seen, &news).await {
+            Ok(()) => {
+                told = closed;
+                EVERY
+            }
+            Err(error) => {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "the store was not told of this relay"
+                );
+                AGAIN
+            }
+        };
+        let _ = timeout(wait, relay.news.notified()).await;
+    }
+}
+
+/// Says that the relay is there, before it reads what it has to enforce: whoever waits for all relays waits for this one, too.
+pub async fn announce(relay: &Relay) {
+    if let Err(error) = relay.store.relay_seen(&seen(relay, now())).await {
+        tracing::debug!(error = &error as &dyn std::error::Error, "the store was not told of this relay");
+    }
+}
+
+/// A relay that is alone in its region is not there twice: those of earlier processes are gone, however they ended.
+async fn forget_predecessors(relay: &Relay) {
+    if !matches!(relay.config.registry, RegistryUrl::Memory) {
+        return;
+    }
+    let Ok(all) = relay.store.relays_seen().await else { return };
+    for other in all.iter().filter(|one| one.region == relay.config.domain && one.relay != relay.id) {
+        if let Err(error) = relay.store.relay_gone(&other.region, &other.relay).await {
+            tracing::debug!(error = &error as &dyn std::error::Error, "an earlier relay was not forgotten");
         }
-        let _ = timeout(EVERY, relay.news.notified()).await;
     }
 }
 
@@ -32,7 +75,7 @@ fn seen(relay: &Relay, started: u64) -> RelaySeen {
         relay: relay.id.clone(),
         started,
         seen: now(),
-        suspensions_version: relay.suspensions.load().version,
+        suspensions_version: relay.suspensions.confirmed(),
         config_revision: revision.used,
         config_refused: revision.refused,
         draining: relay.draining.is_cancelled(),

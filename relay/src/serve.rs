@@ -6,6 +6,7 @@ use crate::{
     admin::{self, Admin},
     buffers::{self, Measured},
     config::{Config, RegistryUrl},
+    enforce::{self, Enforced},
     lanes::Lanes,
     limits::Accounts,
     local::Local,
@@ -18,7 +19,7 @@ use crate::{
         room::Room,
     },
     registry::{Registry, RegistryError},
-    relay::{Relay, Seat, now},
+    relay::{Relay, Seat},
     reload::{self, Live, Revision},
     report, service,
     tls::{
@@ -28,7 +29,7 @@ use crate::{
     },
 };
 use adit_protocol::RelayId;
-use adit_store::Store;
+use adit_store::{MigrateError, Store, StoreError};
 use arc_swap::ArcSwap;
 use std::{
     io,
@@ -254,7 +255,7 @@ async fn open(
 ) -> Result<Relay, ServeError> {
     let id = config.name.clone().unwrap_or_else(random_id);
     let store = Store::open(&config.store)?;
-    store.migrate().await?;
+    migrate(&store).await?;
     let registry = Registry::open(&config.registry, &config.domain, &id).await?;
     let keys = match &config.keys {
         Some(files) => Keys::load(&files.region, &files.tokens)?,
@@ -265,6 +266,8 @@ async fn open(
     metrics.watch("adit_relays", "Healthy relays of the region, this one included", Kind::Gauge, move || {
         table.relays().len() as u64
     });
+    let suspensions = Arc::new(Enforced::default());
+    suspensions.show_in(&metrics);
     let access_log = AccessLog::open(&config.access_log)?;
     access_log.show_in(&metrics);
     let number = rand::random();
@@ -306,7 +309,7 @@ async fn open(
         draining_asked: tokio::sync::Notify::new(),
         closed: CancellationToken::new(),
         closing: CancellationToken::new(),
-        suspensions: arc_swap::ArcSwap::default(),
+        suspensions,
         remembered: Mutex::default(),
         rules: CredentialRules::default(),
         id,
@@ -315,6 +318,26 @@ async fn open(
         store,
         peers,
     })
+}
+
+/// Brings the tables up to date. A Postgres that is away does not keep the relay from starting: what needs the store is
+/// refused meanwhile, and the tables are there since the relays before.
+async fn migrate(store: &Store) -> Result<(), MigrateError> {
+    match store.migrate().await {
+        Err(MigrateError::Unavailable(error @ (StoreError::Unreachable(_) | StoreError::Timeout)))
+            if matches!(store, Store::Postgres(_)) =>
+        {
+            tracing::warn!(error = &error as &dyn std::error::Error, "starting without the store");
+            let store = store.clone();
+            tokio::spawn(async move {
+                while store.migrate().await.is_err() {
+                    tokio::time::sleep(Duration::from_secs(5)).await;
+                }
+            });
+            Ok(())
+        }
+        other => other,
+    }
 }
 
 /// `<host name>-<random>`, so that two relays of one machine differ.
@@ -330,16 +353,15 @@ fn random_id() -> RelayId {
 const SYNCED: Duration = Duration::from_secs(2);
 
 async fn spawn_services(relay: &Arc<Relay>) -> tokio::task::JoinHandle<Result<(), service::Unhealthy>> {
-    if let Ok(read) = relay.store.suspensions(now()).await {
-        relay.suspensions.store(Arc::new(read));
-    }
+    enforce::begin(relay).await;
     // With an empty table the relay would say of its peers' endpoints that nothing is published there. When the registry is
     // away it starts all the same.
     let _ = tokio::time::timeout(SYNCED, relay.registry.synced()).await;
     service::beat_once(relay).await;
+    enforce::ask_peers_at_start(relay).await;
     tokio::spawn(service::watch_owners(relay.clone()));
     tokio::spawn(service::extend_leases(relay.clone()));
-    tokio::spawn(service::watch_store(relay.clone()));
+    tokio::spawn(enforce::watch(relay.clone()));
     tokio::spawn(report::watch(relay.clone()));
     tokio::spawn(service::prune_store(relay.clone()));
     for (lane, seat) in relay.lanes.iter().zip(&relay.seats) {
@@ -399,6 +421,7 @@ fn administration(relay: &Arc<Relay>) -> Admin {
         sessions: Box::new(move || sessions.session_views()),
         tunnels: Box::new(move || tunnels.tunnel_views()),
         close_session: Box::new(move |id| close.close_session(id)),
+        store: relay.store.clone(),
         drain: Box::new(move || drain.draining_asked.notify_one()),
     }
 }

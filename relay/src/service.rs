@@ -1,15 +1,12 @@
-//! The service loop: health, registration, leases, suspensions.
+//! The service loop: health, registration, leases.
 //!
 //! Each part re-reads all that it needs whenever it runs, so that a wake-up that is lost is a delay and nothing more.
 
 use crate::{
-    local::Command,
     ops::Part,
     relay::{Relay, now},
-    session::run::close,
     table::RelayRecord,
 };
-use adit_protocol::Code;
 use adit_store::{Pruned, Store};
 use std::{
     ops::RangeInclusive,
@@ -151,34 +148,6 @@ async fn prune_now(store: &Store, now: u64) {
                 tracing::debug!(error = &error as &dyn std::error::Error, "the store was not pruned");
                 return;
             }
-        }
-    }
-}
-
-/// Reads suspensions whenever the store may have changed, and ends the sessions that they hit.
-pub async fn watch_store(relay: Arc<Relay>) {
-    let mut changes = relay.store.changes();
-    loop {
-        match relay.store.suspensions(now()).await {
-            Ok(read) => {
-                relay.suspensions.store(Arc::new(read));
-                relay.health.report(Part::Store, None);
-                end_suspended(&relay);
-            }
-            Err(error) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "the store is away");
-                relay.health.report(Part::Store, Some("cannot be reached".to_owned()));
-            }
-        }
-        changes.next().await;
-    }
-}
-
-fn end_suspended(relay: &Relay) {
-    for session in relay.local.sessions() {
-        if let Some(why) = relay.suspension(&session.account) {
-            session.set_closing();
-            session.command(Command::Close(close(Code::Suspended, why)));
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod load;
 pub mod port;
 pub mod postgres;
 pub mod process;
+pub mod proxy;
 pub mod redis;
 pub mod region;
 pub mod soak;

@@ -27,9 +27,11 @@ pub const DOMAIN: &str = "adit.localhost";
 #[derive(Debug)]
 pub struct Region {
     program: PathBuf,
+    domain: String,
     folder: TempDir,
     registry: String,
     store: Option<String>,
+    stores: Vec<(String, String)>,
     extra: String,
     open_files: Option<u32>,
     environment: Vec<(String, String)>,
@@ -67,12 +69,19 @@ fn write_secret(path: &Path, text: &str) {
 impl Region {
     /// A region whose relays run `program`, alone with memory and SQLite until it is given other back ends.
     pub fn new(program: impl Into<PathBuf>) -> Self {
+        Self::of_domain(program, DOMAIN)
+    }
+
+    /// The same with a domain of its own, under `localhost`.
+    pub fn of_domain(program: impl Into<PathBuf>, domain: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("adit-region-").tempdir().expect("a folder can be made");
         let region = Self {
             program: program.into(),
+            domain: domain.to_owned(),
             folder,
             registry: "memory:".to_owned(),
             store: None,
+            stores: vec![],
             extra: String::new(),
             open_files: None,
             environment: Vec::new(),
@@ -94,6 +103,13 @@ impl Region {
     #[must_use]
     pub fn store(mut self, url: impl Into<String>) -> Self {
         self.store = Some(url.into());
+        self
+    }
+
+    /// The relay of this name reaches the store by another URL.
+    #[must_use]
+    pub fn store_of(mut self, relay: &str, url: impl Into<String>) -> Self {
+        self.stores.push((relay.to_owned(), url.into()));
         self
     }
 
@@ -119,6 +135,11 @@ impl Region {
         self
     }
 
+    /// Its domain.
+    pub fn domain(&self) -> &str {
+        &self.domain
+    }
+
     /// The file of the CA that consumers and clients trust.
     pub fn ca(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
@@ -142,8 +163,8 @@ impl Region {
         let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a CA");
         write(&self.ca(), &ca.pem());
         let names = [
-            ("relay", vec![DOMAIN.to_owned(), format!("*.{DOMAIN}")]),
-            ("peer", vec![format!("peer.{DOMAIN}")]),
+            ("relay", vec![self.domain.clone(), format!("*.{}", self.domain)]),
+            ("peer", vec![format!("peer.{}", self.domain)]),
         ];
         for (file, names) in names {
             let key = KeyPair::generate().expect("a key");
@@ -177,11 +198,12 @@ impl Region {
         let alone = self.registry == "memory:";
         let peer_listener = if alone { String::new() } else { format!(", peer: '127.0.0.1:{peer}'") };
         let mut yaml = format!(
-            "name: {name}\ndomain: {DOMAIN}\ndataDir: {data}\nplainHttp: serve\n\
+            "name: {name}\ndomain: {domain}\ndataDir: {data}\nplainHttp: serve\n\
              listen: {{https: '{place}:{https}', http: '{place}:{http}', ops: '127.0.0.1:{ops}'{peer_listener}}}\n\
              keys: {{region: {shared}/region.key, tokens: {shared}/tokens.key}}\n\
              tls: {{certificates: [{{cert: {shared}/relay.pem, key: {shared}/relay.key}}]}}\n\
              tcpPorts: {{first: {first}, last: {last}}}\nregistry: '{registry}'\n",
+            domain = self.domain,
             data = folder.display(),
             first = self.tcp.first(),
             last = self.tcp.last(),
@@ -194,7 +216,8 @@ impl Region {
             )
             .expect("a string takes everything");
         }
-        if let Some(store) = &self.store {
+        let own = self.stores.iter().find(|(relay, _)| relay == name).map(|(_, url)| url);
+        if let Some(store) = own.or(self.store.as_ref()) {
             writeln!(yaml, "store: '{store}'").expect("a string takes everything");
         }
         if !self.extra.contains("accessLog") {

@@ -29,13 +29,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- /* What it does with what it makes. Secrets of any name are read: a Region names the Secret of its store's URL. */ -}}
 {{- define "adit.rules" -}}
 - apiGroups: [adit.dev]
-  resources: [regions]
+  resources: [regions, complaints]
   verbs: [get, list, watch, patch]
 - apiGroups: [adit.dev]
-  resources: [regions/status]
+  resources: [regions/status, complaints/status]
   verbs: [patch]
 - apiGroups: [adit.dev]
-  resources: [regions/finalizers]
+  resources: [regions/finalizers, complaints/finalizers]
   verbs: [update]
 - apiGroups: [""]
   resources: [configmaps, secrets, serviceaccounts, services]

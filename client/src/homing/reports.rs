@@ -204,16 +204,22 @@ impl Homing {
         let now = Instant::now();
         let reason = match &end {
             End::Left => "left".to_owned(),
-            End::Closed(Code::Draining, _) => "relay drains".to_owned(),
-            End::Closed(code, message) => format!("{message} [{code}]"),
+            End::Closed(Code::Draining, ..) => "relay drains".to_owned(),
+            End::Closed(code, message, _) => format!("{message} [{code}]"),
             End::Lost(why) => why.clone(),
         };
         self.tell_session(key, SessionState::Closed, Some(reason.clone()));
         self.live.remove(&key);
         self.again.retain(|(_, of, _)| *of != key);
         let missed = self.homes.down(key, now);
-        if let End::Closed(code @ (Code::Replaced | Code::Suspended | Code::UpgradeRequired), message) = end {
-            let problem = Problem::new(code.as_str()).with("message", message);
+        let last = [Code::Replaced, Code::Suspended, Code::UpgradeRequired];
+        if let End::Closed(code, message, notice) = end
+            && last.contains(&code)
+        {
+            let mut problem = Problem::new(code.as_str()).with("message", message);
+            if let Some(notice) = notice {
+                problem = verdict::suspended(problem, &notice);
+            }
             return Err(self.with_facts(problem));
         }
         if !self.homes.is_served() && self.without.is_none() {

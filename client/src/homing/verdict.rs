@@ -1,7 +1,7 @@
 //! What a relay's refusal means for the client.
 
 use crate::{event::Time, problem::Problem};
-use adit_protocol::{Code, Refused};
+use adit_protocol::{Code, Refused, SuspensionNotice};
 use std::time::Duration;
 
 /// No relay keeps a client away for longer than this.
@@ -47,6 +47,9 @@ pub(super) fn problem(refused: &Refused, now: u64) -> Problem {
     if !refused.provider.abuse.is_empty() {
         problem = problem.with("abuse", refused.provider.abuse.as_str());
     }
+    if let Some(notice) = &refused.suspension {
+        problem = suspended(problem, notice);
+    }
     if refused.code == Code::ClockSkew {
         let direction = if now < refused.time { "slow" } else { "fast" };
         let minutes = (now.abs_diff(refused.time) + 30) / 60;
@@ -54,6 +57,23 @@ pub(super) fn problem(refused: &Refused, now: u64) -> Problem {
             problem = problem.with("skew", format!("{minutes} min {direction}"));
         }
         problem = problem.with("localTime", clock(now)).with("relayTime", clock(refused.time));
+    }
+    problem
+}
+
+/// What a suspended account is told: whom it is about, until when, why, and whom to write to.
+pub(super) fn suspended(problem: Problem, notice: &SuspensionNotice) -> Problem {
+    let mut problem = problem.with("account", notice.against.as_str()).with("reason", notice.reason.as_str());
+    if let Some(until) = notice.until {
+        let text = Time::from_unix_ms(until.saturating_mul(1000)).to_seconds();
+        let day = text.strip_suffix("T00:00:00Z").unwrap_or(&text).to_owned();
+        problem = problem.with("until", day);
+    }
+    if let Some(complaint) = &notice.complaint {
+        problem = problem.with("complaint", complaint.as_str());
+    }
+    if !notice.abuse.is_empty() {
+        problem = problem.with("abuse", notice.abuse.as_str());
     }
     problem
 }
@@ -70,6 +90,7 @@ mod tests {
             least_version: None,
             retry_after_ms,
             provider: Default::default(),
+            suspension: None,
         }
     }
 
@@ -83,6 +104,22 @@ mod tests {
         assert_eq!(of(Code::Overloaded, None, false), Verdict::Retry(None));
         assert_eq!(of(Code::CredentialExpired, None, true), Verdict::UseToken);
         assert_eq!(of(Code::CredentialExpired, None, false), Verdict::Final);
+    }
+
+    #[test]
+    fn a_suspended_account_is_told_until_when_why_and_whom_to_write_to() {
+        let notice = SuspensionNotice {
+            against: "acme-ci".to_owned(),
+            until: Some(1_798_761_600),
+            reason: "phishing".to_owned(),
+            complaint: Some("cpl-7f3k".to_owned()),
+            abuse: "abuse@example.com".to_owned(),
+        };
+        let told =
+            problem(&Refused { suspension: Some(Box::new(notice)), ..refused(Code::Suspended, None) }, 0);
+        assert_eq!(told.to_string(), "account acme-ci is suspended until 2027-01-01 [suspended]");
+        assert_eq!(told.why.as_deref(), Some("phishing, complaint cpl-7f3k"));
+        assert_eq!(told.next.as_deref(), Some("write to abuse@example.com and name the complaint"));
     }
 
     #[test]

@@ -259,7 +259,8 @@ codes! {
         "The region's database is away. Tunnels that are open go on; new names wait until it is back, and the client tries \
          again."
     "suspended" 403 5
-        what ["account {account} is suspended until {until}", "account {account} is suspended", "the account is suspended"]
+        what ["account {account} is suspended until {until}", "account {account} is suspended", "\"{name}\" is suspended",
+              "the account is suspended"]
         why ["{reason}, complaint {complaint}", "{reason}"]
         next ["write to {abuse} and name the complaint", "write to the provider"]
         "The provider has taken the account offline, in every region. Only the provider can lift it."

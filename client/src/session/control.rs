@@ -137,7 +137,9 @@ impl Control {
                 session.start.report(Report::NotRenewed(Box::new(problem))).await;
                 return Ok(());
             }
-            ToClient::Close { code, message } => return Err(End::Closed(*code, message.clone())),
+            ToClient::Close { code, message, suspension } => {
+                return Err(End::Closed(*code, message.clone(), suspension.clone()));
+            }
             _ => {}
         }
         session.start.report(Report::Said(message)).await;

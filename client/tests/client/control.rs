@@ -180,7 +180,7 @@ async fn a_client_that_was_replaced_ends_and_does_not_come_back() {
         let mut session = relay.session().await;
         let message = "another client".to_owned();
         session.tell(&if whole {
-            ToClient::Close { code: Code::Replaced, message }
+            ToClient::Close { code: Code::Replaced, message, suspension: None }
         } else {
             ToClient::Closed { tunnel: session.tunnel_id(), code: Code::Replaced, message }
         });

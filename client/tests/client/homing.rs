@@ -145,7 +145,11 @@ async fn a_client_of_the_only_relay_stays_until_that_has_gone_and_finds_its_succ
     assert!(relay.is_left_alone(Duration::from_millis(300)).await);
     assert_eq!(old.get("/").await.1, b"hello");
     relay.set_policy(|hello| answer_as("relay-b", 1, 1, hello));
-    old.tell(&ToClient::Close { code: adit_protocol::Code::Draining, message: "restart".into() });
+    old.tell(&ToClient::Close {
+        code: adit_protocol::Code::Draining,
+        message: "restart".into(),
+        suspension: None,
+    });
     let new = relay.session().await;
     assert_eq!(new.get("/").await.1, b"hello");
 }

@@ -230,7 +230,11 @@ async fn what_a_relay_says_cannot_steer_the_terminal() {
     let mut session = relay.session().await;
     let url = soon(lines(&mut child).next_line()).await.unwrap().unwrap();
     assert!(url.starts_with("https://shop.adit.localhost") && !url.contains(char::is_control), "{url:?}");
-    session.tell(&adit_protocol::ToClient::Close { code: Code::Suspended, message: evil.into() });
+    session.tell(&adit_protocol::ToClient::Close {
+        code: Code::Suspended,
+        message: evil.into(),
+        suspension: None,
+    });
     let said = said(&mut child).await;
     assert!(said.lines().all(|line| !line.contains(char::is_control)), "{said:?}");
     assert!(said.lines().all(|line| !line.starts_with("adit: all is well")), "{said:?}");

@@ -63,6 +63,7 @@ impl Answer {
                 name: "Test".into(),
                 abuse: "abuse@example.com".into(),
             },
+            suspension: None,
         }))
     }
 }

@@ -39,6 +39,9 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = schema::rules(&[
+    ("!(self.scope == 'Hostname' && has(self.against.account))", "scope: Hostname needs against.url or against.hostname")
+])))]
 pub struct ComplaintSpec {
     /// What it is about. It cannot be changed.
     #[schemars(extend("x-kubernetes-validations" = schema::rules(&[
@@ -58,8 +61,11 @@ pub struct ComplaintSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), inner(length(min = 1, max = 2048)))]
     pub evidence: Vec<String>,
-    /// What was decided.
+    /// What was decided. What was decided once is not pending again.
     #[serde(default)]
+    #[schemars(extend("x-kubernetes-validations" = schema::rules(&[
+    ("self != 'Pending' || oldSelf == 'Pending'", "cannot be Pending again: Dismissed or Lifted ends it")
+])))]
     pub decision: Decision,
     /// What is taken offline.
     #[serde(default)]
@@ -164,7 +170,7 @@ pub struct ComplaintStatus {
     /// The generation that this status is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`.
+    /// `Ready`: the operator has done what the decision says. `Enforced`: every relay that is not proven gone has confirmed.
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// Where it stands.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod cluster;
+mod complaints;
 mod cutting;
 mod kills;
 mod objects;

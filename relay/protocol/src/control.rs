@@ -1,6 +1,6 @@
 //! The messages of a session's control stream: one JSON object a line, in both directions.
 
-use crate::{Code, OpenTunnel, OpenedTunnel, Proof, RefusedTunnel, TunnelId};
+use crate::{Code, OpenTunnel, OpenedTunnel, Proof, RefusedTunnel, SuspensionNotice, TunnelId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// The most bytes that a line may have, its line feed not counted.
@@ -62,6 +62,9 @@ pub enum ToClient {
         code: Code,
         /// The same for a person.
         message: String,
+        /// With [`Code::Suspended`]: what the account is told of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        suspension: Option<Box<SuspensionNotice>>,
     },
     /// Something that a later version says: it is passed over.
     #[serde(other)]

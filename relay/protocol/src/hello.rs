@@ -1,6 +1,6 @@
 //! The first message of each side of a session.
 
-use crate::{Account, Code, Endpoint, InstanceId, Kind, RelayId, SessionId, TunnelId};
+use crate::{Account, Code, Endpoint, InstanceId, Kind, RelayId, SessionId, SuspensionNotice, TunnelId};
 use serde::{Deserialize, Serialize};
 
 /// The most tunnels that one hello may open.
@@ -204,4 +204,7 @@ pub struct Refused {
     /// Where to write about it.
     #[serde(default)]
     pub provider: Provider,
+    /// With [`Code::Suspended`]: what the account is told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspension: Option<Box<SuspensionNotice>>,
 }

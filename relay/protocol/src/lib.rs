@@ -16,6 +16,7 @@ pub mod id;
 pub mod name;
 pub mod possession;
 pub mod stream;
+pub mod suspension;
 
 pub use account::Account;
 pub use code::Code;
@@ -24,6 +25,7 @@ pub use endpoint::{Endpoint, Kind};
 pub use hello::{Elsewhere, Hello, OpenTunnel, OpenedTunnel, Proof, Refused, RefusedTunnel, Reply, Welcome};
 pub use id::{InstanceId, RelayId, SessionId, TunnelId};
 pub use name::Name;
+pub use suspension::SuspensionNotice;
 
 /// The ALPN protocol name (RFC 7301) by which a relay tells a client's connection from a consumer's.
 pub const ALPN: &[u8] = b"adit/1";

@@ -2,9 +2,11 @@
 
 use super::{
     Admin,
+    complaints::{self, NewComplaint, NewDecision},
     problem::Problem,
     view::{Identified, Page},
 };
+use crate::relay::now;
 use adit_protocol::SessionId;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
@@ -53,6 +55,27 @@ where
                 Err(Problem::new(StatusCode::NOT_FOUND, format!("session: this relay has no session {id}")))
             }
         }
+        ["v1", "complaints"] if parts.method == Method::POST => {
+            let new = read::<NewComplaint, _>(parts, body).await?;
+            shown(&complaints::file(&admin.store, new, now()).await?, StatusCode::CREATED)
+        }
+        ["v1", "complaints"] => {
+            method(parts, &Method::GET)?;
+            let range = range(parts.uri.query().unwrap_or_default())?;
+            let items = complaints::list(&admin.store, range.after, range.limit, now()).await?;
+            let next =
+                (items.len() == range.limit).then(|| items.last().map(|last| last.id.clone())).flatten();
+            shown(&Page { items, next }, StatusCode::OK)
+        }
+        ["v1", "complaints", id] => {
+            method(parts, &Method::GET)?;
+            shown(&complaints::one(&admin.store, id, now()).await?, StatusCode::OK)
+        }
+        ["v1", "complaints", id, "decision"] => {
+            method(parts, &Method::POST)?;
+            let new = read::<NewDecision, _>(parts, body).await?;
+            shown(&complaints::decide(&admin.store, id, new, now()).await?, StatusCode::OK)
+        }
         ["v1", "drain"] => {
             method(parts, &Method::POST)?;
             read::<Nothing, _>(parts, body).await?;
@@ -61,7 +84,7 @@ where
         }
         _ => Err(Problem::new(
             StatusCode::NOT_FOUND,
-            "path: /v1/sessions, /v1/tunnels, /v1/sessions/{id}/close, /v1/drain",
+            "path: /v1/sessions, /v1/tunnels, /v1/sessions/{id}/close, /v1/complaints, /v1/drain",
         )),
     }
 }
@@ -71,6 +94,15 @@ fn method(parts: &Parts, allowed: &Method) -> Result<(), Problem> {
         return Ok(());
     }
     Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("method: it must be {allowed} for this path")))
+}
+
+fn shown(value: &impl Serialize, status: StatusCode) -> Result<Response<Bytes>, Problem> {
+    let json = serde_json::to_vec(value)
+        .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    let mut response = Response::new(Bytes::from(json));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
 }
 
 fn bad(detail: String) -> Problem {
@@ -152,11 +184,7 @@ fn page<T: Identified + Serialize>(parts: &Parts, mut items: Vec<T>) -> Result<R
     }
     let next = (items.len() > range.limit).then(|| items[range.limit - 1].id().to_owned());
     items.truncate(range.limit);
-    let json = serde_json::to_vec(&Page { items, next })
-        .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
-    let mut response = Response::new(Bytes::from(json));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(response)
+    shown(&Page { items, next }, StatusCode::OK)
 }
 
 #[cfg(test)]

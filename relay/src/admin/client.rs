@@ -87,7 +87,7 @@ pub async fn tunnels(socket: &Path) -> Result<Vec<TunnelView>, AskError> {
 /// # Errors
 /// [`AskError`].
 pub async fn post(socket: &Path, path: &str) -> Result<(), AskError> {
-    ask::<serde_json::Value>(socket, Method::POST, path).await.map(drop)
+    send::<serde_json::Value>(socket, Method::POST, path, String::new()).await.map(drop)
 }
 
 /// What `adit-relay admin sessions` prints: a table, or JSON.
@@ -115,11 +115,11 @@ pub(super) fn to_json(items: &impl Serialize) -> String {
     text
 }
 
-async fn all<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<Vec<T>, AskError> {
+pub(super) async fn all<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<Vec<T>, AskError> {
     let mut items = Vec::new();
     let mut query = String::new();
     loop {
-        let mut page: Page<T> = ask(socket, Method::GET, &format!("{path}{query}")).await?;
+        let mut page: Page<T> = send(socket, Method::GET, &format!("{path}{query}"), String::new()).await?;
         let empty = page.items.is_empty();
         items.append(&mut page.items);
         match page.next {
@@ -129,8 +129,14 @@ async fn all<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<Vec<T>, A
     }
 }
 
-async fn ask<T: DeserializeOwned>(socket: &Path, method: Method, path: &str) -> Result<T, AskError> {
-    tokio::time::timeout(PATIENCE, ask_patiently(socket, method, path))
+/// One call; a body that is not empty is JSON.
+pub(super) async fn send<T: DeserializeOwned>(
+    socket: &Path,
+    method: Method,
+    path: &str,
+    body: String,
+) -> Result<T, AskError> {
+    tokio::time::timeout(PATIENCE, ask_patiently(socket, method, path, body))
         .await
         .unwrap_or(Err(AskError::Timeout))
 }
@@ -139,6 +145,7 @@ async fn ask_patiently<T: DeserializeOwned>(
     socket: &Path,
     method: Method,
     path: &str,
+    body: String,
 ) -> Result<T, AskError> {
     let connected = UnixStream::connect(socket).await;
     let stream = connected.map_err(|source| AskError::Connect { socket: socket.to_owned(), source })?;
@@ -147,8 +154,9 @@ async fn ask_patiently<T: DeserializeOwned>(
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let exchange = async {
         let request = Request::builder().method(method).uri(path).header(header::HOST, "adit-relay");
+        let request = request.header(header::CONTENT_TYPE, "application/json");
         let request =
-            request.body(Full::new(Bytes::new())).map_err(|error| AskError::Answer(error.into()))?;
+            request.body(Full::new(Bytes::from(body))).map_err(|error| AskError::Answer(error.into()))?;
         let response = sender.send_request(request).await.map_err(broken)?;
         let status = response.status();
         let body =

@@ -1,6 +1,9 @@
 //! Lists as tables for people.
 
-use super::view::{SessionView, TunnelView};
+use super::{
+    complaints::ComplaintView,
+    view::{SessionView, TunnelView},
+};
 use std::fmt::Write as _;
 
 pub(super) fn sessions(sessions: &[SessionView], now: u64) -> String {
@@ -32,8 +35,23 @@ pub(super) fn tunnels(tunnels: &[TunnelView], now: u64) -> String {
     table(["TUNNEL", "URL", "ACCOUNT", "SESSIONS", "STREAMS", "AGE"], rows.collect())
 }
 
+pub(super) fn complaints(complaints: &[ComplaintView], now: u64) -> String {
+    let rows = complaints.iter().map(|c| {
+        [
+            c.id.clone(),
+            c.phase.clone(),
+            c.against.clone(),
+            c.category.clone(),
+            c.account.clone().unwrap_or_else(|| "-".to_owned()),
+            c.relays.clone(),
+            age(now.saturating_sub(c.filed_at)),
+        ]
+    });
+    table(["COMPLAINT", "PHASE", "AGAINST", "CATEGORY", "ACCOUNT", "RELAYS", "AGE"], rows.collect())
+}
+
 /// As kubectl writes ages: the largest unit alone.
-fn age(seconds: u64) -> String {
+pub(super) fn age(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds}s"),
         120..7_200 => format!("{}m", seconds / 60),

@@ -58,6 +58,10 @@ fn start(sessions: usize) -> Running {
         sessions: Box::new(move || (0..sessions).rev().map(session).collect()),
         tunnels: Box::new(|| vec![tunnel()]),
         close_session: Box::new(|id| id.as_str() == "s-0001"),
+        store: adit_store::Store::open(
+            &format!("sqlite:{}", folder.path().join("adit.db").display()).parse().unwrap(),
+        )
+        .unwrap(),
         drain: Box::new(move || {
             counted.fetch_add(1, Ordering::Relaxed);
         }),

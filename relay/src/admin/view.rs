@@ -84,17 +84,20 @@ impl Identified for TunnelView {
     }
 }
 
-mod rfc3339 {
+pub(super) mod rfc3339 {
     use serde::{Deserialize, Deserializer, Serializer, de, ser};
     use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-    pub(super) fn serialize<S: Serializer>(seconds: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::admin) fn serialize<S: Serializer>(
+        seconds: &u64,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         let seconds = i64::try_from(*seconds).map_err(ser::Error::custom)?;
         let time = OffsetDateTime::from_unix_timestamp(seconds).map_err(ser::Error::custom)?;
         serializer.serialize_str(&time.format(&Rfc3339).map_err(ser::Error::custom)?)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    pub(in crate::admin) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
         let text = String::deserialize(deserializer)?;
         let time = OffsetDateTime::parse(&text, &Rfc3339).map_err(de::Error::custom)?;
         u64::try_from(time.unix_timestamp()).map_err(de::Error::custom)

@@ -1,5 +1,6 @@
 //! The command line as clap reads it.
 
+use super::complaints::Complaints;
 use super::{Act, Admin, AdminCall, Command, Consent, Exit, Failure, Shell, Token, TokenSource};
 use adit_config::{DnsName, Invalid, duration};
 use adit_protocol::{Account, Kind, SessionId};
@@ -37,7 +38,9 @@ Examples:
   adit-relay admin sessions --config relay.yaml
   adit-relay admin tunnels --json --socket /run/adit/admin.sock
   adit-relay admin close SESSION --yes
-  adit-relay admin drain --dry-run";
+  adit-relay admin drain --dry-run
+  adit-relay admin complaints list
+  adit-relay admin complaints acknowledge ID --reason 'copies a bank'";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
@@ -128,10 +131,13 @@ enum Call {
     },
     /// Let the clients move to other relays, finish what is under way, and end, as SIGTERM does
     Drain(Sure),
+    /// Complaints, of a relay that no operator looks after
+    #[command(subcommand)]
+    Complaints(Complaints),
 }
 
 #[derive(Args)]
-struct Sure {
+pub(super) struct Sure {
     /// Do it without asking
     #[arg(long, short)]
     yes: bool,
@@ -165,6 +171,7 @@ impl Line {
                     Call::Sessions => AdminCall::Sessions,
                     Call::Tunnels => AdminCall::Tunnels,
                     Call::Close { session, sure } => AdminCall::Do(Act::Close(session), sure.into()),
+                    Call::Complaints(complaints) => AdminCall::Complaints(complaints.into()),
                     Call::Drain(sure) => AdminCall::Do(Act::Drain, sure.into()),
                 };
                 Command::Admin(Admin { call, json, socket, config })

@@ -247,6 +247,11 @@ impl Peers {
     pub async fn ask(&self, endpoint: &Endpoint) -> Option<Arc<crate::table::Row>> {
         super::ask::ask(self, endpoint).await
     }
+
+    /// The newest suspensions that a peer knows, if they are newer than the version that this relay knows or it knows none.
+    pub async fn suspensions(&self, known: Option<u64>) -> Option<adit_store::Suspensions> {
+        super::suspensions::ask(self, known).await
+    }
 }
 
 /// Whether a connection has ended.

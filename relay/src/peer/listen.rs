@@ -1,6 +1,6 @@
 //! The links that peers open: each stream goes to a session of this relay, or nowhere.
 
-use super::ask;
+use super::{ask, suspensions};
 use crate::{
     relay::Relay,
     upstream::{self, Failure, Handled},
@@ -49,6 +49,9 @@ async fn forward(
     respond: &mut SendResponse<Bytes>,
 ) -> Result<(), Reason> {
     let (mut parts, recv) = request.into_parts();
+    if let Some(question) = parts.headers.get(suspensions::HEADER) {
+        return suspensions::answer(relay, question, respond).await;
+    }
     let endpoint = parts.headers.remove(stream::PEER_ENDPOINT).ok_or(Reason::PROTOCOL_ERROR)?;
     let endpoint: Endpoint =
         endpoint.to_str().ok().and_then(|text| text.parse().ok()).ok_or(Reason::PROTOCOL_ERROR)?;
@@ -59,6 +62,9 @@ async fn forward(
         Some(served) => served,
         None => relay.claimed_here(&endpoint).await.ok_or(Reason::REFUSED_STREAM)?,
     };
+    if relay.is_suspended(&served.account, &endpoint) {
+        return Err(Reason::REFUSED_STREAM);
+    }
     let upstream = upstream::local(&served, &[]).ok_or_else(|| match served.is_open() {
         true => upstream::FULL,
         false => Reason::REFUSED_STREAM,

@@ -14,7 +14,7 @@ use crate::{
     upstream::{Upstream, Who},
 };
 use adit_mux::{body, splice::Count};
-use adit_protocol::{Account, Code, TunnelId};
+use adit_protocol::{Account, Code, Endpoint, TunnelId};
 use bytes::Bytes;
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header};
@@ -115,6 +115,13 @@ impl Ending {
     /// Whose tunnel it goes to.
     pub fn set_owner(&mut self, account: &Account, tunnel: &TunnelId) {
         self.owner = Some((account.clone(), tunnel.clone()));
+    }
+
+    /// Whether its tunnel has been suspended meanwhile.
+    pub fn is_suspended(&self) -> bool {
+        let host = self.target.as_ref().map(|target| Endpoint::Host(target.host().clone()));
+        let owner = self.owner.as_ref().zip(host);
+        owner.is_some_and(|((account, _), endpoint)| self.relay.is_suspended(account, &endpoint))
     }
 
     /// The status that the consumer gets.

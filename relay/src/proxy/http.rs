@@ -18,7 +18,7 @@ use crate::{
     upstream::{self, Failure, Handled, Who},
 };
 use adit_mux::body::StreamBody;
-use adit_protocol::{Code, stream};
+use adit_protocol::{Code, Endpoint, stream};
 use bytes::Bytes;
 use h2::{RecvStream, SendStream};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, request, response};
@@ -68,7 +68,11 @@ pub async fn answer(
             tokio::spawn(upgrade::copy(on, send, recv, ending));
             return Response::from_parts(parts, Answer::Page(Bytes::new()));
         }
-        Err(refusal) => {
+        Err(mut refusal) => {
+            // A session that was lost by a suspension is not one that comes back.
+            if matches!(refusal.code, Code::SessionLost | Code::TunnelOffline) && ending.is_suspended() {
+                refusal = Code::Suspended.into();
+            }
             if refusal.is_bad_request() {
                 relay.seat().metrics.count(Count::BadRequests);
             }
@@ -103,8 +107,17 @@ async fn serve(
     if !consumer.downstream.is_secure() && relay.config.plain_http == PlainHttp::Redirect {
         return Ok(Answered::Redirected(redirect::response(relay, &target, &parts.uri)));
     }
-    let route = route::host(relay, target.host()).await?;
+    let route = match route::host(relay, target.host()).await {
+        Ok(route) => route,
+        Err(_) if relay.was_suspended(&Endpoint::Host(target.host().clone())) => {
+            return Err(Code::Suspended.into());
+        }
+        Err(none) => return Err(none.into()),
+    };
     ending.set_owner(route.account(), route.tunnel());
+    if relay.is_suspended(route.account(), route.endpoint()) {
+        return Err(Code::Suspended.into());
+    }
     let usage = relay.usage(&route);
     usage.check_request(Instant::now())?;
     ending.hold(usage.clone(), usage.try_stream()?);

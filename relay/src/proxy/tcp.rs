@@ -101,6 +101,9 @@ async fn open(relay: &Arc<Relay>, remote: SocketAddr, port: u16) -> Result<Opene
         NoRoute::Offline => Code::TunnelOffline,
         NoRoute::Unknown => Code::UnknownHost,
     })?;
+    if relay.is_suspended(route.account(), route.endpoint()) {
+        return Err(Code::Suspended);
+    }
     let usage = relay.usage(&route);
     let (account, tunnel) = (route.account().key(), route.tunnel().clone());
     usage.check_request(Instant::now()).map_err(|exceeded| exceeded.code)?;

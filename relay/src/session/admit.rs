@@ -6,6 +6,7 @@
 use super::open::{self, Identity, Opened};
 use crate::{
     access::{Credential, verify_possession},
+    enforce,
     limits::SessionPermit,
     relay::Relay,
 };
@@ -63,13 +64,19 @@ pub async fn admit(
     if others_only || hello.avoid.contains(&relay.id) || relay.draining.is_cancelled() {
         return Err(Reply::Elsewhere(Elsewhere { relay: relay.id.clone(), relays: relay.healthy_relays() }));
     }
+    if !relay.suspensions.is_known() {
+        let message = "the store cannot be reached, and no peer knows who is suspended".to_owned();
+        let refused = relay.refused(Code::StoreUnavailable, message);
+        return Err(Reply::Refused(Refused { retry_after_ms: Some(open::RETRY_MS), ..refused }));
+    }
     let refuse = |code, message: String| Reply::Refused(relay.refused(code, message));
     let key = possession(&hello, exporter).ok_or_else(|| {
         refuse(Code::PossessionFailed, "signature: not made by key over this connection".into())
     })?;
     let credential = credential_for(relay, &hello.proof, key).await.map_err(Reply::Refused)?;
-    if let Some(suspension) = relay.suspension(&credential.account) {
-        return Err(refuse(Code::Suspended, suspension));
+    if let Some(notice) = relay.account_suspension(&credential.account) {
+        let refused = relay.refused(Code::Suspended, enforce::in_words(&notice));
+        return Err(Reply::Refused(Refused { suspension: Some(Box::new(notice)), ..refused }));
     }
     let limits = credential.permissions.limits(&relay.live.load().limits);
     let usage = relay.accounts.get(&credential.account, &limits);

@@ -227,6 +227,8 @@ impl Control {
                     Ok(opened) => {
                         let answer = ToClient::Opened(opened.answer.clone());
                         serve(relay, identity, session, opened);
+                        // It may have been suspended while it was opened.
+                        crate::enforce::check(relay, session);
                         self.tell(&answer).await
                     }
                     Err(refused) => self.tell(&ToClient::Refused(refused)).await,

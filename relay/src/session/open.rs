@@ -3,6 +3,7 @@
 use super::random_name::random_name;
 use crate::{
     access::{Credential, Ticket},
+    enforce,
     limits::{AccountUse, TunnelPermit},
     metrics::Count,
     registry::{Claim, ClaimError},
@@ -23,7 +24,7 @@ const PORT_TRIES: usize = 32;
 /// A ticket lives no longer than this, in seconds.
 const TICKET_SECONDS: u64 = 24 * 3600;
 /// When a registry or store that is away is worth another try, in milliseconds.
-const RETRY_MS: u64 = 2000;
+pub const RETRY_MS: u64 = 2000;
 
 /// Who opens tunnels on a session.
 #[derive(Debug)]
@@ -96,6 +97,9 @@ async fn try_open(relay: &Relay, identity: &Identity, wanted: &OpenTunnel) -> Re
 /// A place among the account's tunnels, of the whole region. Another session for the same endpoint is no other tunnel.
 fn place(relay: &Relay, identity: &Identity, endpoint: &Endpoint) -> Result<TunnelPermit, Refusal> {
     let account = &identity.credential.account;
+    if let Some(notice) = relay.suspension(account, endpoint) {
+        return Err(refusal(Code::Suspended, enforce::endpoint_in_words(&notice)));
+    }
     let mine = relay.row(endpoint).is_some_and(|row| row.account == *account);
     let others = relay.registry.table().rows_of(account).saturating_sub(usize::from(mine));
     identity.usage.try_tunnel(endpoint, others).map_err(|exceeded| {

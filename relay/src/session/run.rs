@@ -7,6 +7,7 @@ use super::{
     open::{Identity, Opened},
 };
 use crate::{
+    enforce,
     local::{Served, Session},
     metrics::{Count, Gauge},
     relay::Relay,
@@ -17,7 +18,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
-use tokio::time::timeout;
+use tokio::{task::JoinHandle, time::timeout};
 
 /// How long the client may take to close the connection after the last message.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -55,12 +56,15 @@ pub async fn run(relay: Arc<Relay>, io: ClientIo, admission: Admission) {
     );
     session.set_upgrades(extended_connect);
     session.set_expires(identity.credential.expires);
+    relay.local.set_alive(&session);
     relay.local.add_session(session.clone());
     relay.seat().metrics.count(Count::SessionsOpened);
     let open = relay.seat().metrics.open(Gauge::Sessions);
     for one in opened {
         serve(&relay, &identity, &session, one);
     }
+    // It may have been suspended since it was admitted.
+    enforce::check(&relay, &session);
     let measured = session.clone();
     let watch = pinger.watch(move |round_trip| {
         let micros = u32::try_from(round_trip.as_micros()).unwrap_or(u32::MAX);
@@ -70,20 +74,32 @@ pub async fn run(relay: Arc<Relay>, io: ClientIo, admission: Admission) {
         _ = &mut driver => Ended::Lost,
         _ = watch => Ended::Silent,
         ended = control.run(&relay, &identity, &session, commands) => ended,
+        () = session.cut.cancelled() => Ended::Broken,
     };
     tracing::info!(session = %session.id, account = %session.account, ?ended, "session ended");
     session.set_closing();
     relay.seat().metrics.count(Count::SessionsClosed);
     drop((open, permit));
-    end(&relay, &session, ended).await;
+    tokio::join!(end(&relay, &session, ended), hang_up(&relay, &session, ended, driver));
+    drop(control);
+}
+
+/// Lets the last words leave, then ends the connection. Only when this is over nothing flows any more.
+async fn hang_up<T>(relay: &Relay, session: &Session, ended: Ended, mut driver: JoinHandle<T>) {
     if !ended.is_abrupt() {
         // A client that says goodbye drains: it waits for its answers in flight, for as long as its user lets it, and then
         // closes. They get as much time here as those of a relay that drains, in case it has gone without closing.
         let patience = if ended == Ended::Bye { relay.config.drain_timeout } else { GOODBYE };
-        let _ = timeout(patience, &mut driver).await;
+        tokio::select! {
+            _ = timeout(patience, &mut driver) => {}
+            () = session.cut.cancelled() => {}
+        }
     }
-    driver.abort();
-    drop(control);
+    if !driver.is_finished() {
+        driver.abort();
+        let _ = driver.await;
+    }
+    relay.local.set_dead(&session.id);
 }
 
 /// A session begins to serve an endpoint. Sessions of an earlier owner are told that they have lost it.
@@ -130,5 +146,5 @@ async fn end(relay: &Relay, session: &Session, ended: Ended) {
 
 /// The message with which a session ends.
 pub fn close(code: Code, message: impl Into<String>) -> ToClient {
-    ToClient::Close { code, message: message.into() }
+    ToClient::Close { code, message: message.into(), suspension: None }
 }

@@ -9,6 +9,7 @@
 //! since 1970 and come from the caller. [`Store::changes`] says when to read again.
 
 mod changes;
+mod complaints;
 mod connections;
 mod credentials;
 mod dialect;
@@ -24,6 +25,9 @@ mod tokens;
 mod url;
 
 pub use changes::{Changes, POLL_INTERVAL, Wakeups};
+pub use complaints::{
+    Complaint, Decision, Entry, Filing, Judged, Phase, Scope, Standing, Subject, UnclearSubject,
+};
 pub use credentials::{BindCredentialError, BoundCredential, RevokedCredentials};
 pub use error::{Cause, MigrateError, OpenError, StoreError};
 pub use postgres::Postgres;
@@ -95,6 +99,15 @@ impl Store {
         }
     }
 
+    /// Wake-ups for whoever waits for relays to enforce suspensions: when one has confirmed a version, begins or is gone,
+    /// and as [`Store::changes`] otherwise. In Postgres it costs a connection of its own.
+    pub fn confirmations(&self) -> Changes {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.confirmations(),
+            Self::Postgres(postgres) => postgres.confirmations(),
+        }
+    }
+
     /// How the wake-ups of [`Store::changes`] come about just now.
     pub fn wakeups(&self) -> Wakeups {
         match self {
@@ -108,6 +121,16 @@ impl Store {
         match self {
             Self::Sqlite(sqlite) => sqlite.wake(),
             Self::Postgres(postgres) => postgres.wake(),
+        }
+    }
+}
+
+impl Store {
+    /// Wakes those of this process who wait for confirmations.
+    fn wake_confirmed(&self) {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.wake_confirmed(),
+            Self::Postgres(postgres) => postgres.wake_confirmed(),
         }
     }
 }

@@ -21,8 +21,10 @@ use tokio::{
     time::{Instant, sleep, timeout, timeout_at},
 };
 
-/// The channel that the triggers of the migrations notify.
-const CHANNEL: &str = "adit";
+/// The channel that tells of changes to what relays hold in memory, by the triggers of the migrations.
+pub(crate) const CHANGED: &str = "adit";
+/// The channel that tells of what relays have confirmed.
+pub(crate) const CONFIRMED: &str = "adit_confirmed";
 
 /// How long connecting, a statement or the way of a probe may take.
 const STEP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -61,9 +63,14 @@ impl Drop for Listener {
 }
 
 impl Listener {
-    pub(crate) fn start(connections: &Arc<Connections<PgConnection>>, bell: &Arc<Bell>) -> Self {
+    pub(crate) fn start(
+        connections: &Arc<Connections<PgConnection>>,
+        bell: &Arc<Bell>,
+        channel: &'static str,
+    ) -> Self {
         let heard = Arc::new(AtomicBool::new(false));
         let ear = Ear {
+            channel,
             connections: Arc::clone(connections),
             bell: Arc::clone(bell),
             heard: Arc::clone(&heard),
@@ -79,6 +86,7 @@ impl Listener {
 }
 
 struct Ear {
+    channel: &'static str,
     connections: Arc<Connections<PgConnection>>,
     bell: Arc<Bell>,
     heard: Arc<AtomicBool>,
@@ -124,7 +132,7 @@ impl Ear {
             let mut listener = PgListener::connect_with(&pool).await?;
             listener.ignore_pool_close_event(true);
             listener.eager_reconnect(false);
-            listener.listen_all([CHANNEL, self.probe.as_str()]).await?;
+            listener.listen_all([self.channel, self.probe.as_str()]).await?;
             Ok(listener)
         };
         timeout(STEP_TIMEOUT, connect).await.map_err(|_| ListenError::Timeout)?.map_err(ListenError::Lost)

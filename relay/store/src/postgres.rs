@@ -1,8 +1,11 @@
 //! The store that all relays of a provider and its operator share: one Postgres database.
 
 use crate::{
-    Changes, MigrateError, OpenError, POLL_INTERVAL, StoreError, Wakeups, changes::Bell,
-    connections::Connections, listener::Listener, url::postgres_options,
+    Changes, MigrateError, OpenError, POLL_INTERVAL, StoreError, Wakeups,
+    changes::Bell,
+    connections::Connections,
+    listener::{CHANGED, CONFIRMED, Listener},
+    url::postgres_options,
 };
 use sqlx::{ConnectOptions, Connection, PgConnection, migrate::MigrateError as DriverError};
 use std::{
@@ -21,11 +24,12 @@ const SETUP: &str = "SET statement_timeout = '2s'; SET idle_in_transaction_sessi
      SET default_transaction_isolation = 'read committed'";
 
 /// What a relay does with which tables. It changes no schema, no suspension and nothing of another kind of program.
-const RELAY_RIGHTS: [(&str, &str); 4] = [
+const RELAY_RIGHTS: [(&str, &str); 5] = [
     ("SELECT", "_sqlx_migrations, versions, suspensions"),
     ("SELECT, INSERT, UPDATE", "reservations, used_tokens"),
     ("SELECT, INSERT, UPDATE", "credentials"),
     ("SELECT, INSERT, UPDATE, DELETE", "relays"),
+    ("SELECT, INSERT, UPDATE", "enforcements"),
 ];
 
 /// The longest that all migrations together may take.
@@ -37,6 +41,8 @@ pub struct Postgres {
     connections: Arc<Connections<PgConnection>>,
     bell: Arc<Bell>,
     listener: Arc<OnceLock<Listener>>,
+    confirmed: Arc<Bell>,
+    confirmed_listener: Arc<OnceLock<Listener>>,
 }
 
 impl std::fmt::Debug for Postgres {
@@ -60,6 +66,8 @@ impl Postgres {
             connections: Connections::new(options, SETUP, CONNECTIONS, runtime),
             bell: Arc::new(Bell::new(POLL_INTERVAL)),
             listener: Arc::new(OnceLock::new()),
+            confirmed: Arc::new(Bell::new(POLL_INTERVAL)),
+            confirmed_listener: Arc::new(OnceLock::new()),
         })
     }
 
@@ -107,8 +115,18 @@ impl Postgres {
     }
 
     pub(crate) fn changes(&self) -> Changes {
-        self.listener.get_or_init(|| Listener::start(&self.connections, &self.bell));
+        self.listener.get_or_init(|| Listener::start(&self.connections, &self.bell, CHANGED));
         self.bell.changes()
+    }
+
+    pub(crate) fn confirmations(&self) -> Changes {
+        let listen = || Listener::start(&self.connections, &self.confirmed, CONFIRMED);
+        self.confirmed_listener.get_or_init(listen);
+        self.confirmed.changes()
+    }
+
+    pub(crate) fn wake_confirmed(&self) {
+        self.confirmed.ring();
     }
 
     pub(crate) fn wakeups(&self) -> Wakeups {

@@ -1,6 +1,10 @@
 //! Which relays the provider has, and what each of them has read.
 
-use crate::{Store, StoreError, connections::statement, number, unsigned};
+use crate::{
+    Store, StoreError,
+    connections::{statement, transaction},
+    number, unsigned,
+};
 use adit_protocol::RelayId;
 use sqlx::Row;
 
@@ -31,35 +35,56 @@ pub struct RelaySeen {
     pub registry_up: bool,
 }
 
+const CLOSED: &str = "INSERT INTO enforcements (suspension, region, relay, closed) VALUES ($1, $2, $3, $4) \
+     ON CONFLICT (suspension, region, relay) DO UPDATE SET closed = excluded.closed \
+     WHERE enforcements.closed < excluded.closed";
+
+const SEEN: &str = "INSERT INTO relays (region, relay, started, seen, suspensions_version, config_revision, \
+       config_refused, draining, sessions, tunnels, registry_up) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+     ON CONFLICT (region, relay) DO UPDATE SET started = excluded.started, seen = excluded.seen, \
+       suspensions_version = excluded.suspensions_version, config_revision = excluded.config_revision, \
+       config_refused = excluded.config_refused, draining = excluded.draining, sessions = excluded.sessions, \
+       tunnels = excluded.tunnels, registry_up = excluded.registry_up";
+
 impl Store {
     /// Records that a relay lives and what it enforces, in place of what it said before.
     pub async fn relay_seen(&self, relay: &RelaySeen) -> Result<(), StoreError> {
-        let relay = relay.clone();
-        statement!(self, |connection| {
-            sqlx::query(
-                "INSERT INTO relays (region, relay, started, seen, suspensions_version, config_revision, \
-                   config_refused, draining, sessions, tunnels, registry_up) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
-                 ON CONFLICT (region, relay) DO UPDATE SET started = excluded.started, seen = excluded.seen, \
-                   suspensions_version = excluded.suspensions_version, config_revision = excluded.config_revision, \
-                   config_refused = excluded.config_refused, draining = excluded.draining, \
-                   sessions = excluded.sessions, tunnels = excluded.tunnels, registry_up = excluded.registry_up",
-            )
-            .bind(&relay.region)
-            .bind(relay.relay.as_str())
-            .bind(number(relay.started))
-            .bind(number(relay.seen))
-            .bind(number(relay.suspensions_version))
-            .bind(&relay.config_revision)
-            .bind(&relay.config_refused)
-            .bind(i64::from(relay.draining))
-            .bind(i64::from(relay.sessions))
-            .bind(i64::from(relay.tunnels))
-            .bind(i64::from(relay.registry_up))
-            .execute(connection)
-            .await?;
+        self.confirm(relay, &[]).await
+    }
+
+    /// The same, together with how many sessions the relay has closed in all because of each of these suspensions. Both
+    /// are in the store, or neither.
+    pub async fn confirm(&self, relay: &RelaySeen, closed: &[(String, u64)]) -> Result<(), StoreError> {
+        let (relay, closed) = (relay.clone(), closed.to_vec());
+        transaction!(self, |connection| {
+            for (suspension, closed) in &closed {
+                sqlx::query(CLOSED)
+                    .bind(suspension)
+                    .bind(&relay.region)
+                    .bind(relay.relay.as_str())
+                    .bind(number(*closed))
+                    .execute(&mut *connection)
+                    .await?;
+            }
+            sqlx::query(SEEN)
+                .bind(&relay.region)
+                .bind(relay.relay.as_str())
+                .bind(number(relay.started))
+                .bind(number(relay.seen))
+                .bind(number(relay.suspensions_version))
+                .bind(&relay.config_revision)
+                .bind(&relay.config_refused)
+                .bind(i64::from(relay.draining))
+                .bind(i64::from(relay.sessions))
+                .bind(i64::from(relay.tunnels))
+                .bind(i64::from(relay.registry_up))
+                .execute(&mut *connection)
+                .await?;
             Ok(())
-        })
+        })?;
+        self.wake_confirmed();
+        Ok(())
     }
 
     /// Forgets a relay that has ended in an orderly way, or that is proven gone.

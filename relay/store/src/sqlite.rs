@@ -21,6 +21,7 @@ const MIGRATE_BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Sqlite {
     connections: Arc<Connections<SqliteConnection>>,
     bell: Arc<Bell>,
+    confirmed: Arc<Bell>,
 }
 
 impl std::fmt::Debug for Sqlite {
@@ -50,6 +51,7 @@ impl Sqlite {
         Ok(Self {
             connections: Connections::new(options, "", 1, runtime),
             bell: Arc::new(Bell::new(POLL_INTERVAL)),
+            confirmed: Arc::new(Bell::new(POLL_INTERVAL)),
         })
     }
 
@@ -80,6 +82,14 @@ impl Sqlite {
 
     pub(crate) fn changes(&self) -> Changes {
         self.bell.changes()
+    }
+
+    pub(crate) fn confirmations(&self) -> Changes {
+        self.confirmed.changes()
+    }
+
+    pub(crate) fn wake_confirmed(&self) {
+        self.confirmed.ring();
     }
 
     pub(crate) fn wake(&self) {

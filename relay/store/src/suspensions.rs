@@ -5,20 +5,50 @@ use crate::{
     connections::{statement, transaction},
     number, unsigned,
 };
-use adit_protocol::{Account, Endpoint};
+use adit_protocol::Account;
+use serde::{Deserialize, Serialize};
 use sqlx::Row;
 
 /// Whom or what a suspension keeps out.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Suspended {
     /// All tunnels of an account, in every region.
     Account(Account),
     /// One host name, whoever has it; lower case, as in an endpoint.
     Hostname(String),
+    /// One public TCP port of a region, whoever has it.
+    Port {
+        /// The region's domain.
+        region: String,
+        /// The port.
+        port: u16,
+    },
+}
+
+impl Suspended {
+    /// The columns `issuer`, `subject` and `hostname`. A port stands as in the reservations.
+    pub(crate) fn columns(&self) -> (Option<&str>, Option<&str>, Option<String>) {
+        match self {
+            Self::Account(account) => (Some(&account.issuer), Some(&account.subject), None),
+            Self::Hostname(hostname) => (None, None, Some(hostname.clone())),
+            Self::Port { region, port } => (None, None, Some(format!("{region}/tcp:{port}"))),
+        }
+    }
+
+    /// What a `hostname` column names.
+    pub(crate) fn of_key(key: String) -> Self {
+        let port = key.split_once("/tcp:").and_then(|(region, port)| Some((region, port.parse().ok()?)));
+        match port {
+            Some((region, port)) => Self::Port { region: region.to_owned(), port },
+            None => Self::Hostname(key),
+        }
+    }
 }
 
 /// An account or a host name that is offline everywhere until it is lifted or ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Suspension {
     /// Chosen by the caller: the same id again replaces the suspension.
     pub id: String,
@@ -33,30 +63,19 @@ pub struct Suspension {
     pub complaint: Option<String>,
     /// When it began, in seconds since 1970.
     pub since: u64,
+    /// The endpoints that it took offline as far as they were known when it began, as in [`Suspended`]: their consumers
+    /// are told so although nobody serves them any more.
+    pub hostnames: Vec<String>,
 }
 
 /// All suspensions in force.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Suspensions {
     /// Grows with each change. A relay that has read a version has read all that came before it.
     pub version: u64,
     /// In the order of their ids.
     pub list: Vec<Suspension>,
-}
-
-impl Suspensions {
-    /// The suspension, if any, that keeps an account from serving an endpoint at `now`. Those of the account go first.
-    pub fn against(&self, account: &Account, endpoint: &Endpoint, now: u64) -> Option<&Suspension> {
-        let in_force =
-            || self.list.iter().filter(|suspension| suspension.until.is_none_or(|until| until > now));
-        let is_account =
-            |s: &&Suspension| matches!(&s.target, Suspended::Account(suspended) if suspended == account);
-        let is_hostname = |s: &&Suspension| match (&s.target, endpoint) {
-            (Suspended::Hostname(suspended), Endpoint::Host(host)) => **suspended == **host,
-            _ => false,
-        };
-        in_force().find(is_account).or_else(|| in_force().find(is_hostname))
-    }
 }
 
 /// Raises the version of a set within the transaction that changes it, and gives the new one.
@@ -73,24 +92,56 @@ macro_rules! raise_version {
 }
 pub(crate) use raise_version;
 
-const SUSPEND: &str = "INSERT INTO suspensions (id, issuer, subject, hostname, until, reason, complaint, since) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
+pub(crate) const SUSPEND: &str = "INSERT INTO suspensions (id, issuer, subject, hostname, until, reason, complaint, since, hostnames) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
      ON CONFLICT (id) DO UPDATE SET issuer = excluded.issuer, subject = excluded.subject, \
        hostname = excluded.hostname, until = excluded.until, reason = excluded.reason, \
-       complaint = excluded.complaint, since = excluded.since, lifted_at = NULL \
+       complaint = excluded.complaint, since = excluded.since, hostnames = excluded.hostnames, lifted_at = NULL \
      WHERE suspensions.lifted_at IS NOT NULL OR suspensions.issuer IS DISTINCT FROM excluded.issuer \
        OR suspensions.subject IS DISTINCT FROM excluded.subject \
        OR suspensions.hostname IS DISTINCT FROM excluded.hostname \
        OR suspensions.until IS DISTINCT FROM excluded.until OR suspensions.reason <> excluded.reason \
-       OR suspensions.complaint IS DISTINCT FROM excluded.complaint OR suspensions.since <> excluded.since";
+       OR suspensions.complaint IS DISTINCT FROM excluded.complaint OR suspensions.since <> excluded.since \
+       OR suspensions.hostnames <> excluded.hostnames";
 
 const VERSION: &str = "SELECT version FROM versions WHERE name = 'suspensions'";
 
 /// One statement, so that the version and the rows are of one moment.
-const IN_FORCE: &str = "SELECT v.version, s.id, s.issuer, s.subject, s.hostname, s.until, s.reason, s.complaint, s.since \
+const IN_FORCE: &str = "SELECT v.version, s.id, s.issuer, s.subject, s.hostname, s.until, s.reason, s.complaint, s.since, \
+       s.hostnames \
      FROM versions v LEFT JOIN suspensions s \
        ON s.lifted_at IS NULL AND (s.until IS NULL OR s.until > $1) \
      WHERE v.name = 'suspensions'";
+
+/// Puts a suspension in force within a transaction; gives the new version if that has changed anything.
+macro_rules! put_suspension {
+    ($connection:ident, $suspension:expr) => {{
+        let suspension = &$suspension;
+        let (issuer, subject, hostname) = suspension.target.columns();
+        let done = sqlx::query($crate::suspensions::SUSPEND)
+            .bind(&suspension.id)
+            .bind(issuer)
+            .bind(subject)
+            .bind(hostname)
+            .bind(suspension.until.map($crate::number))
+            .bind(&suspension.reason)
+            .bind(&suspension.complaint)
+            .bind($crate::number(suspension.since))
+            .bind(suspension.hostnames.join("\n"))
+            .execute(&mut *$connection)
+            .await?;
+        if done.rows_affected() > 0 {
+            Some($crate::unsigned($crate::suspensions::raise_version!($connection, "suspensions")))
+        } else {
+            None
+        }
+    }};
+}
+pub(crate) use put_suspension;
+
+fn lines(text: &str) -> Vec<String> {
+    text.lines().map(str::to_owned).collect()
+}
 
 /// Reads one row of [`IN_FORCE`]; its columns have the same types in both back ends.
 macro_rules! read_suspension {
@@ -103,7 +154,7 @@ macro_rules! read_suspension {
                 let account: (Option<String>, Option<String>) = (row.try_get(2)?, row.try_get(3)?);
                 let target = match account {
                     (Some(issuer), Some(subject)) => Suspended::Account(Account { issuer, subject }),
-                    _ => Suspended::Hostname(row.try_get(4)?),
+                    _ => Suspended::of_key(row.try_get(4)?),
                 };
                 Some(Suspension {
                     id,
@@ -112,6 +163,7 @@ macro_rules! read_suspension {
                     reason: row.try_get(6)?,
                     complaint: row.try_get(7)?,
                     since: unsigned(row.try_get(8)?),
+                    hostnames: lines(&row.try_get::<String, _>(9)?),
                 })
             }
         }
@@ -124,27 +176,11 @@ impl Store {
     pub async fn suspend(&self, suspension: &Suspension) -> Result<u64, StoreError> {
         let suspension = suspension.clone();
         let version = transaction!(self, |connection| {
-            let (account, hostname) = match &suspension.target {
-                Suspended::Account(account) => (Some(account), None),
-                Suspended::Hostname(hostname) => (None, Some(hostname)),
-            };
-            let done = sqlx::query(SUSPEND)
-                .bind(&suspension.id)
-                .bind(account.map(|account| &account.issuer))
-                .bind(account.map(|account| &account.subject))
-                .bind(hostname)
-                .bind(suspension.until.map(number))
-                .bind(&suspension.reason)
-                .bind(&suspension.complaint)
-                .bind(number(suspension.since))
-                .execute(&mut *connection)
-                .await?;
-            let version: i64 = if done.rows_affected() > 0 {
-                raise_version!(connection, "suspensions")
-            } else {
-                sqlx::query_scalar(VERSION).fetch_one(&mut *connection).await?
-            };
-            Ok(unsigned(version))
+            let raised = put_suspension!(connection, suspension);
+            match raised {
+                Some(version) => Ok(version),
+                None => Ok(unsigned(sqlx::query_scalar(VERSION).fetch_one(&mut *connection).await?)),
+            }
         })?;
         self.wake();
         Ok(version)
@@ -172,6 +208,13 @@ impl Store {
         Ok(version)
     }
 
+    /// The version of the suspensions alone: whoever has read this one needs not read them again.
+    pub async fn suspensions_version(&self) -> Result<u64, StoreError> {
+        statement!(self, |connection| {
+            Ok(unsigned(sqlx::query_scalar(VERSION).fetch_one(connection).await?))
+        })
+    }
+
     /// The suspensions in force at `now`, with the version of this set.
     pub async fn suspensions(&self, now: u64) -> Result<Suspensions, StoreError> {
         statement!(self, |connection| {
@@ -184,46 +227,5 @@ impl Store {
             suspensions.list.sort_unstable_by(|a, b| a.id.cmp(&b.id));
             Ok(suspensions)
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn suspension(id: &str, target: Suspended, until: Option<u64>) -> Suspension {
-        Suspension {
-            id: id.to_owned(),
-            target,
-            until,
-            reason: "phishing".to_owned(),
-            complaint: None,
-            since: 1,
-        }
-    }
-
-    #[test]
-    fn a_suspension_is_found_by_account_or_host_name_until_it_ends() {
-        let (ada, bob) = (Account::managed("ada"), Account::managed("bob"));
-        let (shop, blog) = (Endpoint::host("shop.example"), Endpoint::host("blog.example"));
-        let all = Suspensions {
-            version: 3,
-            list: vec![
-                suspension("host", Suspended::Hostname("shop.example".to_owned()), Some(100)),
-                suspension("account", Suspended::Account(ada.clone()), Some(50)),
-                suspension("port", Suspended::Hostname("tcp:20022".to_owned()), None),
-            ],
-        };
-        let found =
-            |account, endpoint, now| all.against(account, endpoint, now).map(|found| found.id.as_str());
-        assert_eq!(found(&ada, &blog, 49), Some("account"));
-        assert_eq!(found(&ada, &shop, 49), Some("account"), "all of it is offline, not the name alone");
-        assert_eq!(found(&ada, &shop, 50), Some("host"));
-        assert_eq!(found(&ada, &blog, 50), None);
-        assert_eq!(found(&ada, &Endpoint::Tcp(20022), 49), Some("account"));
-        assert_eq!(found(&bob, &shop, 99), Some("host"));
-        assert_eq!(found(&bob, &shop, 100), None);
-        assert_eq!(found(&bob, &blog, 1), None);
-        assert_eq!(found(&bob, &Endpoint::Tcp(20022), 1), None, "a port is no host name");
     }
 }

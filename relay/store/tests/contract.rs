@@ -5,6 +5,8 @@
 #[path = "support/place.rs"]
 mod place;
 
+#[path = "contract/complaints.rs"]
+mod complaints;
 #[path = "contract/names.rs"]
 mod names;
 #[path = "contract/proofs.rs"]
@@ -38,6 +40,14 @@ macro_rules! contract {
 }
 
 contract! {
+    complaints:
+        a_complaint_is_enforced_once_and_remembered,
+        who_is_acknowledged_at_once_is_the_same_to_two_operators,
+        edits_after_the_decision_change_what_is_enforced,
+        what_nobody_has_had_is_kept_out_by_its_name,
+        complaints_about_one_account_know_of_each_other_and_lift_their_own_alone,
+        a_deleted_complaint_keeps_its_suspension_until_somebody_lifts_it,
+        closed_sessions_are_counted_once_for_each_relay;
     names:
         a_name_belongs_to_the_account_that_had_it_first,
         the_newest_instance_has_a_new_generation,

@@ -4,17 +4,15 @@
 
 #[path = "support/place.rs"]
 mod place;
-#[path = "support/proxy.rs"]
-mod proxy;
 
 use adit_protocol::Account;
 use adit_store::{
     CALL_TIMEOUT, MigrateError, OpenError, ReserveError, Store, StoreError, StoreUrl, Suspended, Suspension,
     UseTokenError, Wakeups,
 };
+use adit_testkit::proxy::{Proxy, Way};
 use adit_testkit::{port::Port, postgres::Postgres};
 use place::{LONG, NOW, Place, REGION, host, lease, until, wish};
-use proxy::{Proxy, Way};
 use sqlx::{Connection, SqliteConnection};
 use std::time::{Duration, Instant};
 
@@ -38,6 +36,7 @@ async fn assert_unavailable(store: &Store) {
         reason: String::new(),
         complaint: None,
         since: NOW,
+        hostnames: vec![],
     };
     let start = Instant::now();
     let wish = wish("away", "ada", "i-1");
@@ -158,6 +157,7 @@ async fn changes_made_while_nobody_listened_are_found_at_the_reconnect() {
         reason: "phishing".to_owned(),
         complaint: None,
         since: NOW,
+        hostnames: vec![],
     };
     beside.suspend(&suspension).await.unwrap();
     assert_unavailable(&store).await;
@@ -195,6 +195,7 @@ async fn a_transaction_pooler_is_found_out_and_polling_goes_on() {
         reason: "phishing".to_owned(),
         complaint: None,
         since: NOW,
+        hostnames: vec![],
     };
     let version = beside.suspend(&suspension).await.unwrap();
     let found = async {

@@ -60,8 +60,11 @@ async fn a_relay_works_with_the_rights_that_it_is_given_and_can_do_no_more() {
         reason: "phishing".to_owned(),
         complaint: None,
         since: NOW,
+        hostnames: vec![],
     };
     assert!(relay.suspend(&suspension).await.is_err(), "no relay suspends");
+    assert!(relay.complaints(None, 1).await.is_err(), "nor does it read who complained");
+    relay.confirm(&seen, &[("s".to_owned(), 1)]).await.unwrap();
 
     let other = role(&place, "another", "CREATE ROLE another LOGIN").await;
     let _ = relay.grant_relay("another").await;

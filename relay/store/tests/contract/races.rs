@@ -156,6 +156,7 @@ pub(crate) async fn versions_grow_by_one_with_every_suspension(place: Place) {
                 reason: "phishing".to_owned(),
                 complaint: None,
                 since: NOW,
+                hostnames: vec![],
             };
             tokio::spawn(async move { store.suspend(&suspension).await.unwrap() })
         })

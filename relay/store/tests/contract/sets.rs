@@ -13,6 +13,7 @@ fn suspension(id: &str, target: Suspended, until: Option<u64>) -> Suspension {
         reason: "phishing".to_owned(),
         complaint: Some("cpl-1".to_owned()),
         since: NOW,
+        hostnames: vec![],
     }
 }
 

@@ -106,6 +106,7 @@ pub(crate) async fn text_comes_back_as_it_went_in(place: Place) {
         reason: odd.repeat(50),
         complaint: Some(odd.to_owned()),
         since: NOW,
+        hostnames: vec![],
     };
     store.suspend(&suspension).await.unwrap();
     assert_eq!(store.suspensions(NOW).await.unwrap().list, [suspension]);

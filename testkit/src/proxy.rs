@@ -1,4 +1,4 @@
-//! Stands between a store and its Postgres and does what networks and poolers do.
+//! Stands between a program and its Postgres and does what networks and poolers do.
 
 use std::sync::{
     Arc,
@@ -13,7 +13,7 @@ use tokio::{
 
 /// What becomes of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
+pub enum Way {
     /// All goes through.
     Open,
     /// Connections are cut, new ones too.
@@ -25,7 +25,8 @@ pub(crate) enum Way {
 }
 
 /// The proxy; it ends when it is dropped.
-pub(crate) struct Proxy {
+#[derive(Debug)]
+pub struct Proxy {
     port: u16,
     way: watch::Sender<Way>,
     dropped: Arc<AtomicUsize>,
@@ -33,10 +34,10 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// Listens on a port that the system chooses.
-    pub(crate) async fn start(to: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
+    /// Listens on a port that the system chooses, for a Postgres on this port of 127.0.0.1.
+    pub async fn start(to: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("it is bound").port();
         let way = watch::Sender::new(Way::Open);
         let dropped = Arc::new(AtomicUsize::new(0));
         let mut tasks = JoinSet::new();
@@ -44,26 +45,27 @@ impl Proxy {
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
-                let (client, _) = listener.accept().await.unwrap();
+                let (client, _) = listener.accept().await.expect("a connection");
                 connections.spawn(carry(client, to, ways.clone(), Arc::clone(&count)));
             }
         });
         Self { port, way, dropped, _tasks: tasks }
     }
 
-    pub(crate) fn set(&self, way: Way) {
+    /// What becomes of connections from now on.
+    pub fn set(&self, way: Way) {
         self.way.send_replace(way);
     }
 
     /// The URL of a database by way of this proxy.
-    pub(crate) fn url(&self, url: &str) -> String {
-        let (start, rest) = url.split_once("127.0.0.1:").unwrap();
-        let (_, database) = rest.split_once('/').unwrap();
+    pub fn url(&self, url: &str) -> String {
+        let (start, rest) = url.split_once("127.0.0.1:").expect("a URL of this machine");
+        let (_, database) = rest.split_once('/').expect("a database");
         format!("{start}127.0.0.1:{}/{database}", self.port)
     }
 
     /// How many notifications were kept back.
-    pub(crate) fn dropped_notifications(&self) -> usize {
+    pub fn dropped_notifications(&self) -> usize {
         self.dropped.load(Ordering::Relaxed)
     }
 }

@@ -1,0 +1,342 @@
+//! Complaints: judged with the API server, enforced by real relays of two regions, told to a real client.
+
+use crate::cluster::{Cluster, LONG, until};
+use adit_api::{Complaint, complaint::Phase};
+use adit_store::Store;
+use adit_testkit::{
+    http::{Consumer, Service},
+    postgres::Postgres,
+    process::Child,
+    redis::Redis,
+    region::{Region, Relay},
+};
+use kube::{
+    Api,
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams},
+};
+use serde_json::{Value, json};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+/// Another program of this workspace; `cargo test --workspace` has built it.
+fn program(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_BIN_EXE_adit-operator")).with_file_name(name);
+    assert!(path.is_file(), "{} is not built: cargo test --workspace", path.display());
+    path
+}
+
+/// One relay of a region, with a Redis of its own.
+struct Place {
+    relay: Relay,
+    region: Region,
+    _redis: Redis,
+}
+
+fn place(domain: &str, name: &str, store: &str) -> Place {
+    let redis = Redis::start();
+    let lines = "provider: {abuse: abuse@example.com}\ndrainTimeout: 2s";
+    let region = Region::of_domain(program("adit-relay"), domain).with(lines);
+    let region = region.registry(redis.url()).store(store);
+    Place { relay: region.start(name), region, _redis: redis }
+}
+
+impl Place {
+    /// A client of an account that serves a name, as a process.
+    fn client(&self, folder: &Path, account: &str, name: &str, service: &Service) -> Child {
+        // Clients of one person find one another, and do not open one service twice.
+        let own = folder.join(name);
+        std::fs::create_dir_all(&own).unwrap();
+        let token = folder.join(format!("{name}.token"));
+        std::fs::write(&token, self.region.token(&self.relay, account, &[])).unwrap();
+        let mut command = Command::new(program("adit"));
+        command
+            .args(["http", &service.address().to_string(), "--name", name])
+            .arg("--relay")
+            .arg(format!("{}:{}", self.region.domain(), self.relay.https().port()))
+            .arg("--ca")
+            .arg(self.region.ca())
+            .arg("--token-file")
+            .arg(token)
+            .env("XDG_STATE_HOME", &own)
+            .env("XDG_CONFIG_HOME", &own)
+            .env("XDG_RUNTIME_DIR", &own);
+        Child::start_with_output(&command, &folder.join(format!("{name}.output")))
+    }
+
+    async fn status(&self, name: &str) -> u16 {
+        let host = format!("{name}.{}", self.region.domain());
+        Consumer::plain(self.relay.http()).get(&host, "/").await.map_or(0, |answer| answer.status)
+    }
+}
+
+struct Desk<'a> {
+    cluster: &'a Cluster,
+    api: Api<Complaint>,
+}
+
+impl<'a> Desk<'a> {
+    fn new(cluster: &'a Cluster) -> Self {
+        Self { cluster, api: Api::namespaced(cluster.client.clone(), &cluster.namespace) }
+    }
+
+    async fn apply(&self, name: &str, spec: Value) -> kube::Result<DynamicObject> {
+        let resource = kube::api::ApiResource::erase::<Complaint>(&());
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.cluster.client.clone(), &self.cluster.namespace, &resource);
+        let object = json!({"apiVersion": "adit.dev/v1alpha1", "kind": "Complaint", "metadata": {"name": name}, "spec": spec});
+        api.patch(name, &PatchParams::apply("person").force(), &Patch::Apply(&object)).await
+    }
+
+    async fn patch(&self, name: &str, spec: Value) -> kube::Result<Complaint> {
+        self.api.patch(name, &PatchParams::default(), &Patch::Merge(json!({ "spec": spec }))).await
+    }
+
+    /// Waits until a Complaint has come to a phase for its newest generation.
+    async fn is(&self, name: &str, phase: Phase) -> Complaint {
+        let end = Instant::now() + LONG;
+        loop {
+            let found = self.api.get(name).await.unwrap();
+            let status = found.status.clone().unwrap_or_default();
+            if status.phase == Some(phase) && status.observed_generation == found.metadata.generation {
+                return found;
+            }
+            assert!(Instant::now() < end, "{name} is {status:?}; {}", self.cluster.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+fn condition(complaint: &Complaint, kind: &str) -> (String, String, String) {
+    let status = complaint.status.as_ref().unwrap();
+    let one = status.conditions.iter().find(|one| one.type_ == kind).unwrap();
+    (one.status.clone(), one.reason.clone(), one.message.clone())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_complaint_takes_an_offender_offline_in_both_regions() {
+    let cluster = Cluster::new().await;
+    let _operator = cluster.operator();
+    let desk = Desk::new(&cluster);
+    let (folder, service) = (tempfile::tempdir().unwrap(), Service::start().await);
+    migrated(&desk).await;
+    let eu = place("eu.localhost", "a", &cluster.store);
+    let us = place("us.localhost", "us-a", &cluster.store);
+    let mut here = eu.client(folder.path(), "eve", "login-bank", &service);
+    let mut there = us.client(folder.path(), "eve", "elsewhere", &service);
+    let _bob = us.client(folder.path(), "bob", "blog", &service);
+    until("all are served", async || {
+        [eu.status("login-bank").await, us.status("elsewhere").await, us.status("blog").await] == [200; 3]
+    })
+    .await;
+
+    let spec = json!({"against": {"url": "https://login-bank.eu.localhost/verify"}, "category": "Phishing",
+        "description": "Copies the sign-in page of Example Bank.", "evidence": ["https://bank.example/report/4711"]});
+    desk.apply("cpl-7f3k", spec).await.unwrap();
+    let open = desk.is("cpl-7f3k", Phase::Open).await;
+    assert_eq!(open.status.as_ref().unwrap().account.as_deref(), Some("adit|eve"));
+    assert_eq!(condition(&open, "Enforced").0, "False");
+    assert_eq!(us.status("elsewhere").await, 200, "nothing is done before the decision");
+
+    desk.patch("cpl-7f3k", json!({"decision": "Acknowledged"})).await.unwrap();
+    let done = desk.is("cpl-7f3k", Phase::Enforced).await;
+    assert_eq!(
+        [eu.status("login-bank").await, us.status("elsewhere").await, us.status("blog").await],
+        [403, 403, 200]
+    );
+    let status = done.status.clone().unwrap();
+    assert_eq!((status.relays.summary.as_str(), status.relays.confirmed), ("2/2", 2));
+    assert_eq!(status.hostnames, ["elsewhere.us.localhost", "login-bank.eu.localhost"]);
+    assert!(status.acknowledged_at.is_some() && status.enforced_at >= status.acknowledged_at, "{status:?}");
+    assert_eq!(condition(&done, "Enforced").1, "AllRelays");
+    for (client, name) in [(&mut here, "login-bank"), (&mut there, "elsewhere")] {
+        let ended = client.wait(Duration::from_secs(60));
+        let output = std::fs::read_to_string(folder.path().join(format!("{name}.output"))).unwrap();
+        assert_eq!(ended.and_then(|status| status.code()), Some(5), "{output}");
+        for line in [
+            "error: account eve is suspended [suspended]",
+            "why:   phishing, complaint cpl-7f3k",
+            "next:  write to abuse@example.com and name the complaint",
+        ] {
+            assert!(output.contains(line), "{line}: {output}");
+        }
+    }
+    assert!(status.sessions_closed >= 2, "{status:?}");
+    let events: Api<k8s_openapi::api::events::v1::Event> =
+        Api::namespaced(cluster.client.clone(), &cluster.namespace);
+    let told = events.list(&ListParams::default()).await.unwrap();
+    assert!(told.items.iter().any(|event| event.reason.as_deref() == Some("Enforced")));
+}
+
+/// Waits until the operator has made the tables.
+async fn migrated(desk: &Desk<'_>) {
+    let spec = json!({"against": {"hostname": "nobody.eu.localhost"}, "category": "Other"});
+    desk.apply("first", spec).await.unwrap();
+    desk.is("first", Phase::Open).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_does_not_confirm_is_named_and_what_is_deleted_stays() {
+    let cluster = Cluster::new().await;
+    let _operator = cluster.operator();
+    let desk = Desk::new(&cluster);
+    let (folder, service) = (tempfile::tempdir().unwrap(), Service::start().await);
+    migrated(&desk).await;
+    let mut eu = place("eu.localhost", "a", &cluster.store);
+    let us = place("us.localhost", "us-a", &cluster.store);
+    let eve = json!({"against": {"account": "adit|eve"}, "category": "Spam", "decision": "Acknowledged"});
+    desk.apply("cpl-1", eve).await.unwrap();
+    desk.is("cpl-1", Phase::Enforced).await;
+
+    // A relay that has not confirmed is named, and nothing is called enforced meanwhile.
+    eu.relay.child.stop();
+    desk.apply(
+        "cpl-8",
+        json!({"against": {"account": "adit|mallory"}, "category": "Spam", "decision": "Acknowledged"}),
+    )
+    .await
+    .unwrap();
+    until("it waits for the relay that does not answer", async || {
+        let found = desk.api.get("cpl-8").await.unwrap();
+        let known = found.status.as_ref().is_some_and(|status| status.relays.summary == "1/2");
+        known && condition(&found, "Enforced").2 == "waits for 1 of 2 relays: a of eu.localhost"
+    })
+    .await;
+    eu.relay.child.cont();
+    let seen = desk.is("cpl-8", Phase::Enforced).await;
+    assert_eq!(condition(&seen, "Ready").1, "NotYetSeen");
+
+    // The object goes, the suspension stays; another one that is lifted ends it.
+    desk.api.delete("cpl-1", &DeleteParams::default()).await.unwrap();
+    until("it is gone", async || desk.api.get_opt("cpl-1").await.unwrap().is_none()).await;
+    let mut again = us.client(folder.path(), "eve", "again", &service);
+    assert_eq!(again.wait(Duration::from_secs(60)).and_then(|status| status.code()), Some(5));
+    desk.apply(
+        "free",
+        json!({"against": {"account": "adit|eve"}, "category": "Other", "decision": "Lifted"}),
+    )
+    .await
+    .unwrap();
+    desk.is("free", Phase::Lifted).await;
+    until("the relays let it in again", async || {
+        let mut back = us.client(folder.path(), "eve", "back", &service);
+        let end = Instant::now() + Duration::from_secs(10);
+        while back.is_running() && us.status("back").await != 200 && Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        us.status("back").await == 200
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_right_is_refused_and_what_may_be_is_taken() {
+    let cluster = Cluster::new().await;
+    let mut operator = cluster.operator();
+    let desk = Desk::new(&cluster);
+    let account = json!({"account": "adit|eve"});
+    for (spec, said) in [
+        (json!({"against": {}, "category": "Spam"}), "against"),
+        (json!({"against": {"account": "eve"}, "category": "Spam"}), "is not an account"),
+        (json!({"against": {"url": "shop"}, "category": "Spam"}), "is not a URL"),
+        (json!({"against": account, "category": "Rude"}), "category"),
+        (json!({"against": account, "category": "Spam", "scope": "Hostname"}), "scope: Hostname needs"),
+    ] {
+        let refused = desk.apply("bad", spec).await.unwrap_err().to_string();
+        assert!(refused.contains(said), "{said}: {refused}");
+    }
+    // What nobody has seen, twice, and what is over already.
+    let unseen =
+        json!({"against": {"hostname": "new.eu.localhost"}, "category": "Spam", "decision": "Acknowledged"});
+    desk.apply("one", unseen.clone()).await.unwrap();
+    let one = desk.is("one", Phase::Enforced).await;
+    assert_eq!(condition(&one, "Ready").1, "NotYetSeen");
+    assert_eq!(one.status.unwrap().account, None);
+    desk.apply("two", unseen.clone()).await.unwrap();
+    let two = desk.is("two", Phase::Enforced).await;
+    assert!(
+        condition(&two, "Ready").2.contains("is kept offline by one too"),
+        "{:?}",
+        condition(&two, "Ready")
+    );
+    let mut over = unseen.clone();
+    over["until"] = json!("2020-01-01T00:00:00Z");
+    desk.apply("over", over).await.unwrap();
+    desk.is("over", Phase::Expired).await;
+
+    // Edited after the decision.
+    let back = desk.patch("one", json!({"decision": "Pending"})).await.unwrap_err().to_string();
+    assert!(back.contains("cannot be Pending again"), "{back}");
+    let other =
+        desk.patch("one", json!({"against": {"hostname": "x.eu.localhost"}})).await.unwrap_err().to_string();
+    assert!(other.contains("cannot be changed"), "{other}");
+    desk.patch("one", json!({"decision": "Dismissed"})).await.unwrap();
+    let dismissed = desk.is("one", Phase::Dismissed).await;
+    assert!(
+        condition(&dismissed, "Ready").2.contains("stays offline because of two"),
+        "{:?}",
+        condition(&dismissed, "Ready")
+    );
+
+    // Deleted with onDelete: Lift, while no operator is there.
+    operator.term();
+    operator.wait(Duration::from_secs(30));
+    desk.patch("two", json!({"onDelete": "Lift"})).await.unwrap();
+    desk.api.delete("two", &DeleteParams::default()).await.unwrap();
+    assert!(desk.api.get_opt("two").await.unwrap().is_some(), "it waits for the operator");
+    let _operator = cluster.operator();
+    until("it is gone", async || desk.api.get_opt("two").await.unwrap().is_none()).await;
+    desk.patch("one", json!({"description": "again"})).await.unwrap();
+    until("nothing keeps the name offline", async || {
+        let one = desk.is("one", Phase::Dismissed).await;
+        !condition(&one, "Ready").2.contains("stays offline")
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_fails_in_the_middle_loses_nothing_and_the_condition_says_what_is_outstanding() {
+    let mut postgres = tokio::task::spawn_blocking(Postgres::start).await.unwrap();
+    let mut cluster = Cluster::new().await;
+    cluster.store = postgres.database();
+    let _operator = cluster.operator();
+    let desk = Desk::new(&cluster);
+    migrated(&desk).await;
+    let _eu = place("eu.localhost", "a", &cluster.store);
+    let mut us = place("us.localhost", "us-a", &cluster.store);
+    us.relay.child.stop();
+    let spec = json!({"against": {"account": "adit|eve"}, "category": "Spam", "decision": "Acknowledged"});
+    desk.apply("cpl-1", spec).await.unwrap();
+    let waits = "waits for 1 of 2 relays: us-a of us.localhost";
+    until("one of two has confirmed", async || {
+        let found = desk.api.get("cpl-1").await.unwrap();
+        found.status.is_some() && condition(&found, "Enforced").2 == waits
+    })
+    .await;
+
+    postgres.stop();
+    desk.patch("cpl-1", json!({"description": "looked at again"})).await.unwrap();
+    let end = Instant::now() + LONG;
+    loop {
+        let (status, reason, message) = condition(&desk.api.get("cpl-1").await.unwrap(), "Enforced");
+        if (status.as_str(), reason.as_str()) == ("False", "StoreUnavailable") && message.ends_with(waits) {
+            break;
+        }
+        assert!(Instant::now() < end, "{status} {reason}: {message}; {}", cluster.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // It comes back, and so does the relay.
+    us.relay.child.cont();
+    postgres.start_again();
+    let done = desk.is("cpl-1", Phase::Enforced).await;
+    assert_eq!(done.status.clone().unwrap().relays.summary, "2/2");
+    let store = Store::open(&cluster.store.parse().unwrap()).unwrap();
+    let id = done.metadata.uid.unwrap();
+    let deeds: Vec<String> =
+        store.complaint_history(&id).await.unwrap().into_iter().map(|entry| entry.what).collect();
+    assert_eq!(deeds, ["filed", "acknowledged", "enforced"], "nothing is lost, nothing is done twice");
+    let judged = store.complaint(&id).await.unwrap().unwrap();
+    assert_eq!(store.suspensions_version().await.unwrap(), judged.version);
+}
