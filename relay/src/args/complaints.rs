@@ -28,7 +28,7 @@ pub(super) enum Complaints {
 #[derive(Args)]
 #[group(id = "against", required = true, multiple = false, args = ["url", "hostname", "account"])]
 pub(super) struct File {
-    /// A URL of a tunnel: https://name.eu.example.com/path, or tcp://eu.example.com:20022
+    /// The URL of a tunnel, as it was reported, of whatever path
     #[arg(long)]
     url: Option<String>,
     /// A tunnel's hostname
