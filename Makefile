@@ -39,7 +39,7 @@ kind-down: ## end that cluster
 check: check-format check-tidy check-lints check-docs check-deps check-bench ## formatting, lints, docs, dependencies: everything but the tests
 
 build: ## build the programs as they are shipped
-	cargo build --profile dist --bin adit --bin adit-relay --bin adit-operator
+	cargo build --profile dist --bin adit --bin adit-relay --bin adit-operator --bin kubectl-adit
 	@$(MAKE) -s where
 
 where: ## print the folder that `make build` puts them into

@@ -9,7 +9,7 @@ use adit_testkit::{http::Consumer, process::Child};
 use serde_json::{Value, json};
 use std::{
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Command,
     sync::Mutex,
     time::{Duration, Instant},
@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 /// Ports of this machine and the node ports that they lead to, as kind-config.yaml has them.
 const ENTRANCES: [(u16, u16); 3] = [(8443, 30443), (8444, 30444), (8445, 30445)];
 /// The longest that a test waits for another one's port.
-const PATIENCE: Duration = Duration::from_secs(900);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 static FREE: Semaphore = Semaphore::const_new(ENTRANCES.len());
 static PORTS: Mutex<Vec<(u16, u16)>> = Mutex::new(Vec::new());
@@ -31,7 +31,7 @@ static TAKEN: Mutex<usize> = Mutex::new(0);
 pub struct Entrance {
     port: u16,
     node_port: u16,
-    _permit: SemaphorePermit<'static>,
+    permit: Option<SemaphorePermit<'static>>,
 }
 
 impl Entrance {
@@ -45,12 +45,17 @@ impl Entrance {
             *taken += 1;
             ENTRANCES[*taken - 1]
         });
-        Self { port, node_port, _permit: permit }
+        Self { port, node_port, permit: Some(permit) }
     }
 }
 
 impl Drop for Entrance {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // What the test has made stays, and keeps the node port.
+            self.permit.take().into_iter().for_each(SemaphorePermit::forget);
+            return;
+        }
         PORTS.lock().expect("no panic while it is locked").push((self.port, self.node_port));
     }
 }
@@ -134,19 +139,20 @@ impl Region {
         path
     }
 
+    /// `kubectl adit` in the Region's namespace.
+    ///
+    /// # Errors
+    /// It ended with another code than 0: what it said.
+    pub async fn adit(&self, words: &[&str]) -> Result<String, String> {
+        let adit = program("kubectl-adit").display().to_string();
+        run(&adit, &[&["-n", &self.namespace], words].concat(), "").await
+    }
+
     /// A file with a token for an account.
     pub async fn token(&self, account: &str) -> PathBuf {
         let path = self.folder.path().join(format!("{account}.token"));
-        let key = self.folder.path().join("token.key");
-        let secret = format!("{}-keys", self.name);
-        let words =
-            ["get", "secret", &secret, "-o", r#"go-template={{index .data "token.key" | base64decode}}"#];
-        write_secret(&key, &self.kubectl(&words).await);
-        let (relay, key) = (program("adit-relay"), key.display().to_string());
-        let relay = relay.to_str().expect("a path of letters");
-        let domain = self.domain();
-        let words = ["token", "--account", account, "--key", &key, "--domain", &domain];
-        let token = run(relay, &words, "").await.unwrap_or_else(|error| panic!("{error}"));
+        let token = self.adit(&["token", &self.name, "--account", account]).await;
+        let token = token.unwrap_or_else(|error| panic!("{error}"));
         std::fs::write(&path, token).expect("a file can be written");
         path
     }
@@ -193,13 +199,6 @@ impl Client {
     pub fn said(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
-}
-
-/// Readable by its owner alone, as keys have to be.
-fn write_secret(path: &Path, text: &str) {
-    use std::{io::Write, os::unix::fs::OpenOptionsExt};
-    let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
-    file.and_then(|mut file| file.write_all(text.as_bytes())).expect("a file can be written");
 }
 
 /// RFC 7396.

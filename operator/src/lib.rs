@@ -11,6 +11,7 @@ pub mod leader;
 pub mod metrics;
 pub mod objects;
 pub mod ops;
+pub mod plugin;
 pub mod probe;
 pub mod region;
 pub mod run;

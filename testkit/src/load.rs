@@ -34,11 +34,16 @@ pub struct Load {
 impl Load {
     /// Starts `each` consumers at every address, which send these requests (without Host and body) in turn.
     pub fn start(addresses: &[SocketAddr], each: usize, host: &str, path: &str) -> Self {
+        let places = addresses.iter().flat_map(|address| std::iter::repeat_n(*address, each));
+        Self::of(places.map(Consumer::plain), host, path)
+    }
+
+    /// Starts these consumers, as [`Load::start`] does.
+    pub fn of(consumers: impl IntoIterator<Item = Consumer>, host: &str, path: &str) -> Self {
         let shared = Arc::new(Shared::default());
         let request = Arc::<[u8]>::from(format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n").into_bytes());
-        let places = addresses.iter().flat_map(|address| std::iter::repeat_n(*address, each));
-        let workers =
-            places.map(|address| tokio::spawn(work(shared.clone(), address, request.clone()))).collect();
+        let work = |consumer| tokio::spawn(work(shared.clone(), consumer, request.clone()));
+        let workers = consumers.into_iter().map(work).collect();
         Self { shared, workers }
     }
 
@@ -78,13 +83,12 @@ impl Load {
     }
 }
 
-async fn work(shared: Arc<Shared>, address: SocketAddr, request: Arc<[u8]>) {
-    let consumer = Consumer::plain(address);
+async fn work(shared: Arc<Shared>, consumer: Consumer, request: Arc<[u8]>) {
     let mut wire: Option<Wire> = None;
     while !shared.stop.load(Ordering::Relaxed) {
         if let Err(error) = ask(&consumer, &mut wire, &request).await {
             wire = None;
-            shared.failed(format!("{address}: {error}"));
+            shared.failed(format!("{}: {error}", consumer.address()));
             tokio::time::sleep(Duration::from_millis(20)).await;
         } else {
             shared.answered.fetch_add(1, Ordering::Relaxed);

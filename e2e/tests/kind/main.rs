@@ -1,4 +1,9 @@
 //! Adit on a real Kubernetes cluster. See the crate's documentation.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod changes;
+mod losses;
+mod operator;
+mod plugin;
+mod published;
 mod tunnels;

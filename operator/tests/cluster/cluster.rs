@@ -181,7 +181,12 @@ pub(crate) fn spec(namespace: &str) -> Value {
 
 /// Waits until something is so.
 pub(crate) async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
-    let end = Instant::now() + LONG;
+    until_within(LONG, what, is_so).await;
+}
+
+/// As [`until`], with another patience.
+pub(crate) async fn until_within(patience: Duration, what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let end = Instant::now() + patience;
     while !is_so().await {
         assert!(Instant::now() < end, "waited in vain: {what}");
         tokio::time::sleep(Duration::from_millis(50)).await;

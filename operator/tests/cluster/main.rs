@@ -5,6 +5,7 @@ mod cluster;
 mod complaints;
 mod cutting;
 mod kills;
+mod many;
 mod objects;
 mod refusals;
 mod replicas;

@@ -53,6 +53,11 @@ impl Consumer {
         Self { address, tls: Some((TlsConnector::from(Arc::new(config)), name)) }
     }
 
+    /// Where its connections go.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The same, with another server name. Panics when this consumer has no TLS, or the name is none.
     #[must_use]
     pub fn with_name(mut self, name: &str) -> Self {

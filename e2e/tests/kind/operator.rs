@@ -1,0 +1,43 @@
+//! What the operator's own life means to relays: nothing.
+
+use crate::published::{Published, limits};
+use adit_e2e::{kubectl::kubectl, namespace::Namespace, provider};
+use serde_json::json;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_operator_is_upgraded_and_uninstalled_and_no_relay_notices() {
+    let provider = provider::alone().await;
+    let namespace = Namespace::with(&provider, "operator").await;
+    let published = Published::new(namespace, json!({"limits": limits()})).await;
+    let before = published.pods().await;
+    let load = published.load(8).await;
+    load.more(200).await;
+
+    provider.install(&["podAnnotations.e2e=upgraded", "relayImage=adit-relay:of-a-later-operator"]).await;
+    // It has looked at the Region when it has put right what is not as it should be.
+    let drift = r#"{"spec":{"sessionAffinity":"ClientIP"},"metadata":{"labels":{"app.kubernetes.io/instance":"other"}}}"#;
+    published.namespace.kubectl(&["patch", "service", "eu-relay", "--type=merge", "-p", drift]).await;
+    published
+        .namespace
+        .until("service", "eu-relay", "has its label again", |service| {
+            service["metadata"]["labels"]["app.kubernetes.io/instance"] == "eu"
+        })
+        .await;
+    assert_eq!(published.pods().await, before, "an upgrade starts no relay anew");
+
+    provider.uninstall().await;
+    assert!(
+        kubectl(&["get", "crd", "regions.adit.dev", "-o", "name"]).await.contains("regions"),
+        "the definitions stay"
+    );
+    load.more(500).await;
+    assert_eq!(published.pods().await, before, "relays stay when the chart goes");
+
+    provider.install(&[]).await;
+    published.namespace.condition("region", "eu", "Ready", "True").await;
+    assert_eq!(published.pods().await, before);
+    let (answered, failures) = load.end().await;
+    assert!(failures.is_empty(), "{} of {answered}: {failures:?}", failures.len());
+    adit_e2e::kubectl::helm(&["test", provider::RELEASE, "--namespace", provider::NAMESPACE]).await;
+    published.end().await;
+}
