@@ -2,6 +2,7 @@
 
 pub mod authority;
 pub mod desired;
+pub mod domain;
 mod finalize;
 pub mod material;
 pub mod names;

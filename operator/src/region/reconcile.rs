@@ -6,6 +6,7 @@ use super::{
     FINALIZER, IMAGE_ANNOTATION, ROLL_PEER_CA_ANNOTATION,
     authority::AuthorityError,
     desired::{self, Inputs, Provider},
+    domain,
     finalize::{self, Finalized},
     material::{Material, Moment},
     names::Names,
@@ -114,7 +115,7 @@ async fn reconcile_region(region: &Region, context: &Context) -> Result<Action, 
     }
     if let Some(stopped) = stopped(region, context) {
         let seen = observe(&context.client, region, &place).await?;
-        let again = if stopped.0 == "DomainTaken" { SOON * 6 } else { AGAIN };
+        let again = if stopped.0 == domain::TAKEN { SOON * 6 } else { AGAIN };
         let observed = Observed { stopped: Some(stopped), ..observed(region, &seen, context) };
         say(region, &place, &observed, context).await?;
         return Ok(Action::requeue(jittered(again)));
@@ -155,20 +156,12 @@ fn stopped(region: &Region, context: &Context) -> Option<(&'static str, String)>
         let text: Vec<String> = problems.iter().map(ToString::to_string).collect();
         return Some(("InvalidSpec", text.join("; ")));
     }
-    let age = |region: &Region| {
-        let created = region.metadata.creation_timestamp.as_ref().map(|time| time.0);
-        (created, region.metadata.uid.clone())
-    };
-    let same = |other: &&Region| {
-        other.spec.domain == region.spec.domain
-            && other.metadata.uid != region.metadata.uid
-            && age(other) < age(region)
-    };
     let all = context.regions.state();
-    let first = all.iter().filter_map(|guarded| guarded.0.as_ref().ok()).find(same)?;
+    let mut regions = all.iter().filter_map(|guarded| guarded.0.as_ref().ok());
+    let first = regions.find(|other| domain::is_before(other, region))?;
     let (namespace, name) = (first.metadata.namespace.clone()?, first.metadata.name.clone()?);
     let text = format!("spec.domain: {:?} is the domain of Region {namespace}/{name}", region.spec.domain);
-    Some(("DomainTaken", text))
+    Some((domain::TAKEN, text))
 }
 
 fn observed(region: &Region, seen: &Seen, context: &Context) -> Observed {

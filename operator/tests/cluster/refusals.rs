@@ -93,6 +93,8 @@ async fn of_two_regions_with_one_domain_the_first_keeps_it() {
     let spec = spec(&cluster.namespace);
     cluster.apply("first", &spec).await.unwrap();
     cluster.wait_for("first", "Ready", "False", "NotReady").await;
+    // Creation times are whole seconds, and the operator's view is some milliseconds old.
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     cluster.apply("second", &spec).await.unwrap();
     cluster.wait_for("second", "Ready", "False", "DomainTaken").await;
     assert!(!cluster.objects(Kind::Deployment).await.contains_key("second-relay"));

@@ -235,9 +235,12 @@ async fn a_client_that_goes_away_politely_gets_no_more_requests() {
     http2.send(&Http2Frame::new(kind::GOAWAY, 0, 0, vec![0; 8])).await.unwrap();
     let consumer = Consumer::plain(place.relay.http());
     let end = std::time::Instant::now() + Duration::from_secs(30);
+    let mut known = false;
     loop {
         let answer = consumer.get(EVIL, "/").await.unwrap();
-        assert!(matches!(answer.status, 502 | 503), "{}", answer.status);
+        // The relay counts a tunnel as open a moment before it is in the table.
+        assert!(matches!(answer.status, 502 | 503) || (!known && answer.status == 404), "{}", answer.status);
+        known |= answer.status != 404;
         if answer.header("adit-error") == Some("tunnel_offline") {
             break;
         }
