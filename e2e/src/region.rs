@@ -9,7 +9,7 @@ use adit_testkit::{http::Consumer, process::Child};
 use serde_json::{Value, json};
 use std::{
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     sync::Mutex,
     time::{Duration, Instant},
@@ -160,6 +160,12 @@ impl Region {
     /// Publishes a service of this machine: `adit http`, from outside the cluster. Waits until its URL answers.
     pub async fn client(&self, account: &str, name: &str, service: SocketAddr) -> Client {
         let (ca, token) = (self.ca().await, self.token(account).await);
+        self.client_with(&ca, &token, name, service).await
+    }
+
+    /// The same with the files of a CA and of a token: nothing of the cluster is asked but its relays.
+    pub async fn client_with(&self, ca: &Path, token: &Path, name: &str, service: SocketAddr) -> Client {
+        let account = token.file_stem().unwrap_or_default().to_string_lossy();
         let log = self.folder.path().join(format!("{account}-{name}.log"));
         let mut command = Command::new(program("adit"));
         command

@@ -1,6 +1,7 @@
 //! Adit on a real Kubernetes cluster. See the crate's documentation.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod api_server;
 mod changes;
 mod losses;
 mod operator;
