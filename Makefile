@@ -20,7 +20,7 @@ run: ## build, then start a relay, a demo service and a client on this machine; 
 
 test: ## install what the tests need, run every test
 	@scripts/need $(TEST_PACKAGES)
-	@scripts/kube-programs kube-apiserver etcd
+	@scripts/kube-programs kube-apiserver etcd kubectl
 	@. scripts/versions && scripts/go-tool helm "helm.sh/helm/v3/cmd/helm@$$helm"
 	@scripts/test
 	@scripts/test-run
@@ -54,7 +54,7 @@ fmt: ## format the Rust sources
 
 soak: ## the tests of real sockets at a hundred times their size, with seconds, into docs/soak.md
 	@scripts/need $(TEST_PACKAGES)
-	@scripts/kube-programs kube-apiserver etcd
+	@scripts/kube-programs kube-apiserver etcd kubectl
 	@scripts/soak
 
 bench: ## measure Adit beside nginx, rathole, bore, ... into docs/performance.md; options in BENCH="--help"

@@ -4,6 +4,8 @@
 //! by `kubectl exec`: nothing of it passes the operator.
 
 mod args;
+mod complaints;
+mod decide;
 mod explain;
 mod kubectl;
 mod request;
@@ -14,7 +16,9 @@ mod tunnels;
 
 pub use args::Line;
 
+use adit_api::complaint::Decision;
 use args::{Action, Format};
+use decide::Terms;
 use kubectl::{Kubectl, KubectlError};
 use std::{fmt, process::ExitCode};
 
@@ -88,5 +92,14 @@ fn answer(line: &Line) -> Result<Answer, Failure> {
         Action::Tunnels { region } => tunnels::tunnels(&kubectl, region.as_deref(), json),
         Action::Explain { url } => explain::explain(&kubectl, url, json),
         Action::Token(token) => token::token(&kubectl, token),
+        Action::Complaints { all } => complaints::complaints(&kubectl, *all, json),
+        Action::Acknowledge { scope, until, decide } => {
+            let terms = Terms { scope: *scope, until: until.as_deref() };
+            decide::decide(&kubectl, Decision::Acknowledged, decide, terms, json)
+        }
+        Action::Dismiss(decide) => {
+            decide::decide(&kubectl, Decision::Dismissed, decide, Terms::default(), json)
+        }
+        Action::Lift(decide) => decide::decide(&kubectl, Decision::Lifted, decide, Terms::default(), json),
     }
 }

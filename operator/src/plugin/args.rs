@@ -1,5 +1,6 @@
 //! The command line.
 
+use adit_api::complaint::Scope;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const EXAMPLES: &str = "\
@@ -7,18 +8,20 @@ Examples:
   kubectl adit status                                    every region, and what is wrong
   kubectl adit tunnels -n tunnels eu                     what is published
   kubectl adit explain https://shop.eu.example.com/cart  why it works, or does not
-  kubectl adit token -n tunnels --account me > token     let a client in";
+  kubectl adit token -n tunnels --account me > token     let a client in
+  kubectl adit complaints                                what waits for a decision
+  kubectl adit acknowledge -n tunnels cpl-7f3k --reason 'copies Example Bank'";
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  all is well      2  usage      7  the cluster or a relay cannot be reached      8  a problem was found";
 
-/// Looks at a tunnel provider on Kubernetes, and lets clients in.
+/// Looks at a tunnel provider on Kubernetes, lets clients in, and decides about complaints.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "kubectl-adit", bin_name = "kubectl adit", version, before_help = EXAMPLES, after_help = EXIT_CODES)]
 #[command(disable_help_subcommand = true)]
 pub struct Line {
-    /// The namespace of the Regions [default: the context's; for status and explain: all]
+    /// The namespace of Regions and Complaints [default: the context's; for status, explain and complaints: all]
     #[arg(long, short, global = true, value_name = "NAME")]
     pub(super) namespace: Option<String>,
     /// The context of kubectl's configuration
@@ -60,6 +63,68 @@ pub(super) enum Action {
     },
     /// Print a token, which a client exchanges for a credential of its own; it can be used once
     Token(Token),
+    /// Complaints: those that wait, the oldest first, then those in force
+    Complaints {
+        /// Also those that are over
+        #[arg(long)]
+        all: bool,
+    },
+    /// Take whom a complaint is about offline in every region
+    Acknowledge {
+        /// What is taken offline [default: as the complaint has it]
+        #[arg(long, value_name = "SCOPE")]
+        scope: Option<ScopeName>,
+        /// When it ends by itself, like 2027-01-01T00:00:00Z [default: as the complaint has it]
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
+        #[command(flatten)]
+        decide: Decide,
+    },
+    /// A complaint was not right: what it took offline may come back
+    Dismiss(Decide),
+    /// A complaint was right and is over: what it took offline may come back
+    Lift(Decide),
+}
+
+/// What is taken offline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ScopeName {
+    /// All that the account publishes, in every region.
+    Account,
+    /// The host name or port alone.
+    Hostname,
+}
+
+impl ScopeName {
+    pub(super) fn scope(self) -> Scope {
+        match self {
+            Self::Account => Scope::Account,
+            Self::Hostname => Scope::Hostname,
+        }
+    }
+}
+
+/// A decision about a Complaint.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub(super) struct Decide {
+    /// The Complaint
+    #[arg(value_name = "NAME")]
+    pub(super) name: String,
+    /// Why; it stays in the complaint's history
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: String,
+    /// Who decides, for the history [default: as the API server knows you]
+    #[arg(long, value_name = "NAME")]
+    pub(super) by: Option<String>,
+    /// Do not ask
+    #[arg(long)]
+    pub(super) yes: bool,
+    /// Only say what it would do, and have the API server check it
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// How long to wait for all relays when it is acknowledged
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    pub(super) timeout: String,
 }
 
 /// A token that is to be made.
@@ -94,6 +159,7 @@ mod tests {
             Line::try_parse_from(["kubectl-adit", "token", "-n", "tunnels", "--account", "me"]).unwrap();
         assert_eq!(line.namespace.as_deref(), Some("tunnels"));
         assert!(Line::try_parse_from(["kubectl-adit", "token"]).is_err(), "whose?");
+        assert!(Line::try_parse_from(["kubectl-adit", "lift", "cpl-1"]).is_err(), "why?");
         assert!(Line::try_parse_from(["kubectl-adit", "status", "-o", "yaml"]).is_err());
     }
 }

@@ -1,7 +1,8 @@
 //! kubectl, with which the plugin asks.
 
 use super::{Failure, args::Line};
-use adit_api::Region;
+use adit_api::{Complaint, Region};
+use kube::ResourceExt;
 use serde_json::Value;
 use std::{
     io,
@@ -82,6 +83,65 @@ impl Kubectl {
         let items = self.items(&["regions.adit.dev", &place])?;
         // One that these types cannot hold is of another version: the others are shown.
         Ok(items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect())
+    }
+
+    /// The Complaints of the namespace that was given, or of all.
+    pub(super) fn complaints(&self) -> Result<Vec<Complaint>, KubectlError> {
+        let place = self.namespace.as_ref().map(|name| format!("--namespace={name}"));
+        let place = place.unwrap_or_else(|| "--all-namespaces".to_owned());
+        let items = self.items(&["complaints.adit.dev", &place])?;
+        Ok(items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect())
+    }
+
+    /// The Complaint of this name in the namespace.
+    pub(super) fn complaint(&self, name: &str) -> Result<Complaint, Failure> {
+        let place = self.namespace.as_ref().map(|name| format!("--namespace={name}"));
+        let mut words = vec!["complaints.adit.dev", name];
+        words.extend(place.as_deref());
+        let found = self.get(&words).map_err(|error| match error.said() {
+            Some(said) if said.contains("(NotFound)") => {
+                let what = format!("there is no Complaint {name:?} here");
+                Failure::usage(
+                    "no_complaint",
+                    what,
+                    "kubectl adit complaints, then --namespace NAME".to_owned(),
+                )
+            }
+            _ => error.into(),
+        })?;
+        serde_json::from_value(found).map_err(|error| KubectlError::Json("get".to_owned(), error).into())
+    }
+
+    /// Changes a Complaint; with `dry_run` the API server only says whether it could.
+    pub(super) fn patch_complaint(
+        &self,
+        complaint: &Complaint,
+        patch: &Value,
+        dry_run: bool,
+    ) -> Result<(), KubectlError> {
+        let (name, patch) = (complaint.name_any(), patch.to_string());
+        let place = format!("--namespace={}", complaint.namespace().unwrap_or_default());
+        let mut words = vec!["patch", "complaints.adit.dev", &name, &place, PATIENCE, "--type=merge"];
+        words.extend(["--field-manager=kubectl-adit", "--patch", &patch]);
+        if dry_run {
+            words.push("--dry-run=server");
+        }
+        self.run(&words).map(drop)
+    }
+
+    /// Waits until all relays have confirmed a Complaint, or the time is over; its status says which.
+    pub(super) fn wait_enforced(&self, complaint: &Complaint, timeout: &str) {
+        let object = format!("complaints.adit.dev/{}", complaint.name_any());
+        let place = format!("--namespace={}", complaint.namespace().unwrap_or_default());
+        let timeout = format!("--timeout={timeout}");
+        let _ = self.run(&["wait", &object, &place, "--for=condition=Enforced", &timeout]);
+    }
+
+    /// Who asks, as the API server knows them; empty where it does not say.
+    pub(super) fn whoami(&self) -> String {
+        let said = self.run(&["auth", "whoami", "-o", "json", PATIENCE]).unwrap_or_default();
+        let said: Value = serde_json::from_str(&said).unwrap_or_default();
+        said["status"]["userInfo"]["username"].as_str().unwrap_or_default().to_owned()
     }
 
     /// The Region of this name in the namespace, or its only one.

@@ -1,12 +1,13 @@
 //! `kubectl adit status`: every region, and what is wrong with it.
 
 use super::{
-    Answer, Failure,
+    Answer, Failure, complaints,
     kubectl::{Kubectl, place},
     request::pretty,
     table::columns,
 };
 use adit_api::Region;
+use k8s_openapi::jiff::Timestamp;
 use serde::Serialize;
 
 /// How something is.
@@ -52,7 +53,13 @@ struct Line {
 pub(super) fn status(kubectl: &Kubectl, json: bool) -> Result<Answer, Failure> {
     let lines: Vec<Line> = kubectl.regions()?.iter().map(line).collect();
     let is_problem = lines.iter().any(|line| line.level == Level::Fail);
-    Ok(Answer { text: if json { pretty(&lines) } else { text(&lines) }, is_problem })
+    if json {
+        return Ok(Answer { text: pretty(&lines), is_problem });
+    }
+    // Who may not see complaints sees the rest.
+    let complaints = kubectl.complaints().unwrap_or_default();
+    let waiting = complaints::warnings(&complaints, Timestamp::now().as_second());
+    Ok(Answer { text: text(&lines, &waiting), is_problem })
 }
 
 fn line(region: &Region) -> Line {
@@ -103,7 +110,7 @@ pub(super) fn judged(region: &Region) -> (Level, Vec<String>) {
     (level, problems)
 }
 
-fn text(lines: &[Line]) -> String {
+fn text(lines: &[Line], complaints: &[String]) -> String {
     if lines.is_empty() {
         return "there are no Regions\n".to_owned();
     }
@@ -127,12 +134,18 @@ fn text(lines: &[Line]) -> String {
             text.push_str(&format!("        {problem}\n"));
         }
     }
+    if !complaints.is_empty() {
+        text.push_str("COMPLAINTS\n");
+    }
+    for complaint in complaints {
+        text.push_str(&format!("  {}  {complaint}\n", Level::Warn.word()));
+    }
     let count = |level: Level| lines.iter().filter(|line| line.level == level).count();
     let some = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     text.push_str(&format!(
         "{}, {}\n",
         some(count(Level::Fail), "failure"),
-        some(count(Level::Warn), "warning")
+        some(count(Level::Warn) + complaints.len(), "warning")
     ));
     text
 }
@@ -184,8 +197,10 @@ mod tests {
     fn people_read_a_line_and_what_is_wrong_below_it() {
         let lines = [line(&region(json!([condition("Ready", "False", "NotReady")])))];
         assert_eq!(
-            text(&lines),
+            text(&lines, &[]),
             "REGIONS\n  FAIL  tunnels/eu  eu.example.com  3/3 relays  0 sessions  0 tunnels\n        Ready: because\n1 failure, 0 warnings\n"
         );
+        let text = text(&lines, &["2 open".to_owned()]);
+        assert!(text.ends_with("COMPLAINTS\n  warn  2 open\n1 failure, 1 warning\n"), "{text}");
     }
 }

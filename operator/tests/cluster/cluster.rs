@@ -95,6 +95,18 @@ impl Cluster {
         Child::start_with_output(&command, &self.folder.path().join("operator.log"))
     }
 
+    /// `kubectl adit`, as a person calls it in this namespace: its code, and what it printed.
+    pub(crate) async fn kubectl_adit(&self, words: &[&str]) -> (Option<i32>, String) {
+        let kubeconfig = self.folder.path().join("person.kubeconfig");
+        let server = KubeApiserver::shared();
+        std::fs::write(&kubeconfig, server.kubeconfig_for(&server.url())).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-adit"));
+        command.args(["--namespace", &self.namespace]).args(words).env("KUBECONFIG", kubeconfig);
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+    }
+
     /// What the operators have logged.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("operator.log")).unwrap_or_default()

@@ -11,7 +11,7 @@ use adit_testkit::{
     region::{Region, Relay},
 };
 use kube::{
-    Api,
+    Api, ResourceExt,
     api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
@@ -339,4 +339,62 @@ async fn a_store_that_fails_in_the_middle_loses_nothing_and_the_condition_says_w
     assert_eq!(deeds, ["filed", "acknowledged", "enforced"], "nothing is lost, nothing is done twice");
     let judged = store.complaint(&id).await.unwrap().unwrap();
     assert_eq!(store.suspensions_version().await.unwrap(), judged.version);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_person_decides_with_kubectl_adit() {
+    let cluster = Cluster::new().await;
+    let _operator = cluster.operator();
+    let desk = Desk::new(&cluster);
+    let adit = async |words: &[&str]| cluster.kubectl_adit(words).await;
+    migrated(&desk).await;
+    let mut eu = place("eu.localhost", "a", &cluster.store);
+    let spec = json!({"against": {"account": "adit|eve"}, "category": "Spam"});
+    desk.apply("cpl-1", spec).await.unwrap();
+    desk.is("cpl-1", Phase::Open).await;
+    let (code, waiting) = adit(&["complaints"]).await;
+    assert!(code == Some(0) && waiting.starts_with("2 open, oldest "), "{waiting}");
+
+    let reason = ["cpl-1", "--reason", "sends spam"];
+    let acknowledge = [&["acknowledge"][..], &reason].concat();
+    let (code, unsure) = adit(&acknowledge).await;
+    assert!(code == Some(2) && unsure.contains("[unconfirmed]"), "nobody is there who could agree: {unsure}");
+    let (code, would) = adit(&[&acknowledge[..], &["--dry-run"]].concat()).await;
+    let what = "would do: acknowledges cpl-1: takes account adit|eve offline in every region";
+    assert!(code == Some(0) && would.starts_with(what), "{would}");
+    let bad = [&acknowledge[..], &["--dry-run", "--scope", "hostname"]].concat();
+    let (code, refused) = adit(&bad).await;
+    assert!(code == Some(2) && refused.contains("scope: Hostname needs"), "{refused}");
+    assert_eq!(desk.is("cpl-1", Phase::Open).await.metadata.annotations, None, "nothing was changed");
+
+    let yes = [&acknowledge[..], &["--yes", "--until", "2999-01-01T00:00:00Z"]].concat();
+    let (code, done) = adit(&yes).await;
+    assert!(code == Some(0) && done.contains("offline on 1/1 relays after"), "{done}");
+    let (code, listed) = adit(&["complaints", "-o", "json"]).await;
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!((code, &listed[1]["metadata"]["name"]), (Some(0), &json!("cpl-1")), "{listed}");
+    let annotations = &listed[1]["metadata"]["annotations"];
+    assert_eq!(annotations["adit.dev/reason"], "sends spam", "{listed}");
+    assert_ne!(annotations["adit.dev/decided-by"], "", "the API server knows who asks: {listed}");
+    assert_eq!(listed[1]["spec"]["until"], "2999-01-01T00:00:00Z", "{listed}");
+
+    // A relay that does not confirm is named.
+    eu.relay.child.stop();
+    desk.apply("cpl-2", json!({"against": {"account": "adit|mallory"}, "category": "Spam"})).await.unwrap();
+    desk.is("cpl-2", Phase::Open).await;
+    let slow = ["acknowledge", "cpl-2", "--reason", "x", "--yes", "--timeout", "2s", "--by", "ana"];
+    let (code, slow) = adit(&slow).await;
+    assert!(code == Some(8) && slow.contains("waits for 1 of 1 relays: a of eu.localhost"), "{slow}");
+    eu.relay.child.cont();
+    assert_eq!(desk.is("cpl-2", Phase::Enforced).await.annotations()["adit.dev/decided-by"], "ana");
+
+    for (deed, phase) in [("lift", Phase::Lifted), ("dismiss", Phase::Dismissed)] {
+        let (code, done) = adit(&[&[deed][..], &reason, &["--yes"]].concat()).await;
+        assert_eq!(code, Some(0), "{done}");
+        desk.is("cpl-1", phase).await;
+    }
+    assert!(!adit(&["complaints"]).await.1.contains("cpl-1"));
+    assert!(adit(&["complaints", "--all"]).await.1.contains("cpl-1"));
+    let (code, nobody) = adit(&["lift", "cpl-9", "--reason", "x", "--yes"]).await;
+    assert!(code == Some(2) && nobody.contains("[no_complaint]"), "{nobody}");
 }

@@ -75,7 +75,7 @@ async fn many_suspensions_are_read_anew_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_sessions_are_suspended_at_once_and_the_innocent_go_on() {
     let record = Record::begin("sessions are suspended at once");
-    adit_testkit::wait::open_files(scale(4_096, 32_768));
+    adit_testkit::wait::open_files(scale(4_096, 16_384));
     let provider = Provider::start().await;
     let bob = provider.client(&provider.eu, "bob", "blog").await;
     let blog = provider.eu.host("blog");
