@@ -2,7 +2,7 @@
 
 use crate::{
     port::Port,
-    process::{Child, is_installed},
+    process::{Child, is_installed, spawn},
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
@@ -10,8 +10,9 @@ use std::{
     fs,
     io::{Read, Write},
     net::TcpStream,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     sync::{Arc, OnceLock},
     thread,
     time::{Duration, Instant},
@@ -21,9 +22,17 @@ use tempfile::TempDir;
 /// The longest that starting may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Run with the folder as its argument: removes it once standard input is closed. What all tests of a process share is never
+/// dropped, and the two programs are still ending when the process has ended.
+const WARDEN: &str = r#"
+trap '' INT TERM HUP
+cat >/dev/null
+for pause in 0 0.2 1 5; do sleep $pause; rm -rf -- "$1"; done
+"#;
+
 /// An API server on a port of its own on 127.0.0.1, whose etcd keeps its data in a folder of its own.
 ///
-/// Both end when it is dropped, and when the test process is killed. All methods block their thread.
+/// Both end, and the folder goes, when it is dropped and when the test process is killed. All methods block their thread.
 #[derive(Debug)]
 pub struct KubeApiserver {
     server: Child,
@@ -34,6 +43,7 @@ pub struct KubeApiserver {
     _etcd_peer: Port,
     token: String,
     folder: TempDir,
+    _warden: std::process::Child,
 }
 
 /// Whether the programs are on PATH.
@@ -53,14 +63,26 @@ impl KubeApiserver {
         assert!(is_available(), "kube-apiserver and etcd are not installed: scripts/kube-programs");
         let folder =
             tempfile::Builder::new().prefix("adit-apiserver-").tempdir().expect("a folder can be made");
+        let mut warden = Command::new("/bin/sh");
+        warden.args(["-c", WARDEN, "adit-testkit"]).arg(folder.path());
+        warden.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        let warden = spawn(warden).expect("/bin/sh can be started");
         let (port, etcd_port, etcd_peer) = (Port::take(), Port::take(), Port::take());
         let etcd = start_etcd(folder.path(), &etcd_port, &etcd_peer);
         make_certificates(folder.path());
         let token = format!("{:032x}", rand::random::<u128>());
         write(&folder.path().join("tokens.csv"), &format!("{token},admin,admin,\"system:masters\"\n"));
         let server = start_server(folder.path(), &port, &etcd_port);
-        let mut apiserver =
-            Self { server, _etcd: etcd, port, etcd_port, _etcd_peer: etcd_peer, token, folder };
+        let mut apiserver = Self {
+            server,
+            _etcd: etcd,
+            port,
+            etcd_port,
+            _etcd_peer: etcd_peer,
+            token,
+            folder,
+            _warden: warden,
+        };
         write(&apiserver.kubeconfig(), &apiserver.kubeconfig_for(&apiserver.url()));
         apiserver.wait_until_ready();
         apiserver
