@@ -6,7 +6,7 @@ export BUILD_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/adit
 export CARGO_TARGET_DIR ?= $(BUILD_CACHE)/target
 export PATH := $(BUILD_CACHE)/tools/bin:$(PATH):/usr/sbin:/sbin
 
-TEST_PACKAGES := redis-server postgresql haproxy openssl curl procps
+TEST_PACKAGES := redis-server postgresql haproxy openssl curl procps bind9
 
 .DEFAULT_GOAL := help
 .PHONY: help run test e2e kind kind-down check build where crds fmt soak bench clean
@@ -22,6 +22,7 @@ test: ## install what the tests need, run every test
 	@scripts/need $(TEST_PACKAGES)
 	@scripts/kube-programs kube-apiserver etcd kubectl
 	@. scripts/versions && scripts/go-tool helm "helm.sh/helm/v3/cmd/helm@$$helm"
+	@. scripts/versions && scripts/go-tool pebble "github.com/letsencrypt/pebble/v2/cmd/pebble@$$pebble"
 	@scripts/test
 	@scripts/test-run
 	@scripts/e2e
@@ -55,6 +56,7 @@ fmt: ## format the Rust sources
 soak: ## the tests of real sockets at a hundred times their size, with seconds, into docs/soak.md
 	@scripts/need $(TEST_PACKAGES)
 	@scripts/kube-programs kube-apiserver etcd kubectl
+	@. scripts/versions && scripts/go-tool pebble "github.com/letsencrypt/pebble/v2/cmd/pebble@$$pebble"
 	@scripts/soak
 
 bench: ## measure Adit beside nginx, rathole, bore, ... into docs/performance.md; options in BENCH="--help"

@@ -1,7 +1,7 @@
 //! What people are told: Events.
 
 use crate::objects::Kind;
-use adit_api::{Complaint, ComplaintStatus, Region, RegionStatus};
+use adit_api::{Certificate, CertificateStatus, Complaint, ComplaintStatus, Region, RegionStatus};
 use kube::{
     Client, Resource,
     runtime::events::{Event, EventType, Recorder, Reporter},
@@ -43,6 +43,29 @@ impl Events {
         if !matches!(published, Ok(Ok(()))) {
             tracing::debug!(reason, "an Event was dropped");
         }
+    }
+
+    /// A condition of a Certificate has turned.
+    pub async fn certificate_turned(&self, certificate: &Certificate, new: &CertificateStatus) {
+        let old = certificate.status.as_ref();
+        for condition in &new.conditions {
+            let before = old.and_then(|old| old.conditions.iter().find(|one| one.type_ == condition.type_));
+            let same = before
+                .is_some_and(|before| before.status == condition.status && before.reason == condition.reason);
+            if same || (before.is_none() && condition.status != "True") {
+                continue;
+            }
+            let calm = condition.type_ == "Issuing" || condition.type_ == "RolledOut";
+            let good = (condition.status == "True") == (condition.type_ != "Conflict");
+            let kind = if good || calm { EventType::Normal } else { EventType::Warning };
+            let note = format!("{}={}: {}", condition.type_, condition.status, condition.message);
+            self.publish(certificate, kind, &condition.reason, "Reconcile", note).await;
+        }
+    }
+
+    /// A Certificate was deleted, and what was issued for it could not be revoked.
+    pub async fn certificate_not_revoked(&self, certificate: &Certificate, why: &str) {
+        self.publish(certificate, EventType::Warning, "NotRevoked", "Revoke", why.to_owned()).await;
     }
 
     /// Objects were written or deleted.

@@ -4,6 +4,7 @@
 //! there, `apply` makes it so by server-side apply, pure `status` says how far that has come.
 
 pub mod apply;
+pub mod certificate;
 pub mod children;
 pub mod complaint;
 pub mod events;

@@ -12,6 +12,8 @@ use std::{fmt, sync::Arc, time::Duration};
 pub enum Resource {
     /// Region.
     Region,
+    /// Certificate.
+    Certificate,
     /// Complaint.
     Complaint,
 }
@@ -29,6 +31,7 @@ impl EncodeLabelValue for Resource {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
         match self {
             Self::Region => "Region".encode(encoder),
+            Self::Certificate => "Certificate".encode(encoder),
             Self::Complaint => "Complaint".encode(encoder),
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::{
     apply::Applier,
+    certificate,
     children::{self, Children, Place},
     complaint,
     events::Events,
@@ -110,7 +111,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunE
     metrics.set_leader(true);
     let give_back = CancellationToken::new();
     let work = async {
-        work(&settings, client, store, &identity, &metrics, stop).await;
+        work(&settings, client, store, &identity, &lease_namespace, &metrics, stop).await;
         give_back.cancel();
     };
     // Whoever holds the Lease works; the work ends before the Lease is given back.
@@ -176,6 +177,7 @@ async fn work(
     client: Client,
     store: Option<Store>,
     identity: &str,
+    lease_namespace: &str,
     metrics: &Arc<Metrics>,
     stop: CancellationToken,
 ) {
@@ -211,7 +213,20 @@ async fn work(
         granted: Mutex::default(),
         client,
     });
+    let mut certificates = tokio::task::JoinSet::new();
     if let Some(store) = store {
+        let setting = certificate::Setting {
+            client: context.client.clone(),
+            namespace: settings.namespace.clone(),
+            keeper: (lease_namespace.to_owned(), format!("{}-key", settings.lease_name)),
+            store: store.clone(),
+            view: view.clone(),
+            identity: identity.to_owned(),
+            resolvers: settings.dns_resolvers.clone(),
+            concurrency: settings.concurrency,
+            metrics: metrics.clone(),
+        };
+        certificates.spawn(certificate::run(setting, stop.clone()));
         let (wake, wakes) = mpsc::channel(WAITING);
         tokio::spawn(store_view::watch(store.clone(), view, wake, stop.clone()));
         tokio::spawn(spread(wakes, changed, context.clone(), metrics.clone()));
@@ -230,7 +245,8 @@ async fn work(
         tokio::time::sleep(ENDING).await;
         tracing::warn!("some looks have not ended in time");
     };
-    tokio::select! { ((), ()) = async { tokio::join!(running, complaints) } => {}, () = late => {} }
+    let all = async { tokio::join!(running, complaints, certificates.join_next()) };
+    tokio::select! { _ = all => {}, () = late => {} }
 }
 
 fn places(mut changes: mpsc::Receiver<Place>) -> impl futures_util::Stream<Item = ObjectRef<Guarded>> + Send {

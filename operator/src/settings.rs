@@ -80,7 +80,10 @@ pub struct Settings {
     /// This replica's name in the Lease [default: the host's name and some random letters]
     #[arg(long, value_name = "NAME", env = "ADIT_OPERATOR_IDENTITY")]
     pub identity: Option<String>,
-    /// How many Regions it works on at once, 1 to 256
+    /// Who knows names when a Certificate is issued: host and port, with commas between several [default: the system's resolvers]
+    #[arg(long, value_name = "ADDRESS", env = "ADIT_OPERATOR_DNS_RESOLVERS", value_delimiter = ',')]
+    pub dns_resolvers: Vec<String>,
+    /// How many Regions, and how many Certificates, it works on at once, 1 to 256
     #[arg(long, value_name = "COUNT", env = "ADIT_OPERATOR_CONCURRENCY", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub concurrency: u16,
     /// The provider's name, for error pages and messages of relays

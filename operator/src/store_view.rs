@@ -87,6 +87,8 @@ fn report(relay: &RelaySeen) -> Report {
         tunnels: relay.tunnels,
         registry_up: relay.registry_up,
         refused: relay.config_refused.clone(),
+        certificates: relay.served.len(),
+        certificate_problem: relay.certificate_problem.clone(),
     }
 }
 
@@ -191,6 +193,9 @@ mod tests {
             sessions: 1,
             tunnels: 1,
             registry_up: true,
+            challenges_version: 0,
+            served: vec![],
+            certificate_problem: None,
         }
     }
 

@@ -73,6 +73,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// Certificates from files; empty: the development CA in `data_dir` issues one.
     pub certificates: Vec<CertificateFiles>,
+    /// A certificate that the relay itself gets from a CA.
+    pub acme: Option<Acme>,
     /// How long a draining relay waits for work in flight, 0 s to 1 h.
     pub drain_timeout: Duration,
     /// How many single-threaded runtimes serve, 1 to 256; absent: one a core.
@@ -139,6 +141,21 @@ pub struct CertificateFiles {
     pub cert: PathBuf,
     /// Its private key (PEM).
     pub key: PathBuf,
+}
+
+/// A certificate that the relay itself gets from a CA. The files that it names were read.
+#[derive(Clone, Debug)]
+pub struct Acme {
+    /// The names to certify.
+    pub names: Vec<String>,
+    /// Who issues it.
+    pub ca: adit_acme::Ca,
+    /// How control over the names is proven.
+    pub proof: adit_acme::Proof,
+    /// How long before its end it is renewed, in seconds, if the CA suggests no time.
+    pub renew_before: Option<u64>,
+    /// Who knows names, as host and port; empty: the system's resolvers.
+    pub resolvers: Vec<String>,
 }
 
 /// The log, which goes to stderr.

@@ -23,7 +23,7 @@ use crate::{
         run::close,
     },
     table::Row,
-    tls::TlsConfigs,
+    tls::{TlsConfigs, challenges::Challenges, stored::Served as ServedCertificates},
 };
 use adit_protocol::{Code, Endpoint, Refused, RelayId, frame::FrameError, hello::Provider};
 use adit_store::{Store, UseTokenError};
@@ -110,6 +110,10 @@ pub struct Relay {
     pub peers: Peers,
     /// Its TLS configurations.
     pub tls: TlsConfigs,
+    /// What it answers CAs.
+    pub challenges: Challenges,
+    /// What it serves of the store's certificates.
+    pub served: Arc<ServedCertificates>,
     /// Its counters.
     pub metrics: Arc<Metrics>,
     /// Its access log.

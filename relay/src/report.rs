@@ -82,5 +82,8 @@ fn seen(relay: &Relay, started: u64) -> RelaySeen {
         sessions: count(relay.local.session_count()),
         tunnels: count(relay.local.endpoints().len()),
         registry_up: relay.registry_is_up(),
+        challenges_version: relay.challenges.version(),
+        served: relay.served.fingerprints(),
+        certificate_problem: relay.served.problem(),
     }
 }

@@ -24,8 +24,11 @@ use crate::{
     report, service,
     tls::{
         Certificates, TlsConfigs,
+        challenges::Challenges,
         development::{DevelopmentCa, DevelopmentError},
+        issuer,
         pem::{Certificate, PemError},
+        stored::{self, Served},
     },
 };
 use adit_protocol::RelayId;
@@ -160,6 +163,13 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     let (listeners, bound) = bind(&config, lanes.all().len())?;
     let (certificates, source, development) = certificates(&config)?;
     let relay = Arc::new(open(config, &bound, &lanes, certificates.clone()).await?);
+    stored::serve_last(&relay, &certificates);
+    stored::read_once(&relay, &certificates).await;
+    tokio::spawn(stored::watch(relay.clone(), certificates.clone()));
+    if let Some(acme) = relay.config.acme.clone() {
+        let own = bound.http.first().copied();
+        tokio::spawn(issuer::run(relay.clone(), acme, own));
+    }
     tokio::spawn(reload::watch(relay.clone(), certificates.clone()));
     if let Some(ca) = development {
         tokio::spawn(renew_development(relay.clone(), ca, certificates));
@@ -268,6 +278,7 @@ async fn open(
     });
     let suspensions = Arc::new(Enforced::default());
     suspensions.show_in(&metrics);
+    let served = served(&metrics);
     let access_log = AccessLog::open(&config.access_log)?;
     access_log.show_in(&metrics);
     let number = rand::random();
@@ -303,6 +314,8 @@ async fn open(
         lanes: lanes.all().to_vec(),
         local: Local::default(),
         tls: TlsConfigs::new(certificates)?,
+        challenges: Challenges::default(),
+        served,
         metrics: Arc::new(metrics),
         health: Arc::default(),
         draining: CancellationToken::new(),
@@ -338,6 +351,19 @@ async fn migrate(store: &Store) -> Result<(), MigrateError> {
         }
         other => other,
     }
+}
+
+/// What is served of the store's certificates: nothing yet.
+fn served(metrics: &Metrics) -> Arc<Served> {
+    let served: Arc<Served> = Arc::default();
+    let ends = served.clone();
+    metrics.watch(
+        "adit_certificate_not_after_seconds",
+        "When the first of the store's certificates ends, in seconds since 1970; 0 without one",
+        Kind::Gauge,
+        move || ends.not_after(),
+    );
+    served
 }
 
 /// `<host name>-<random>`, so that two relays of one machine differ.

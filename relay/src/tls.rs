@@ -1,8 +1,11 @@
 //! Certificates and the TLS side of the public listeners.
 
+pub mod challenges;
 pub mod client_hello;
 pub mod development;
+pub mod issuer;
 pub mod pem;
+pub mod stored;
 
 use arc_swap::ArcSwap;
 use rustls::{
@@ -12,35 +15,53 @@ use rustls::{
 };
 use std::{collections::HashMap, sync::Arc};
 
-/// The certificates that a relay serves, by the names in them. They are replaced while connections run.
+/// The certificates that a relay serves, by the names in them. They are replaced while connections run. Those of the
+/// store go before those of files, or of the development CA, which stand in until a better one is there.
 #[derive(Debug, Default)]
 pub struct Certificates {
-    by_name: ArcSwap<HashMap<String, Arc<CertifiedKey>>>,
+    stored: ArcSwap<ByName>,
+    by_name: ArcSwap<ByName>,
+}
+
+type ByName = HashMap<String, Arc<CertifiedKey>>;
+
+fn by_name<'a>(certificates: impl IntoIterator<Item = &'a pem::Certificate>) -> Arc<ByName> {
+    let mut by_name = HashMap::new();
+    for certificate in certificates {
+        for name in &certificate.names {
+            by_name.entry(name.clone()).or_insert_with(|| certificate.key.clone());
+        }
+    }
+    Arc::new(by_name)
 }
 
 impl Certificates {
-    /// Serves these from now on. Connections that run keep what they have.
+    /// Serves these of files, or of the development CA, from now on. Connections that run keep what they have.
     pub fn replace(&self, certificates: Vec<pem::Certificate>) {
-        let mut by_name = HashMap::new();
-        for certificate in certificates {
-            for name in &certificate.names {
-                by_name.entry(name.clone()).or_insert_with(|| certificate.key.clone());
-            }
-        }
-        self.by_name.store(Arc::new(by_name));
+        self.by_name.store(by_name(&certificates));
+    }
+
+    /// Serves these of the store from now on, the first of those with the same name.
+    pub fn replace_stored<'a>(&self, certificates: impl IntoIterator<Item = &'a pem::Certificate>) {
+        self.stored.store(by_name(certificates));
     }
 
     /// The certificate for a server name: that very name first, then the wildcard above it (RFC 9525 section 6.3).
     pub fn find(&self, name: &str) -> Option<Arc<CertifiedKey>> {
-        let by_name = self.by_name.load();
         let name = name.trim_end_matches('.');
-        if let Some(found) = by_name.get(name) {
-            return Some(found.clone());
-        }
-        let lower = name.to_ascii_lowercase();
-        let (_, parent) = lower.split_once('.')?;
-        by_name.get(&lower).or_else(|| by_name.get(&format!("*.{parent}"))).cloned()
+        let stored = self.stored.load();
+        let found = if stored.is_empty() { None } else { find(&stored, name) };
+        found.or_else(|| find(&self.by_name.load(), name))
     }
+}
+
+fn find(by_name: &ByName, name: &str) -> Option<Arc<CertifiedKey>> {
+    if let Some(found) = by_name.get(name) {
+        return Some(found.clone());
+    }
+    let lower = name.to_ascii_lowercase();
+    let (_, parent) = lower.split_once('.')?;
+    by_name.get(&lower).or_else(|| by_name.get(&format!("*.{parent}"))).cloned()
 }
 
 impl ResolvesServerCert for Certificates {

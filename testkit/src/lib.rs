@@ -1,9 +1,11 @@
 //! Starts real servers on free ports, for Adit's tests only.
 
 pub mod balancer;
+pub mod bind;
 pub mod http;
 pub mod kube_apiserver;
 pub mod load;
+pub mod pebble;
 pub mod port;
 pub mod postgres;
 pub mod process;

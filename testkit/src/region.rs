@@ -145,6 +145,11 @@ impl Region {
         self.folder.path().join("ca.pem")
     }
 
+    /// The text of the region's key file.
+    pub fn key(&self) -> String {
+        fs::read_to_string(self.folder.path().join("region.key")).expect("the file is there")
+    }
+
     /// The public TCP ports of tunnels.
     pub fn tcp_ports(&self) -> std::ops::RangeInclusive<u16> {
         self.tcp.first()..=self.tcp.last()

@@ -29,13 +29,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- /* What it does with what it makes. Secrets of any name are read: a Region names the Secret of its store's URL. */ -}}
 {{- define "adit.rules" -}}
 - apiGroups: [adit.dev]
-  resources: [regions, complaints]
+  resources: [regions, certificates, complaints]
   verbs: [get, list, watch, patch]
 - apiGroups: [adit.dev]
-  resources: [regions/status, complaints/status]
+  resources: [regions/status, certificates/status, complaints/status]
   verbs: [patch]
 - apiGroups: [adit.dev]
-  resources: [regions/finalizers, complaints/finalizers]
+  resources: [regions/finalizers, certificates/finalizers, complaints/finalizers]
   verbs: [update]
 - apiGroups: [""]
   resources: [configmaps, secrets, serviceaccounts, services]

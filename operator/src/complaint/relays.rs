@@ -139,6 +139,9 @@ mod tests {
             sessions: 0,
             tunnels: 0,
             registry_up: true,
+            challenges_version: 0,
+            served: vec![],
+            certificate_problem: None,
         };
         let relays = [
             relay("eu", "eu-relay-7c9f-abcde-12ab", 10, 950),

@@ -167,6 +167,15 @@ fn files(cert: String, key: String, issuer: String) -> Data {
 }
 
 /// 32 random bytes in base64, as the relay's `keys.region` has them.
+impl Material {
+    /// What the private keys of certificates are sealed to: the public half of what relays make of their region key.
+    pub fn sealing_key(&self) -> Option<String> {
+        let first = self.keys.get("region.key")?.lines().map(str::trim).find(|line| !line.is_empty())?;
+        let bytes = BASE64_STANDARD.decode(first).ok()?;
+        Some(adit_acme::SealingKey::of(&bytes).public_text())
+    }
+}
+
 fn region_key() -> String {
     let mut bytes = [0; 32];
     aws_lc_rs::rand::fill(&mut bytes).expect("the system has random bytes");

@@ -209,6 +209,7 @@ async fn make(
         asked: annotation(ROLL_PEER_CA_ANNOTATION),
     };
     let material = Material::of(&seen.secrets, Names(&place.1), &region.spec.domain, moment)?;
+    put_sealing_key(region, &material, context).await;
     let kept = seen.image().filter(|_| annotation(IMAGE_ANNOTATION) != Some("Follow"));
     let image = region.spec.relays.image.clone().or(kept).unwrap_or_else(|| context.relay_image.clone());
     let replicas = Replicas::of(region, seen.replicas());
@@ -287,6 +288,16 @@ impl Replicas {
             None => None,
         };
         Self { initial: None, apart }
+    }
+}
+
+/// Says what the keys of certificates are sealed to for this region: its relays have the other half. A failure shows in
+/// the store's condition, and the next look tries again.
+async fn put_sealing_key(region: &Region, material: &Material, context: &Context) {
+    let Some(store) = &context.store else { return };
+    let Some(public) = material.sealing_key() else { return };
+    if let Err(error) = store.put_region(&region.spec.domain, &public).await {
+        tracing::warn!(error = words(&error), "the region's public key is not in the store");
     }
 }
 

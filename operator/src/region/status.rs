@@ -44,6 +44,10 @@ pub struct Report {
     pub registry_up: bool,
     /// Why it does not use a newer configuration that it has read.
     pub refused: Option<String>,
+    /// How many certificates of the store it serves.
+    pub certificates: usize,
+    /// Why it does not serve one of them.
+    pub certificate_problem: Option<String>,
 }
 
 /// The relays' Deployment as it was last seen.
@@ -103,7 +107,7 @@ pub fn status(region: &Region, observed: &Observed, now: Timestamp) -> RegionSta
     let conditions = [
         ("Ready", readiness(region, observed, &seen)),
         ("RelaysAvailable", availability(region, observed, &seen)),
-        ("CertificateServed", certificate(region)),
+        ("CertificateServed", certificate(region, &observed.reports)),
         ("RegistryReachable", registry(observed)),
         ("StoreReachable", said(&observed.store, "Reachable", "the store answers")),
         ("Progressing", progress(observed, &seen, config_revision.as_ref())),
@@ -184,7 +188,21 @@ fn availability(region: &Region, observed: &Observed, seen: &DeploymentSeen) -> 
     }
 }
 
-fn certificate(region: &Region) -> Said {
+fn certificate(region: &Region, reports: &[Report]) -> Said {
+    if let Some(problem) = reports.iter().find_map(|report| report.certificate_problem.as_ref()) {
+        return (
+            "False",
+            "RefusedByRelay",
+            format!("a relay goes on with the certificate before: {problem}"),
+        );
+    }
+    let (all, with) = (reports.len(), reports.iter().filter(|report| report.certificates > 0).count());
+    if with > 0 && with == all {
+        return ("True", "Served", "every relay serves the Certificates of its region".to_owned());
+    }
+    if with > 0 {
+        return ("False", "RollingOut", format!("{with} of {all} relays serve a Certificate"));
+    }
     let (name, domain) = (region.metadata.name.as_deref().unwrap_or_default(), &region.spec.domain);
     let message = format!(
         "there is no Certificate for {domain}: relays serve one of a development CA, which clients need to be given: \

@@ -89,6 +89,7 @@ impl Cluster {
         command
             .args(["--namespace", &self.namespace, "--lease-namespace", &self.namespace, "--identity", "one"])
             .args(["--listen-ops", "127.0.0.1:0", "--relay-image", "relay:1", "--log-format", "text"])
+            .args(["--dns-resolvers", "127.0.0.1:1"])
             .env("ADIT_OPERATOR_STORE_URL", &self.store)
             .env("ADIT_LOG", "info,adit_operator=debug")
             .env("KUBECONFIG", &kubeconfig);

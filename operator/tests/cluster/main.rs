@@ -1,6 +1,7 @@
 //! The operator against a real API server, without nodes and controllers.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod certificates;
 mod cluster;
 mod complaints;
 mod cutting;

@@ -1,5 +1,6 @@
 //! The keys that seal credentials and tickets.
 
+use adit_acme::SealingKey;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use std::fmt;
 
@@ -62,6 +63,11 @@ impl RegionKeys {
     /// The file's text.
     pub(super) fn to_text(&self) -> String {
         self.0.iter().map(|key| BASE64_STANDARD.encode(key) + "\n").collect()
+    }
+
+    /// What the private keys of certificates are sealed to, for each key.
+    pub fn sealing_keys(&self) -> Vec<SealingKey> {
+        self.0.iter().map(|key| SealingKey::of(key)).collect()
     }
 
     /// The keys, at least one; the first seals.

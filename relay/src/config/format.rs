@@ -1,7 +1,7 @@
 //! The formats of relay.yaml's texts. Each rule is in words that follow the value.
 
 use super::RegistryUrl;
-use adit_config::{Invalid, Secret, check_format, nearest};
+use adit_config::{DnsName, Invalid, Secret, check_format, nearest};
 use adit_protocol::RelayId;
 use adit_store::StoreUrl;
 use ipnet::IpNet;
@@ -10,9 +10,11 @@ use std::{
     str::FromStr,
 };
 
+pub(super) const CERTIFIED_NAME: &str = "certified-name";
 pub(super) const CIDR: &str = "cidr";
 pub(super) const EMAIL: &str = "email";
 pub(super) const HOST_PORT: &str = "host-port";
+pub(super) const HTTPS_URL: &str = "https-url";
 pub(super) const LISTEN: &str = "listen";
 pub(super) const LISTEN_OR_OFF: &str = "listen-or-off";
 pub(super) const LOG_LEVEL: &str = "log-level";
@@ -26,9 +28,11 @@ pub(super) const OFF: &str = "off";
 /// Checks a text against a format that a schema names.
 pub(super) fn check(format: &str, text: &str) -> Result<(), Invalid> {
     match format {
+        CERTIFIED_NAME => certified_name(text),
         CIDR => cidr(text).map(drop),
         EMAIL => email(text),
         HOST_PORT => host_port(text).map(drop),
+        HTTPS_URL => https_url(text),
         LISTEN => listen(text).map(drop),
         LISTEN_OR_OFF if text == OFF => Ok(()),
         LISTEN_OR_OFF => listen(text).map(drop),
@@ -37,6 +41,27 @@ pub(super) fn check(format: &str, text: &str) -> Result<(), Invalid> {
         RELAY_ID => relay_id(text).map(drop),
         STORE => store(text).map(drop),
         _ => check_format(format, text),
+    }
+}
+
+/// A name that a CA can certify: a domain, or a wildcard right below one.
+fn certified_name(text: &str) -> Result<(), Invalid> {
+    let parent = text.strip_prefix("*.").unwrap_or(text);
+    let name = DnsName::from_str(parent)?;
+    if parent.contains('.') {
+        return Ok(());
+    }
+    Err(Invalid::new(format!("cannot be certified: {:?} has no domain above it", name.as_str())))
+}
+
+fn https_url(text: &str) -> Result<(), Invalid> {
+    let valid = text.parse::<http::Uri>().is_ok_and(|url| {
+        url.scheme_str() == Some("https") && url.host().is_some_and(|host| !host.is_empty())
+    });
+    if valid {
+        Ok(())
+    } else {
+        Err(Invalid::new("is not an https:// URL, like https://acme.example.com/directory"))
     }
 }
 

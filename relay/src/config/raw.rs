@@ -1,7 +1,9 @@
 //! relay.yaml as it is written. The schema of these types is the source of its rules and of its documentation.
 
+mod acme;
 mod sections;
 
+pub(super) use acme::{Challenge, RawAcme, RawDns, RawExternalAccount};
 pub use sections::{AccessLogFormat, LogFormat};
 pub(super) use sections::{
     RawAccessLog, RawCertificate, RawKeys, RawListen, RawLog, RawPeer, RawProvider, RawProxyProtocol, RawTls,

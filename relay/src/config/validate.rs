@@ -1,5 +1,6 @@
 //! From what is written to what is meant: the rules between fields, and the files that they name.
 
+mod acme;
 mod rules;
 
 use super::{
@@ -57,6 +58,7 @@ impl Check<'_> {
         let peer = raw.peer.map(|peer| self.peer(peer));
         let keys = raw.keys.map(|keys| self.keys(&keys));
         let certificates = self.certificates(&raw.tls.certificates);
+        let acme = raw.tls.acme.map(|acme| self.acme(acme, &raw.domain));
         let trusted_proxies =
             raw.proxy_protocol.trusted_cidrs.iter().map(|text| format::cidr(text)).collect();
         let trusted_proxies = self.text("proxyProtocol.trustedCIDRs", trusted_proxies);
@@ -94,6 +96,7 @@ impl Check<'_> {
             keys,
             trusted_proxies: trusted_proxies?,
             certificates,
+            acme: acme.map_or(Some(None), |acme| acme.map(Some))?,
             drain_timeout: raw.drain_timeout,
             lanes: raw.lanes.map(usize::from),
             connections: raw.connections.map(|most| usize::try_from(most).unwrap_or(usize::MAX)),

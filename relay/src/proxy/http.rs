@@ -37,8 +37,8 @@ const TRIES: usize = 2;
 pub enum Answered {
     /// A message.
     Message(response::Parts, RecvStream),
-    /// The relay sends the consumer on.
-    Redirected(Response<Answer>),
+    /// The relay itself answers: it sends the consumer on, or proves to a CA what it serves.
+    Own(Response<Answer>),
     /// The service has switched to the other protocol.
     Switched(response::Parts, OnUpgrade, SendStream<Bytes>, RecvStream),
 }
@@ -59,7 +59,7 @@ pub async fn answer(
             ending.measure(&parts.headers, &mut recv);
             Response::from_parts(parts, Answer::Stream(StreamBody::new(recv, None), ending))
         }
-        Ok(Answered::Redirected(response)) => {
+        Ok(Answered::Own(response)) => {
             ending.set_status(response.status());
             response
         }
@@ -101,11 +101,14 @@ async fn serve(
     let (mut parts, body) = request.into_parts();
     let Checked { target, intent } = headers::check(&parts, &consumer.downstream)?;
     ending.set_target(target.clone());
+    if let Some(answer) = relay.challenges.http(target.host(), parts.uri.path()) {
+        return Ok(Answered::Own(Response::new(Answer::Page(answer))));
+    }
     if consumer.server_name.as_ref().is_some_and(|name| name != target.host()) {
         return Err(BadRequest::misdirected().into());
     }
     if !consumer.downstream.is_secure() && relay.config.plain_http == PlainHttp::Redirect {
-        return Ok(Answered::Redirected(redirect::response(relay, &target, &parts.uri)));
+        return Ok(Answered::Own(redirect::response(relay, &target, &parts.uri)));
     }
     let route = match route::host(relay, target.host()).await {
         Ok(route) => route,

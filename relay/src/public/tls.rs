@@ -3,7 +3,7 @@
 use super::{Consumer, connection::Connection, habits::Habits, http, proxy_protocol};
 use crate::{metrics::Count, proxy::headers::Downstream, relay::Relay, session, tls::client_hello};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 use tokio_rustls::StartHandshake;
 
 /// How long a connection may take from its first byte to the end of its TLS handshake.
@@ -36,6 +36,14 @@ pub async fn serve(relay: Arc<Relay>, mut tcp: TcpStream, remote: SocketAddr) {
     if is_client {
         drop(place);
         return session::accept(relay, received.accepted, tcp, remote).await;
+    }
+    if let Some(config) = relay.challenges.alpn(&hello) {
+        // The CA has seen the certificate when the handshake is done; there is nothing to say after it.
+        let handshake = StartHandshake::from_parts(received.accepted, tcp).into_stream(config);
+        if let Ok(Ok(mut tls)) = timeout(HANDSHAKE, handshake).await {
+            let _ = tls.shutdown().await;
+        }
+        return;
     }
     let handshake =
         StartHandshake::from_parts(received.accepted, tcp).into_stream(relay.tls.consumers.clone());

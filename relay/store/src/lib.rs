@@ -8,12 +8,15 @@
 //! may be on any other), goes on when its caller is dropped, and may be repeated without harm. Times are seconds
 //! since 1970 and come from the caller. [`Store::changes`] says when to read again.
 
+mod acme;
+mod certificates;
 mod changes;
 mod complaints;
 mod connections;
 mod credentials;
 mod dialect;
 mod error;
+mod fences;
 mod listener;
 mod postgres;
 mod prune;
@@ -24,12 +27,15 @@ mod suspensions;
 mod tokens;
 mod url;
 
+pub use acme::{ChallengeKind, ChallengeSet, StoredChallenge, StoredOrder};
+pub use certificates::{CertificateSet, SealedKey, StoredCertificate};
 pub use changes::{Changes, POLL_INTERVAL, Wakeups};
 pub use complaints::{
     Complaint, Decision, Entry, Filing, Judged, Phase, Scope, Standing, Subject, UnclearSubject,
 };
 pub use credentials::{BindCredentialError, BoundCredential, RevokedCredentials};
 pub use error::{Cause, MigrateError, OpenError, StoreError};
+pub use fences::Fence;
 pub use postgres::Postgres;
 pub use prune::Pruned;
 pub use relays::RelaySeen;

@@ -24,8 +24,9 @@ const SETUP: &str = "SET statement_timeout = '2s'; SET idle_in_transaction_sessi
      SET default_transaction_isolation = 'read committed'";
 
 /// What a relay does with which tables. It changes no schema, no suspension and nothing of another kind of program.
-const RELAY_RIGHTS: [(&str, &str); 5] = [
+const RELAY_RIGHTS: [(&str, &str); 6] = [
     ("SELECT", "_sqlx_migrations, versions, suspensions"),
+    ("SELECT", "certificates, certificate_keys, acme_challenges"),
     ("SELECT, INSERT, UPDATE", "reservations, used_tokens"),
     ("SELECT, INSERT, UPDATE", "credentials"),
     ("SELECT, INSERT, UPDATE, DELETE", "relays"),

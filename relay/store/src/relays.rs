@@ -2,6 +2,7 @@
 
 use crate::{
     Store, StoreError,
+    certificates::split,
     connections::{statement, transaction},
     number, unsigned,
 };
@@ -33,6 +34,12 @@ pub struct RelaySeen {
     pub tunnels: u32,
     /// Whether it reaches the registry.
     pub registry_up: bool,
+    /// The version of the challenges that it answers.
+    pub challenges_version: u64,
+    /// The fingerprints of the certificates of the store that it serves.
+    pub served: Vec<String>,
+    /// Why it does not serve a certificate of the store; nothing when it serves all of its region.
+    pub certificate_problem: Option<String>,
 }
 
 const CLOSED: &str = "INSERT INTO enforcements (suspension, region, relay, closed) VALUES ($1, $2, $3, $4) \
@@ -40,12 +47,14 @@ const CLOSED: &str = "INSERT INTO enforcements (suspension, region, relay, close
      WHERE enforcements.closed < excluded.closed";
 
 const SEEN: &str = "INSERT INTO relays (region, relay, started, seen, suspensions_version, config_revision, \
-       config_refused, draining, sessions, tunnels, registry_up) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+       config_refused, draining, sessions, tunnels, registry_up, challenges_version, served, certificate_problem) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
      ON CONFLICT (region, relay) DO UPDATE SET started = excluded.started, seen = excluded.seen, \
        suspensions_version = excluded.suspensions_version, config_revision = excluded.config_revision, \
        config_refused = excluded.config_refused, draining = excluded.draining, sessions = excluded.sessions, \
-       tunnels = excluded.tunnels, registry_up = excluded.registry_up";
+       tunnels = excluded.tunnels, registry_up = excluded.registry_up, \
+       challenges_version = excluded.challenges_version, served = excluded.served, \
+       certificate_problem = excluded.certificate_problem";
 
 impl Store {
     /// Records that a relay lives and what it enforces, in place of what it said before.
@@ -79,6 +88,9 @@ impl Store {
                 .bind(i64::from(relay.sessions))
                 .bind(i64::from(relay.tunnels))
                 .bind(i64::from(relay.registry_up))
+                .bind(number(relay.challenges_version))
+                .bind(relay.served.join(","))
+                .bind(&relay.certificate_problem)
                 .execute(&mut *connection)
                 .await?;
             Ok(())
@@ -105,7 +117,8 @@ impl Store {
         statement!(self, |connection| {
             let rows = sqlx::query(
                 "SELECT region, relay, started, seen, suspensions_version, config_revision, config_refused, \
-                   draining, sessions, tunnels, registry_up FROM relays ORDER BY region, relay",
+                   draining, sessions, tunnels, registry_up, challenges_version, served, certificate_problem \
+                 FROM relays ORDER BY region, relay",
             )
             .fetch_all(connection)
             .await?;
@@ -124,6 +137,9 @@ impl Store {
                     sessions: small(row.try_get(8)?),
                     tunnels: small(row.try_get(9)?),
                     registry_up: row.try_get::<i64, _>(10)? != 0,
+                    challenges_version: unsigned(row.try_get(11)?),
+                    served: split(&row.try_get::<String, _>(12)?),
+                    certificate_problem: row.try_get(13)?,
                 });
             }
             Ok(relays)

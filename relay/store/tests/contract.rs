@@ -5,6 +5,8 @@
 #[path = "support/place.rs"]
 mod place;
 
+#[path = "contract/certificates.rs"]
+mod certificates;
 #[path = "contract/complaints.rs"]
 mod complaints;
 #[path = "contract/names.rs"]
@@ -61,6 +63,15 @@ contract! {
         a_drawn_name_that_is_asked_for_becomes_a_chosen_one_while_there_is_room,
         idle_ports_and_idle_hosts_are_told_apart,
         ports_belong_to_a_region_and_host_names_to_the_provider;
+    certificates:
+        a_certificate_goes_to_those_whose_key_it_was_sealed_to,
+        a_certificate_ends_its_order_and_its_challenges,
+        without_its_fence_nothing_is_written,
+        a_fence_is_one_s_until_it_ends_or_is_left,
+        of_many_who_want_a_fence_exactly_one_has_it,
+        challenges_have_a_version_and_an_end,
+        accounts_orders_and_failures_are_kept,
+        relays_are_woken_by_certificates_and_challenges;
     races:
         of_two_accounts_that_want_one_name_exactly_one_has_it,
         of_two_accounts_at_the_end_of_a_quarantine_exactly_one_has_the_name,

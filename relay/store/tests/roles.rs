@@ -48,7 +48,16 @@ async fn a_relay_works_with_the_rights_that_it_is_given_and_can_do_no_more() {
         sessions: 1,
         tunnels: 1,
         registry_up: true,
+        challenges_version: 0,
+        served: vec![],
+        certificate_problem: None,
     };
+    relay.challenges(NOW).await.unwrap();
+    relay.certificates_for(REGION).await.unwrap();
+    assert!(relay.put_region(REGION, "key").await.is_err(), "keys would be sealed to whoever is in a relay");
+    assert!(relay.acme_account("a").await.is_err());
+    assert!(relay.take_fence("f", "relay", 1, NOW).await.is_err());
+    assert!(relay.put_challenges("c", &[], NOW).await.is_err());
     relay.relay_seen(&seen).await.unwrap();
     assert_eq!(owner.relays_seen().await.unwrap(), std::slice::from_ref(&seen));
     relay.relay_gone(REGION, &seen.relay).await.unwrap();

@@ -1,5 +1,6 @@
 //! The sections of relay.yaml that a Region does not have.
 
+use super::RawAcme;
 use crate::config::format;
 use adit_config::{
     PATH_FORMAT,
@@ -131,6 +132,9 @@ pub(in crate::config) struct RawTls {
     /// the domain and its wildcard.
     #[schemars(length(max = 100))]
     pub(in crate::config) certificates: Vec<RawCertificate>,
+    /// A certificate that the relay itself gets from a CA by ACME (RFC 8555), and renews. It goes before `certificates`, which
+    /// are served until it is there.
+    pub(in crate::config) acme: Option<RawAcme>,
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]

@@ -108,6 +108,9 @@ mod tests {
             sessions: 0,
             tunnels: 0,
             registry_up: true,
+            challenges_version: 0,
+            served: vec![],
+            certificate_problem: None,
         }
     }
 

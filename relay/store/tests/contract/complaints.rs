@@ -184,6 +184,9 @@ pub(crate) async fn closed_sessions_are_counted_once_for_each_relay(place: Place
         sessions: 0,
         tunnels: 0,
         registry_up: true,
+        challenges_version: 0,
+        served: vec![],
+        certificate_problem: None,
     };
     let mut confirmations = store.confirmations();
     confirmations.next().await;

@@ -132,6 +132,9 @@ pub(crate) async fn relays_are_seen_until_they_are_gone(place: Place) {
         sessions: 3,
         tunnels: 2,
         registry_up: seen == NOW,
+        challenges_version: suspensions_version + 1,
+        served: if seen > NOW { vec!["aa".to_owned(), "bb".to_owned()] } else { vec![] },
+        certificate_problem: (seen > NOW).then(|| "a.example: expired".to_owned()),
     };
     assert_eq!(store.relays_seen().await.unwrap(), []);
     store.relay_seen(&relay(REGION, "r-1", NOW, 0)).await.unwrap();

@@ -1,0 +1,258 @@
+//! Certificates, from what a person applies to what a relay serves.
+
+use crate::cluster::{Cluster, LONG, until};
+use adit_acme::{KeyAlgorithm, SealingKey, certificate::self_signed};
+use adit_api::Certificate;
+use adit_store::{RelaySeen, Store};
+use adit_testkit::{
+    bind::{Bind, KEY_NAME},
+    pebble::{Behaviour, Pebble},
+};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+};
+use serde_json::{Value, json};
+use std::time::Instant;
+
+/// The region of all tests here; its relay is played by the test, which reads the store and confirms.
+const REGION: &str = "eu.example.test";
+
+struct Place {
+    cluster: Cluster,
+    bind: Bind,
+    pebble: Pebble,
+    store: Store,
+}
+
+impl Place {
+    async fn new() -> Self {
+        let cluster = Cluster::new().await;
+        let bind = tokio::task::spawn_blocking(Bind::start).await.unwrap();
+        let dns = bind.address();
+        let start = move || Pebble::start(Behaviour::asking(dns));
+        let pebble = tokio::task::spawn_blocking(start).await.unwrap();
+        let store = Store::open(&cluster.store.parse().unwrap()).unwrap();
+        store.migrate().await.unwrap();
+        store.put_region(REGION, &SealingKey::of(&[7; 32]).public_text()).await.unwrap();
+        let place = Self { cluster, bind, pebble, store };
+        place.secret("tsig", "Opaque", json!({"key": place.bind.key()})).await;
+        place
+    }
+
+    fn api(&self) -> Api<Certificate> {
+        Api::namespaced(self.cluster.client.clone(), &self.cluster.namespace)
+    }
+
+    async fn secret(&self, name: &str, kind: &str, data: Value) {
+        let secret: Secret =
+            serde_json::from_value(json!({"metadata": {"name": name}, "type": kind, "stringData": data}))
+                .unwrap();
+        let api = Api::namespaced(self.cluster.client.clone(), &self.cluster.namespace);
+        let _ = api.delete(name, &DeleteParams::default()).await;
+        api.create(&PostParams::default(), &secret).await.unwrap();
+    }
+
+    fn acme(&self, names: &[&str]) -> Value {
+        json!({
+            "dnsNames": names,
+            "acme": {
+                "server": self.pebble.directory(), "caBundle": self.pebble.ca_text(),
+                "solver": {"dns01": {"rfc2136": {
+                    "server": self.bind.address(), "keyName": KEY_NAME, "secretRef": {"name": "tsig", "key": "key"},
+                }}},
+            },
+        })
+    }
+
+    async fn apply(&self, name: &str, spec: &Value) {
+        let object = json!({"apiVersion": "adit.dev/v1alpha1", "kind": "Certificate",
+            "metadata": {"name": name}, "spec": spec});
+        let params = PatchParams::apply("person").force();
+        self.api().patch(name, &params, &Patch::Apply(&object)).await.unwrap();
+    }
+
+    /// Waits for a condition, plays the relay meanwhile, and gives the condition's message.
+    async fn wait_for(&self, name: &str, kind: &str, status: &str, reason: &str) -> String {
+        let end = Instant::now() + LONG;
+        loop {
+            self.confirm().await;
+            let found = self.api().get(name).await.unwrap();
+            let conditions = found.status.clone().unwrap_or_default().conditions;
+            let condition = conditions.into_iter().find(|condition| condition.type_ == kind);
+            if let Some(one) = condition.clone().filter(|one| {
+                one.status == status
+                    && one.reason == reason
+                    && one.observed_generation == found.metadata.generation
+            }) {
+                return one.message;
+            }
+            assert!(Instant::now() < end, "{kind} is {condition:?}; {}", self.cluster.log());
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+
+    /// What a relay does: reads what its region has, and says what it serves.
+    async fn confirm(&self) {
+        let set = self.store.certificates_for(REGION).await.unwrap();
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        let open = |(stored, sealed): &(adit_store::StoredCertificate, String)| {
+            let key = adit_acme::open_key(&SealingKey::of(&[7; 32]), &stored.id, sealed).unwrap();
+            adit_acme::certificate::check(&stored.chain, &key, &stored.names, now).unwrap().fingerprint
+        };
+        let seen = RelaySeen {
+            region: REGION.to_owned(),
+            relay: "r-1".parse().unwrap(),
+            started: now,
+            seen: now,
+            suspensions_version: 0,
+            config_revision: String::new(),
+            config_refused: None,
+            draining: false,
+            sessions: 0,
+            tunnels: 0,
+            registry_up: true,
+            challenges_version: self.store.challenges(now).await.unwrap().version,
+            served: set.list.iter().map(open).collect(),
+            certificate_problem: None,
+        };
+        self.store.relay_seen(&seen).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wildcard_is_issued_rolled_out_renewed_and_taken_away() {
+    let place = Place::new().await;
+    let _operator = place.cluster.operator();
+    let mut spec = place.acme(&["eu.example.test", "*.eu.example.test"]);
+    spec["revokeOnDelete"] = json!(true);
+    place.apply("eu", &spec).await;
+    place.wait_for("eu", "Ready", "True", "Issued").await;
+    place.wait_for("eu", "RolledOut", "True", "RolledOut").await;
+    let status = place.api().get("eu").await.unwrap().status.unwrap();
+    assert_eq!((status.served.summary.as_str(), status.revision), ("1/1", Some(1)));
+    assert!(status.renewal_time.is_some() && status.serial.is_some() && status.not_after.is_some());
+    let first = status.fingerprint.unwrap();
+
+    let wish = k8s_openapi::jiff::Timestamp::now().to_string();
+    let wish = json!({"metadata": {"annotations": {"adit.dev/renew": wish}}});
+    place.api().patch("eu", &PatchParams::default(), &Patch::Merge(&wish)).await.unwrap();
+    until("there is another one", async || {
+        place.confirm().await;
+        let status = place.api().get("eu").await.unwrap().status.unwrap();
+        status.revision == Some(2) && status.fingerprint.as_ref() != Some(&first)
+    })
+    .await;
+    place.wait_for("eu", "RolledOut", "True", "RolledOut").await;
+
+    place.api().delete("eu", &DeleteParams::default()).await.unwrap();
+    until("it is gone", async || place.api().get_opt("eu").await.unwrap().is_none()).await;
+    assert_eq!(place.store.certificates_for(REGION).await.unwrap().list, []);
+    assert!(place.pebble.log().contains("revoke"), "{}", place.cluster.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_wrong_is_said_with_field_and_rule_and_put_right() {
+    let place = Place::new().await;
+    let _operator = place.cluster.operator();
+    let mut spec = place.acme(&["shop.example.test"]);
+    spec["acme"]["solver"]["dns01"]["rfc2136"]["secretRef"]["name"] = json!("missing");
+    place.apply("shop", &spec).await;
+    let message = place.wait_for("shop", "Ready", "False", "SecretNotFound").await;
+    assert!(message.contains("spec.acme.solver.dns01.rfc2136.secretRef: no Secret \"missing\""), "{message}");
+    place.secret("short", "Opaque", json!({"key": "AAAA"})).await;
+    spec["acme"]["solver"]["dns01"]["rfc2136"]["secretRef"]["name"] = json!("short");
+    place.apply("shop", &spec).await;
+    let message = place.wait_for("shop", "Ready", "False", "InvalidSecret").await;
+    assert!(message.contains("is not at least 16 bytes in base64"), "{message}");
+    let mut blocked = place.acme(&["shop.blocked.test"]);
+    blocked["acme"]["solver"] = json!({"http01": {}});
+    place.apply("blocked", &blocked).await;
+    let message = place.wait_for("blocked", "Ready", "False", "NameRejected").await;
+    assert!(message.contains("blocked"), "{message}");
+    place.apply("shop", &place.acme(&["shop.example.test"])).await;
+    place.wait_for("shop", "RolledOut", "True", "RolledOut").await;
+
+    // The same name in a second one: the first keeps it.
+    place.apply("second", &place.acme(&["other.example.test", "shop.example.test"])).await;
+    let message = place.wait_for("second", "Conflict", "True", "NameTaken").await;
+    assert!(message.contains("/shop"), "{message}");
+    assert_eq!(place.store.certificates_for(REGION).await.unwrap().list.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_s_certificate_is_followed_and_a_bad_one_changes_nothing() {
+    let place = Place::new().await;
+    let _operator = place.cluster.operator();
+    let make = |name: &str| {
+        let names = [name.to_owned()];
+        self_signed(&names, KeyAlgorithm::EcdsaP256, time::OffsetDateTime::now_utc()).unwrap()
+    };
+    let put = async |chain: &str, key: &str| {
+        place.secret("own", "kubernetes.io/tls", json!({"tls.crt": chain, "tls.key": key})).await;
+    };
+    let served = async || place.store.certificates_for(REGION).await.unwrap().list[0].0.fingerprint.clone();
+    place.apply("own", &json!({"dnsNames": ["own.example.test"], "secretRef": {"name": "own"}})).await;
+    place.wait_for("own", "Ready", "False", "SecretNotFound").await;
+    let (chain, key) = make("own.example.test");
+    put(&chain, &key).await;
+    place.wait_for("own", "RolledOut", "True", "RolledOut").await;
+    let first = served().await;
+    let (other, strange) = make("own.example.test");
+    put(&chain, &strange).await;
+    let message = place.wait_for("own", "Ready", "False", "InvalidSecret").await;
+    assert!(message.contains("the private key does not match the certificate"), "{message}");
+    let (elsewhere, its_key) = make("elsewhere.example.test");
+    put(&elsewhere, &its_key).await;
+    until("the name is missed", async || {
+        let status = place.api().get("own").await.unwrap().status.unwrap();
+        status.conditions.iter().any(|one| one.message.contains("not for \"own.example.test\""))
+    })
+    .await;
+    place.secret("own", "Opaque", json!({"tls.crt": "x", "tls.key": "y"})).await;
+    until("the type is named", async || {
+        let status = place.api().get("own").await.unwrap().status.unwrap();
+        status.conditions.iter().any(|one| one.message.contains("not kubernetes.io/tls"))
+    })
+    .await;
+    assert_eq!(served().await, first, "what is served stays");
+    put(&other, &strange).await;
+    until("the new one is served", async || served().await != first).await;
+    place.wait_for("own", "RolledOut", "True", "RolledOut").await;
+
+    let with_secret = json!({"dnsNames": ["self.example.test"], "selfSigned": {}, "secretName": "copy"});
+    place.apply("self", &with_secret).await;
+    place.wait_for("self", "RolledOut", "True", "RolledOut").await;
+    let secrets: Api<Secret> = Api::namespaced(place.cluster.client.clone(), &place.cluster.namespace);
+    let copy = secrets.get("copy").await.unwrap();
+    let text = |key: &str| String::from_utf8(copy.data.as_ref().unwrap()[key].0.clone()).unwrap();
+    let names = ["self.example.test".to_owned()];
+    let now = u64::try_from(time::OffsetDateTime::now_utc().unix_timestamp()).unwrap();
+    adit_acme::certificate::check(&text("tls.crt"), &text("tls.key"), &names, now).unwrap();
+    // A Secret of somebody else is not taken over.
+    let taken = json!({"dnsNames": ["taken.example.test"], "selfSigned": {}, "secretName": "tsig"});
+    place.apply("taken", &taken).await;
+    place.wait_for("taken", "Ready", "False", "SecretTaken").await;
+    assert!(secrets.get("tsig").await.unwrap().data.unwrap().contains_key("key"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_that_is_killed_is_followed_by_one_that_goes_on() {
+    let place = Place::new().await;
+    for step in 0..adit_testkit::soak::scale(3_u64, 30) {
+        let mut operator = place.cluster.operator();
+        let name = format!("k{step}");
+        place.apply(&name, &place.acme(&[&format!("{name}.example.test")])).await;
+        // Somewhere between the first look and the last write; where, decides the machine.
+        tokio::time::sleep(std::time::Duration::from_millis(200 + 150 * step)).await;
+        operator.kill();
+        let _next = place.cluster.operator();
+        place.wait_for(&name, "RolledOut", "True", "RolledOut").await;
+        let certificate = place.api().get(&name).await.unwrap();
+        assert_eq!(certificate.status.unwrap().revision, Some(1));
+    }
+    let orders = place.pebble.log().matches("Added order").count() as u64;
+    let most = 2 * adit_testkit::soak::scale(3_u64, 30);
+    assert!(orders <= most, "{orders} orders");
+}

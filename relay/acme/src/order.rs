@@ -1,0 +1,479 @@
+//! One order, from wherever it stands to a certificate.
+
+use crate::{
+    certificate,
+    client::{CallError, Http},
+    failure::{Failure, Refused},
+    issuer::Issuer,
+    proof::{Prover, Set, Wanted},
+    request::Request,
+    seal::seal,
+};
+use adit_store::{Fence, StoredCertificate, StoredOrder};
+use instant_acme::{
+    Account, AuthorizationStatus, CertificateIdentifier, ChallengeStatus, ChallengeType, Error,
+    ExternalAccountKey, Identifier, NewAccount, NewOrder, Order, OrderStatus,
+};
+use rcgen::{CertificateParams, DistinguishedName, KeyPair};
+use serde_json::json;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// How often an operation is tried whose nonce was refused: the ACME crate tries three times within each.
+const NONCE_TRIES: usize = 12;
+/// How often one is tried that found nobody at home: a CA that starts anew is soon back.
+const CONNECT_TRIES: usize = 20;
+/// The pause between those.
+const CONNECT_PAUSE: Duration = Duration::from_secs(1);
+/// How long the CA may take for what it does by itself.
+const POLL: Duration = Duration::from_secs(60);
+/// An order that is older than this is not gone on with, in seconds: it would end before it is done.
+const ORDER_SECONDS: u64 = 3600;
+/// How often what the CA has forgotten is begun anew.
+const FORGOTTEN: usize = 3;
+/// What private keys are sealed for while they wait for their certificate.
+const ORDER_PURPOSE: &str = "acme order";
+/// What accounts are sealed for.
+const ACCOUNT_PURPOSE: &str = "acme account";
+
+/// Whether another try may do better, and the pause before it.
+fn again(error: &Error, nonces: &mut usize, connects: &mut usize, names: usize) -> Option<Duration> {
+    match error {
+        Error::Api(problem) if problem.r#type.as_deref().is_some_and(|kind| kind.ends_with(":badNonce")) => {
+            *nonces += 1;
+            (*nonces < NONCE_TRIES + names).then_some(Duration::ZERO)
+        }
+        Error::Other(other) => match other.downcast_ref::<CallError>()? {
+            CallError::Connect(..) | CallError::Broken(..) => {
+                *connects += 1;
+                (*connects < CONNECT_TRIES).then_some(CONNECT_PAUSE)
+            }
+            _ => None,
+        },
+        // What instant-acme says of a nonce that it could not get: the server is in trouble, which may pass.
+        _ => None,
+    }
+}
+
+/// Tries an operation until it succeeds or another try is of no use.
+macro_rules! attempt {
+    ($names:expr, $operation:expr) => {{
+        let (mut nonces, mut connects) = (0, 0);
+        loop {
+            match $operation {
+                Err(error) => match again(&error, &mut nonces, &mut connects, $names) {
+                    Some(pause) => sleep(pause).await,
+                    None => break Err(Failure::from(error)),
+                },
+                Ok(done) => break Ok(done),
+            }
+        }
+    }};
+}
+
+/// What one attempt works with.
+pub(crate) struct Attempt<'a> {
+    pub(crate) issuer: &'a Issuer,
+    pub(crate) http: &'a Http,
+    pub(crate) request: &'a Request,
+    pub(crate) fence: &'a Fence,
+    pub(crate) stored: Option<&'a StoredCertificate>,
+    pub(crate) row: StoredOrder,
+}
+
+impl Attempt<'_> {
+    /// Gets a certificate and puts it into the store.
+    pub(crate) async fn run(&mut self) -> Result<(), Failure> {
+        let mut tries = 0;
+        loop {
+            match self.once().await {
+                Err(failure) if failure.is_forgotten() && tries < FORGOTTEN => {
+                    tracing::info!(
+                        certificate = self.request.id,
+                        failure = failure.words(),
+                        "the CA knows the account or the order no more: both are made anew"
+                    );
+                    self.forget().await?;
+                    tries += 1;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Begins anew with another account and another order.
+    async fn forget(&mut self) -> Result<(), Failure> {
+        let account = self.request.account_id(&self.issuer.keeper.public_text());
+        self.issuer.store.put_acme_account(&account, None).await?;
+        (self.row.url, self.row.key) = (None, None);
+        self.save().await
+    }
+
+    async fn save(&self) -> Result<(), Failure> {
+        match self.issuer.store.put_acme_order(&self.row, self.fence).await? {
+            true => Ok(()),
+            false => Err(Failure::Lost),
+        }
+    }
+
+    async fn once(&mut self) -> Result<(), Failure> {
+        let account = account(self.issuer, self.http, self.request).await?;
+        let (mut order, key) = self.order(&account).await?;
+        let names = self.request.names.len();
+        if order.state().status == OrderStatus::Pending {
+            let mut set = Vec::new();
+            let proven = self.prove(&mut order, &mut set).await;
+            self.prover().clean_up(&set).await;
+            proven?;
+        }
+        if order.state().status == OrderStatus::Ready {
+            self.row.state = "ready".to_owned();
+            self.save().await?;
+            let mut params = CertificateParams::new(self.request.names.clone())?;
+            params.distinguished_name = DistinguishedName::new();
+            let csr = params.serialize_request(&key)?;
+            let finalized = attempt!(names, order.finalize_csr(csr.der()).await);
+            // Whoever was killed in between finds an order that is finalized already.
+            if let Err(failure) = finalized {
+                attempt!(names, order.refresh().await.map(drop))?;
+                if order.state().status == OrderStatus::Ready {
+                    return Err(failure);
+                }
+            }
+        }
+        self.poll(&mut order, &[OrderStatus::Processing, OrderStatus::Ready], "the CA's signing").await?;
+        self.fail_if_invalid(&mut order).await?;
+        let chain = attempt!(names, order.certificate().await)?
+            .ok_or(Failure::Protocol(Error::Str("no certificate")))?;
+        self.issuer.put(self.request, chain, &key.serialize_pem(), self.fence).await
+    }
+
+    fn prover(&self) -> Prover<'_> {
+        Prover {
+            store: &self.issuer.store,
+            http: self.http,
+            resolvers: &self.issuer.resolvers,
+            own: self.issuer.own_http,
+            request: self.request,
+        }
+    }
+
+    /// The order that is under way, or a new one; in the store before anything is done with it.
+    async fn order(&mut self, account: &Account) -> Result<(Order, KeyPair), Failure> {
+        let made_for = self.request.made_for();
+        let names = self.request.names.len();
+        let now = crate::issuer::now();
+        let young = self.row.made_for == made_for && self.row.ordered_at + ORDER_SECONDS > now;
+        if let (Some(url), Some(sealed), true) = (&self.row.url, &self.row.key, young) {
+            let key = self.issuer.keeper.open(ORDER_PURPOSE, sealed)?;
+            let key = KeyPair::from_pem(&String::from_utf8_lossy(&key))?;
+            let mut order = attempt!(names, account.order(url.clone()).await)?;
+            if order.state().status != OrderStatus::Invalid {
+                return Ok((order, key));
+            }
+        }
+        let key = self.key().await?;
+        let sealed = seal(&self.issuer.keeper.public_text(), ORDER_PURPOSE, key.serialize_pem().as_bytes())?;
+        let mut order = self.new_order(account).await?;
+        self.row.made_for = made_for;
+        self.row.url = Some(order.url().to_owned());
+        self.row.key = Some(sealed);
+        self.row.ordered_at = now;
+        self.row.state = state(order.state().status).to_owned();
+        self.row.challenges = "[]".to_owned();
+        self.save().await?;
+        Ok((order, key))
+    }
+
+    async fn new_order(&self, account: &Account) -> Result<Order, Failure> {
+        let identifiers: Vec<_> =
+            self.request.names.iter().map(|name| Identifier::Dns(name.clone())).collect();
+        let mut wanted = NewOrder::new(&identifiers);
+        if let Some(profile) = &self.request.ca.profile {
+            wanted = wanted.profile(profile);
+        }
+        let same = self.stored.filter(|stored| stored.made_for == self.request.made_for());
+        let leaf = same.and_then(|stored| certificate::chain(&stored.chain).ok());
+        let before = leaf.as_ref().and_then(|chain| CertificateIdentifier::try_from(&chain[0]).ok());
+        if let Some(before) = before {
+            let replacing = NewOrder::new(&identifiers).replaces(before);
+            let replacing = match &self.request.ca.profile {
+                Some(profile) => replacing.profile(profile),
+                None => replacing,
+            };
+            match attempt!(identifiers.len(), account.new_order(&replacing).await) {
+                Ok(order) => return Ok(order),
+                // Without the hint that it is a renewal it is an order like any other.
+                Err(Failure::Protocol(Error::Unsupported(_) | Error::Other(_))) => {}
+                Err(Failure::Ca(refused))
+                    if ["alreadyReplaced", "malformed", "conflict"].contains(&refused.kind.as_str()) => {}
+                Err(other) => return Err(other),
+            }
+        }
+        attempt!(identifiers.len(), account.new_order(&wanted).await)
+    }
+
+    /// The key for a new order: another one, or that of the certificate before.
+    async fn key(&self) -> Result<KeyPair, Failure> {
+        if !self.request.rotate
+            && let Some(stored) = self.stored
+            && let Some(pem) = self.issuer.open_key(&stored.id).await?
+            && let Ok(key) = KeyPair::from_pem(&pem)
+            && std::mem::discriminant(&self.request.algorithm) == std::mem::discriminant(&algorithm_of(&key))
+        {
+            return Ok(key);
+        }
+        Ok(self.request.algorithm.generate()?)
+    }
+
+    /// Has the CA believe in every name.
+    async fn prove(&mut self, order: &mut Order, set: &mut Vec<Set>) -> Result<(), Failure> {
+        let kind = self.request.proof.challenge_type();
+        let names = self.request.names.len();
+        load(order, names).await?;
+        let mut wanted = Vec::new();
+        let mut authorizations = order.authorizations();
+        while let Some(authorization) = authorizations.next().await {
+            let mut authorization = authorization?;
+            if authorization.status != AuthorizationStatus::Pending {
+                continue;
+            }
+            let name = authorization.identifier().identifier.clone();
+            let Identifier::Dns(name) = name else { continue };
+            let offered: Vec<String> =
+                authorization.challenges.iter().map(|one| type_name(&one.r#type)).collect();
+            let Some(challenge) = authorization.challenge(kind.clone()) else {
+                let kind = self.request.proof.name();
+                return Err(Failure::NoChallenge { name, kind, offered: offered.join(", ") });
+            };
+            let answer = challenge.key_authorization();
+            wanted.push(Wanted {
+                name,
+                token: challenge.token.clone(),
+                answer: answer.as_str().to_owned(),
+                text: answer.dns_value(),
+            });
+        }
+        self.prover().prepare(&wanted, set).await?;
+        self.ready(order).await?;
+        self.poll(order, &[OrderStatus::Pending], "the CA's validation").await?;
+        self.fail_if_invalid(order).await
+    }
+
+    /// Tells the CA to look.
+    async fn ready(&mut self, order: &mut Order) -> Result<(), Failure> {
+        let kind = self.request.proof.challenge_type();
+        let (mut nonces, mut connects) = (0, 0);
+        let names = self.request.names.len();
+        'all: loop {
+            let mut authorizations = order.authorizations();
+            while let Some(authorization) = authorizations.next().await {
+                let mut authorization = authorization?;
+                if authorization.status != AuthorizationStatus::Pending {
+                    continue;
+                }
+                let Some(mut challenge) = authorization.challenge(kind.clone()) else { continue };
+                if challenge.status != ChallengeStatus::Pending {
+                    continue;
+                }
+                match challenge.set_ready().await {
+                    Ok(()) => {}
+                    Err(error) => match again(&error, &mut nonces, &mut connects, names) {
+                        Some(pause) => {
+                            sleep(pause).await;
+                            // What was told already is no longer pending.
+                            attempt!(names, order.refresh().await.map(drop))?;
+                            load(order, names).await?;
+                            continue 'all;
+                        }
+                        // A validation that has failed already is told with its name below.
+                        None if matches!(error, Error::Api(_)) => break 'all,
+                        None => return Err(error.into()),
+                    },
+                }
+            }
+            break;
+        }
+        Ok(())
+    }
+
+    /// Waits while the order is in one of these states.
+    async fn poll(
+        &mut self,
+        order: &mut Order,
+        states: &[OrderStatus],
+        what: &'static str,
+    ) -> Result<(), Failure> {
+        let deadline = Instant::now() + POLL;
+        let mut pause = Duration::from_millis(100);
+        let names = self.request.names.len();
+        while states.contains(&order.state().status) {
+            if Instant::now() >= deadline {
+                return Err(Failure::Slow(what));
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(2));
+            attempt!(names, order.refresh().await.map(drop))?;
+        }
+        Ok(())
+    }
+
+    /// What the CA says of an order that has come to nothing.
+    async fn fail_if_invalid(&mut self, order: &mut Order) -> Result<(), Failure> {
+        if order.state().status != OrderStatus::Invalid {
+            return Ok(());
+        }
+        let own = order.state().error.as_ref().map(Refused::from);
+        load(order, self.request.names.len()).await?;
+        let mut shown = Vec::new();
+        let mut first = None;
+        let mut failed = Vec::new();
+        let mut authorizations = order.authorizations();
+        while let Some(authorization) = authorizations.next().await {
+            let authorization = authorization?;
+            let name = authorization.identifier().to_string();
+            let problem = authorization.challenges.iter().find_map(|challenge| challenge.error.as_ref());
+            let refused = problem.map(Refused::from);
+            let state = format!("{:?}", authorization.status).to_ascii_lowercase();
+            shown.push(
+                json!({ "name": name, "state": state, "problem": refused.as_ref().map(ToString::to_string) }),
+            );
+            if let Some(refused) = refused {
+                failed.push((authorization.url().to_owned(), name.clone()));
+                first.get_or_insert((name, refused));
+            }
+        }
+        let directory = &self.request.ca.directory;
+        for (url, name) in failed {
+            let now = crate::issuer::now();
+            self.issuer.store.note_failed_validation(&url, directory, &name, now).await?;
+        }
+        self.row.challenges = json!(shown).to_string();
+        self.row.state = "invalid".to_owned();
+        (self.row.url, self.row.key) = (None, None);
+        match (first, own) {
+            (Some((name, refused)), _) => Err(Failure::Validation { name, refused }),
+            (None, Some(refused)) => Err(Failure::Ca(refused)),
+            (None, None) => Err(Failure::Protocol(Error::Str("an invalid order without a reason"))),
+        }
+    }
+}
+
+/// Reads all authorizations of an order.
+async fn load(order: &mut Order, names: usize) -> Result<(), Failure> {
+    attempt!(names, {
+        let mut all = order.authorizations();
+        let mut loaded = Ok(());
+        while let Some(one) = all.next().await {
+            if let Err(error) = one {
+                loaded = Err(error);
+                break;
+            }
+        }
+        loaded
+    })
+}
+
+/// The account of a request, made if there is none.
+pub(crate) async fn account(issuer: &Issuer, http: &Http, request: &Request) -> Result<Account, Failure> {
+    let keeper = issuer.keeper.public_text();
+    let id = request.account_id(&keeper);
+    let builder = || Account::builder_with_http(Box::new(http.clone()));
+    if let Some(sealed) = issuer.store.acme_account(&id).await? {
+        let text = issuer.keeper.open(ACCOUNT_PURPOSE, &sealed)?;
+        let read = || serde_json::from_slice(&text).map_err(Error::Json);
+        return attempt!(
+            1,
+            match read() {
+                Ok(credentials) => builder().from_credentials(credentials).await,
+                Err(error) => Err(error),
+            }
+        );
+    }
+    let email = request.ca.email.as_ref().map(|email| format!("mailto:{email}"));
+    let contact: Vec<&str> = email.iter().map(String::as_str).collect();
+    let account =
+        NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
+    let binding = request.ca.binding.as_ref();
+    let binding = binding.map(|binding| ExternalAccountKey::new(binding.key_id.clone(), &binding.key));
+    let directory = &request.ca.directory;
+    let (account, credentials) =
+        attempt!(1, builder().create(&account, directory.clone(), binding.as_ref()).await)?;
+    let text = serde_json::to_vec(&credentials).map_err(Error::Json)?;
+    let sealed = seal(&keeper, ACCOUNT_PURPOSE, &text)?;
+    issuer.store.put_acme_account(&id, Some(&sealed)).await?;
+    Ok(account)
+}
+
+/// When the CA suggests to renew a certificate, in seconds since 1970: a moment within its window that is the same
+/// whoever asks; and after how many seconds to ask again. Nothing from a CA that does not say.
+pub(crate) async fn renewal(
+    issuer: &Issuer,
+    http: &Http,
+    request: &Request,
+    stored: &StoredCertificate,
+) -> Result<Option<(u64, u64)>, Failure> {
+    let chain = certificate::chain(&stored.chain)?;
+    let Ok(id) = CertificateIdentifier::try_from(&chain[0]) else { return Ok(None) };
+    let account = account(issuer, http, request).await?;
+    let asked = attempt!(1, account.renewal_info(&id).await);
+    let (info, again) = match asked {
+        Ok(asked) => asked,
+        Err(Failure::Protocol(_)) => return Ok(None),
+        Err(failure) => return Err(failure),
+    };
+    let seconds = |at: time::OffsetDateTime| u64::try_from(at.unix_timestamp()).unwrap_or(0);
+    let (start, end) = (seconds(info.suggested_window.start), seconds(info.suggested_window.end));
+    let spread = u64::from_str_radix(stored.fingerprint.get(..8).unwrap_or("0"), 16).unwrap_or(0);
+    let at = start + spread % end.saturating_sub(start).max(1);
+    Ok(Some((at, again.as_secs())))
+}
+
+/// Revokes a certificate.
+pub(crate) async fn revoke(
+    issuer: &Issuer,
+    http: &Http,
+    request: &Request,
+    stored: &StoredCertificate,
+) -> Result<(), Failure> {
+    let chain = certificate::chain(&stored.chain)?;
+    let account = account(issuer, http, request).await?;
+    let wanted = instant_acme::RevocationRequest {
+        certificate: &chain[0],
+        reason: Some(instant_acme::RevocationReason::CessationOfOperation),
+    };
+    match attempt!(1, account.revoke(&wanted).await) {
+        Err(Failure::Ca(refused)) if refused.kind == "alreadyRevoked" => Ok(()),
+        done => done,
+    }
+}
+
+fn algorithm_of(key: &KeyPair) -> certificate::KeyAlgorithm {
+    if key.is_compatible(&rcgen::PKCS_ECDSA_P256_SHA256) {
+        certificate::KeyAlgorithm::EcdsaP256
+    } else if key.is_compatible(&rcgen::PKCS_ECDSA_P384_SHA384) {
+        certificate::KeyAlgorithm::EcdsaP384
+    } else {
+        certificate::KeyAlgorithm::Rsa2048
+    }
+}
+
+fn state(status: OrderStatus) -> &'static str {
+    match status {
+        OrderStatus::Pending => "pending",
+        OrderStatus::Ready => "ready",
+        OrderStatus::Processing => "processing",
+        OrderStatus::Valid => "valid",
+        OrderStatus::Invalid => "invalid",
+    }
+}
+
+/// The type of a challenge as CAs write it.
+fn type_name(kind: &ChallengeType) -> String {
+    match kind {
+        ChallengeType::Http01 => "http-01".to_owned(),
+        ChallengeType::TlsAlpn01 => "tls-alpn-01".to_owned(),
+        ChallengeType::Dns01 => "dns-01".to_owned(),
+        other => format!("{other:?}"),
+    }
+}

@@ -1,0 +1,171 @@
+//! What goes wrong, and what is said of it.
+
+use crate::place::Place;
+use adit_acme::{Ca, Dns01, Proof, Request, State, dns::TsigKey};
+use adit_store::StoredOrder;
+use adit_testkit::soak::{Record, scale};
+use std::time::Duration;
+
+async fn order(place: &Place, request: &Request) -> StoredOrder {
+    place.store.acme_order(&request.id).await.unwrap().expect("the failure is kept")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ca_that_refuses_half_of_all_nonces_issues_all_the_same() {
+    let place = Place::with(|behaviour| behaviour.bad_nonces = 50).await;
+    let count = scale(5, 100);
+    let record = Record::begin("half of all nonces refused");
+    for n in 0..count {
+        let name = format!("n{n}.example.test");
+        let progress = place.advance(&place.request(&[&name])).await;
+        assert_eq!(progress.state, State::Issued, "{n}: {:?}", progress.order);
+    }
+    record.end(format!("{count} certificates of {count}"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ca_that_has_forgotten_account_and_order_issues_all_the_same() {
+    let mut place = Place::new().await;
+    let first = place.request(&["first.example.test"]);
+    assert_eq!(place.advance(&first).await.state, State::Issued);
+    place.pebble.restart();
+    let second = place.request(&["second.example.test"]);
+    let progress = place.advance(&second).await;
+    assert_eq!(progress.state, State::Issued, "{:?}", progress.order);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ca_that_starts_anew_in_the_middle_of_an_order_issues_all_the_same() {
+    for step in 0..scale(3, 30) {
+        let mut place = Place::new().await;
+        let (issuer, request) = (place.issuer("one"), place.request(&["shop.example.test"]));
+        let advancing = tokio::spawn(async move { issuer.advance(&request).await.unwrap() });
+        let pause = Duration::from_millis(20 * step as u64);
+        tokio::time::sleep(pause).await;
+        let place = tokio::task::spawn_blocking(move || {
+            place.pebble.restart();
+            place
+        });
+        let place = place.await.unwrap();
+        let progress = advancing.await.unwrap();
+        // Where the two met decides whether this attempt could still succeed; the one after does.
+        if progress.state != State::Issued {
+            let mut failed = order(&place, &place.request(&["shop.example.test"])).await;
+            assert_eq!(failed.failures, 1, "{failed:?}");
+            failed.next_attempt = 0;
+            let fence = place.store.take_fence("certificate/shop.example.test", "test", 1, 0).await.unwrap();
+            place.store.put_acme_order(&failed, &fence.unwrap()).await.unwrap();
+            place.store.take_fence("certificate/shop.example.test", "one", 1, u64::MAX / 4).await.unwrap();
+            let progress = place.advance(&place.request(&["shop.example.test"])).await;
+            assert_eq!(progress.state, State::Issued, "{:?}", progress.order);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_who_issue_at_once_make_one_order() {
+    let place = Place::new().await;
+    let request = place.request(&["shop.example.test"]);
+    let mut tasks = Vec::new();
+    for n in 0..4 {
+        let issuer = place.another(&format!("holder-{n}")).await;
+        let request = request.clone();
+        tasks.push(tokio::spawn(async move { issuer.advance(&request).await.unwrap().state }));
+    }
+    let mut states = Vec::new();
+    for task in tasks {
+        states.push(task.await.unwrap());
+    }
+    assert_eq!(states.iter().filter(|state| **state == State::Issued).count(), 1, "{states:?}");
+    assert_eq!(place.pebble.log().matches("Issued certificate serial").count(), 1, "{}", place.pebble.log());
+    assert_eq!(place.pebble.log().matches("Added order").count(), 1, "{}", place.pebble.log());
+}
+
+/// The issuer's process is killed when its future is dropped: nothing of what comes after is done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_killed_is_followed_by_one_who_goes_on_with_the_order() {
+    let place = Place::new().await;
+    for step in 0..scale(8, 60) {
+        let name = format!("k{step}.example.test");
+        let request = place.request(&[&name]);
+        let issuer = place.issuer("killed");
+        let pause = Duration::from_millis(15 * step as u64);
+        let killed = tokio::time::timeout(pause, issuer.advance(&request)).await;
+        // A killed process does not come back under its name; its fence ends by itself, which a test need not wait for.
+        let progress = match killed {
+            Ok(progress) => progress.unwrap(),
+            Err(_) => place.issuer("killed").advance(&request).await.unwrap(),
+        };
+        assert_eq!(progress.state, State::Issued, "{step}: {:?}", progress.order);
+        let orders = place.pebble.log().lines().filter(|line| line.contains("Added order")).count();
+        assert!(orders <= 2 * (step + 1), "{orders} orders after {step}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ca_s_own_words_are_kept_and_the_pauses_grow() {
+    let place = Place::new().await;
+    let request = place.request(&["shop.blocked.test"]);
+    assert_eq!(place.advance(&request).await.state, State::Failed { reason: "NameRejected" });
+    let failed = order(&place, &request).await;
+    let problem = failed.problem.clone().unwrap();
+    assert!(problem.contains("blocked"), "{problem}");
+    assert_eq!(failed.failures, 1);
+    let pause = failed.next_attempt - adit_now();
+    assert!((50..=60).contains(&pause), "{pause}");
+    let waiting = place.advance(&request).await;
+    assert!(matches!(waiting.state, State::Waiting { validations: false, .. }), "{waiting:?}");
+    assert_eq!(order(&place, &request).await, failed, "while it waits nothing is tried");
+}
+
+fn adit_now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_server_that_refuses_or_has_no_such_zone_is_named_and_the_ca_is_not_asked() {
+    let place = Place::new().await;
+    let with_key = |name: &str, key: &str| {
+        let key = TsigKey::new("adit", key).unwrap();
+        let proof = Proof::Dns01(Dns01::Rfc2136 { server: place.bind.address(), key });
+        Request { proof, ..place.request(&[name]) }
+    };
+    for (request, words) in [
+        (with_key("wrong.example.test", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"), "NOTAUTH"),
+        (with_key("shop.elsewhere.test", place.bind.key()), "serves no zone with"),
+        (with_key("shop.broken.test", place.bind.key()), "serves no zone with"),
+    ] {
+        let progress = place.advance(&request).await;
+        assert_eq!(progress.state, State::Failed { reason: "DNSUpdateFailed" }, "{progress:?}");
+        let problem = order(&place, &request).await.problem.unwrap();
+        assert!(problem.contains(words), "{problem}");
+    }
+    let failed = place.store.failed_validations(&place.pebble.directory(), "wrong.example.test", 0).await;
+    assert_eq!(failed.unwrap(), Vec::<u64>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ca_that_is_away_or_is_somebody_else_is_named() {
+    let place = Place::new().await;
+    let good = place.request(&["shop.example.test"]);
+    let ca = |change: &dyn Fn(&mut Ca)| {
+        let mut ca = good.ca.clone();
+        change(&mut ca);
+        ca
+    };
+    let other =
+        adit_testkit::pebble::Pebble::start(adit_testkit::pebble::Behaviour::asking(place.bind.address()));
+    for (n, (ca, reason)) in [
+        (ca(&|ca| ca.bundle = Some("nothing".to_owned())), "BadCABundle"),
+        (ca(&|ca| ca.directory = ca.directory.replace("/dir", "/nothing")), "CAUnreachable"),
+        (ca(&|ca| ca.profile = Some("nonsense".to_owned())), "RefusedByCA"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let request = Request { id: format!("c{n}"), ca, ..good.clone() };
+        let progress = place.advance(&request).await;
+        assert_eq!(progress.state, State::Failed { reason }, "{:?}", progress.order);
+    }
+    drop(other);
+}

@@ -1,0 +1,112 @@
+//! What works.
+
+use crate::place::Place;
+use adit_acme::{Binding, Ca, KeyAlgorithm, Request, SealingKey, State, certificate, open_key};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+
+/// Issues, and gives the certificate's facts and its key as the region opens it.
+async fn issue(place: &Place, request: &Request) -> (certificate::Facts, String) {
+    let progress = place.advance(request).await;
+    assert_eq!(progress.state, State::Issued, "{progress:?}\n{}", place.pebble.log());
+    let set = place.store.certificates_for("eu.example").await.unwrap();
+    let (stored, sealed) = set.list.iter().find(|(stored, _)| stored.id == request.id).unwrap();
+    let key = open_key(&SealingKey::of(&[7; 32]), &stored.id, sealed).unwrap();
+    let facts = certificate::check(&stored.chain, &key, &request.names, stored.issued_at).unwrap();
+    assert_eq!(facts.fingerprint, stored.fingerprint);
+    (facts, key)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wildcard_is_issued_and_only_its_regions_can_open_the_key() {
+    let place = Place::new().await;
+    place.store.put_region("us.example", &SealingKey::of(&[8; 32]).public_text()).await.unwrap();
+    let names = ["example.test", "*.example.test"];
+    let request = Request { regions: vec!["eu.example".to_owned()], ..place.request(&names) };
+    issue(&place, &request).await;
+    let keys = place.store.certificate_keys(&request.id).await.unwrap();
+    let recipients: Vec<_> = keys.iter().map(|key| key.recipient.as_str()).collect();
+    assert_eq!(recipients, ["eu.example", "issuer"]);
+    assert!(open_key(&SealingKey::of(&[8; 32]), &request.id, &keys[0].sealed).is_err());
+    assert_eq!(
+        place.store.acme_order(&request.id).await.unwrap().map(|order| order.url),
+        None.or(Some(None))
+    );
+
+    // Another region joins: the key is sealed to it, without another certificate.
+    let wider = Request { regions: vec![], ..request };
+    let progress = place.advance(&wider).await;
+    assert_eq!(progress.state, State::Kept);
+    assert_eq!(place.store.certificates_for("us.example").await.unwrap().list.len(), 1);
+    assert_eq!(progress.stored.unwrap().revision, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_challenge_follows_its_cname() {
+    let place = Place::new().await;
+    issue(&place, &place.request(&["alias.example.test"])).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewal_takes_the_place_of_the_one_before_and_keeps_its_key_if_asked() {
+    let place = Place::new().await;
+    let request = Request { rotate: false, ..place.request(&["shop.example.test"]) };
+    let (first, key) = issue(&place, &request).await;
+    assert_eq!(place.advance(&request).await.state, State::Kept);
+    let forced = Request { newer_than: Some(u64::MAX), ..request.clone() };
+    let (second, same) = issue(&place, &forced).await;
+    assert_ne!(first.fingerprint, second.fingerprint);
+    assert_eq!(key, same);
+    let (third, other) = issue(&place, &Request { rotate: true, ..forced }).await;
+    assert_ne!(second.fingerprint, third.fingerprint);
+    assert_ne!(key, other);
+    assert_eq!(place.store.certificate(&request.id).await.unwrap().unwrap().revision, 3);
+    assert!(place.pebble.log().contains("replaces") || place.pebble.log().contains("eplac"), "ARI says so");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_ca_says_when_to_renew() {
+    let place = Place::new().await;
+    let request = place.request(&["shop.example.test"]);
+    issue(&place, &request).await;
+    let progress = place.advance(&request).await;
+    let order = progress.order.expect("what the CA said is kept");
+    let at = order.renewal_at.expect("Pebble suggests a time");
+    let stored = progress.stored.unwrap();
+    assert!(at > stored.not_before && at < stored.not_after, "{at}");
+    assert!(order.renewal_asked > stored.issued_at, "it is asked again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_of_every_kind_and_a_profile_are_issued() {
+    let place = Place::with(|behaviour| behaviour.short_seconds = 86_400).await;
+    for (algorithm, name) in
+        [(KeyAlgorithm::EcdsaP384, "p384.example.test"), (KeyAlgorithm::Rsa2048, "rsa.example.test")]
+    {
+        let request = place.request(&[name]);
+        let ca = Ca { profile: Some("short".to_owned()), ..request.ca.clone() };
+        let (facts, _) = issue(&place, &Request { algorithm, ca, ..request }).await;
+        assert!(facts.not_after - facts.not_before <= 86_400, "{facts:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_can_be_bound_to_another_one() {
+    let key = BASE64_URL_SAFE_NO_PAD.encode([9; 32]);
+    let place = Place::with(|behaviour| behaviour.binding = Some(("kid-1".to_owned(), key))).await;
+    let request = place.request(&["bound.example.test"]);
+    let refused = place.advance(&request).await;
+    assert_eq!(refused.state, State::Failed { reason: "ExternalAccountRequired" }, "{refused:?}");
+    let binding = Some(Binding { key_id: "kid-1".to_owned(), key: vec![9; 32] });
+    let bound = Request { id: "bound".to_owned(), ca: Ca { binding, ..request.ca.clone() }, ..request };
+    issue(&place, &bound).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_issued_can_be_revoked() {
+    let place = Place::new().await;
+    let request = place.request(&["shop.example.test"]);
+    issue(&place, &request).await;
+    place.issuer("one").revoke(&request).await.unwrap();
+    place.issuer("one").revoke(&request).await.unwrap();
+    assert!(place.pebble.log().contains("revoke"));
+}

@@ -1,0 +1,7 @@
+//! Certificates from a real CA, served by real relays.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod place;
+
+mod rotation;
+mod standalone;

@@ -1,0 +1,112 @@
+//! What the tests ask relays, and one who issues as the operator does.
+
+use adit_acme::{
+    Ca, Dns01, Issuer, KeyAlgorithm, Proof, Request, SealingKey, State,
+    dns::{Resolvers, TsigKey},
+};
+use adit_relay::access::RegionKeys;
+use adit_store::{Store, StoredCertificate};
+use adit_testkit::{
+    bind::{Bind, KEY_NAME},
+    pebble::{Behaviour, Pebble},
+    region::{DOMAIN, Region},
+};
+use std::{
+    net::SocketAddr,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// The longest that anything is waited for.
+pub(crate) const LONG: Duration = Duration::from_secs(90);
+
+/// The SHA-256 of the certificate that is served for a name, as the store has it.
+pub(crate) fn served(address: SocketAddr, name: &str) -> String {
+    let script = "openssl s_client -connect \"$0\" -servername \"$1\" </dev/null 2>/dev/null \
+                  | openssl x509 -noout -fingerprint -sha256 2>/dev/null";
+    let output = Command::new("sh")
+        .args(["-c", script, &address.to_string(), name])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.trim().rsplit('=').next().unwrap_or_default().replace(':', "").to_ascii_lowercase()
+}
+
+/// Waits until something is so.
+pub(crate) async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+    let end = Instant::now() + LONG;
+    while !is_so().await {
+        assert!(Instant::now() < end, "waited in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A CA and a name server.
+pub(crate) struct Authorities {
+    pub(crate) bind: Bind,
+    pub(crate) pebble: Pebble,
+}
+
+impl Authorities {
+    pub(crate) fn start(http: u16, tls: u16) -> Self {
+        let bind = Bind::start();
+        let behaviour = Behaviour { http_port: http, tls_port: tls, ..Behaviour::asking(bind.address()) };
+        Self { pebble: Pebble::start(behaviour), bind }
+    }
+
+    fn ca(&self) -> Ca {
+        Ca { directory: self.pebble.directory(), bundle: Some(self.pebble.ca_text()), ..Ca::default() }
+    }
+
+    /// One who issues the wildcard of the domain into a store, by dns-01.
+    pub(crate) async fn issuer(&self, store: Store, region: &Region) -> Operator {
+        let keys = RegionKeys::parse(region.key().as_bytes()).unwrap();
+        let public = keys.sealing_keys()[0].public_text();
+        store.put_region(DOMAIN, &public).await.unwrap();
+        let key = TsigKey::new(KEY_NAME, self.bind.key()).unwrap();
+        let request = Request {
+            id: "wildcard".to_owned(),
+            names: vec![DOMAIN.to_owned(), format!("*.{DOMAIN}")],
+            regions: vec![],
+            ca: self.ca(),
+            proof: Proof::Dns01(Dns01::Rfc2136 { server: self.bind.address(), key }),
+            algorithm: KeyAlgorithm::EcdsaP256,
+            rotate: true,
+            renew_before: None,
+            newer_than: Some(u64::MAX),
+        };
+        let issuer = Issuer {
+            store,
+            keeper: SealingKey::of(&[1; 32]),
+            holder: "test".to_owned(),
+            resolvers: Resolvers::new(&[self.bind.address()]),
+            own_http: None,
+        };
+        Operator { issuer, request }
+    }
+}
+
+/// Who issues into the store that relays read.
+pub(crate) struct Operator {
+    pub(crate) issuer: Issuer,
+    pub(crate) request: Request,
+}
+
+impl Operator {
+    /// Issues another certificate.
+    pub(crate) async fn issue(&self) -> StoredCertificate {
+        let progress = self.issuer.advance(&self.request).await.unwrap();
+        assert_eq!(progress.state, State::Issued, "{:?}", progress.order);
+        progress.stored.unwrap()
+    }
+
+    /// Waits until all relays have confirmed exactly these fingerprints.
+    pub(crate) async fn confirmed(&self, relays: usize, fingerprint: &str) {
+        until("every relay confirms", async || {
+            let seen = self.issuer.store.relays_seen().await.unwrap_or_default();
+            seen.len() == relays && seen.iter().all(|relay| relay.served == [fingerprint])
+        })
+        .await;
+    }
+}

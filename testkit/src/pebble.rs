@@ -1,0 +1,181 @@
+//! A real CA for tests: Pebble, which forgets everything when it ends.
+
+use crate::{
+    port::Port,
+    process::{Child, is_installed},
+};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use serde_json::{Value, json};
+use std::{
+    fs,
+    net::{SocketAddr, TcpStream},
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How a Pebble is to behave.
+#[derive(Clone, Debug)]
+pub struct Behaviour {
+    /// Of a hundred nonces, how many are refused though they are good.
+    pub bad_nonces: u8,
+    /// The port at which http-01 is looked at.
+    pub http_port: u16,
+    /// The port at which tls-alpn-01 is looked at.
+    pub tls_port: u16,
+    /// Whom it asks for names: `127.0.0.1:PORT`.
+    pub dns: String,
+    /// For how many seconds certificates of the profile `short` are valid.
+    pub short_seconds: u64,
+    /// Key id and key (base64url) of the external account that it asks for.
+    pub binding: Option<(String, String)>,
+}
+
+/// A Pebble on a port of its own.
+#[derive(Debug)]
+pub struct Pebble {
+    server: Child,
+    port: Port,
+    management: Port,
+    folder: TempDir,
+    behaviour: Behaviour,
+}
+
+impl Behaviour {
+    /// One that refuses nothing, and asks this name server.
+    pub fn asking(dns: impl Into<String>) -> Self {
+        let (bad_nonces, short_seconds) = (0, 518_400);
+        Self { bad_nonces, http_port: 80, tls_port: 443, dns: dns.into(), short_seconds, binding: None }
+    }
+}
+
+impl Pebble {
+    /// Starts one, and waits until it answers.
+    ///
+    /// Panics when Pebble is not installed or does not start.
+    pub fn start(behaviour: Behaviour) -> Self {
+        assert!(is_installed("pebble"), "pebble is not installed: make test builds it");
+        let folder = tempfile::Builder::new().prefix("adit-pebble-").tempdir().expect("a folder can be made");
+        let (port, management) = (Port::take(), Port::take());
+        make_certificate(&folder);
+        let binding = behaviour.binding.as_ref();
+        let keys: serde_json::Map<String, Value> =
+            binding.map(|(id, key)| (id.clone(), json!(key))).into_iter().collect();
+        let config = json!({ "pebble": {
+            "listenAddress": port.address().to_string(),
+            "managementListenAddress": management.address().to_string(),
+            "certificate": folder.path().join("server.pem"),
+            "privateKey": folder.path().join("server.key"),
+            "httpPort": behaviour.http_port,
+            "tlsPort": behaviour.tls_port,
+            "ocspResponderURL": "",
+            "externalAccountBindingRequired": binding.is_some(),
+            "externalAccountMACKeys": keys,
+            "domainBlocklist": ["blocked.test"],
+            "retryAfter": { "authz": 1, "order": 1 },
+            "keyAlgorithm": "ecdsa",
+            "profiles": {
+                "default": { "description": "ninety days", "validityPeriod": 7_776_000 },
+                "short": { "description": "short", "validityPeriod": behaviour.short_seconds },
+            },
+        } });
+        fs::write(folder.path().join("pebble.json"), config.to_string()).expect("a file can be written");
+        let server = spawn(&folder, &behaviour);
+        let mut pebble = Self { server, port, management, folder, behaviour };
+        pebble.wait_ready();
+        pebble
+    }
+
+    /// The URL of its directory.
+    pub fn directory(&self) -> String {
+        format!("https://localhost:{}/dir", self.port)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.port.address()
+    }
+
+    /// The file of the CA that has signed its own server's certificate (PEM). It has signed `server.pem` and `server.key`
+    /// beside it, for localhost.
+    pub fn ca(&self) -> PathBuf {
+        self.folder.path().join("ca.pem")
+    }
+
+    /// The same as text.
+    pub fn ca_text(&self) -> String {
+        fs::read_to_string(self.ca()).expect("the file is there")
+    }
+
+    /// The root that it signs with (PEM), which is another one each time that it starts.
+    ///
+    /// Panics when it does not answer.
+    pub fn root(&self) -> String {
+        let url = format!("https://{}/roots/0", self.management.address());
+        let output = Command::new("curl").args(["-sSk"]).arg(url).output();
+        let output = output.expect("curl is installed");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("PEM is text")
+    }
+
+    /// All that it has written.
+    pub fn log(&self) -> String {
+        self.server.output()
+    }
+
+    /// Freezes it: connections stay open, nothing is answered.
+    pub fn stop(&mut self) {
+        self.server.stop();
+    }
+
+    /// Lets a frozen one go on.
+    pub fn cont(&mut self) {
+        self.server.cont();
+    }
+
+    /// Ends it.
+    pub fn kill(&mut self) {
+        self.server.kill();
+    }
+
+    /// Starts it anew; it has forgotten everything.
+    pub fn restart(&mut self) {
+        self.kill();
+        self.server = spawn(&self.folder, &self.behaviour);
+        self.wait_ready();
+    }
+
+    fn wait_ready(&mut self) {
+        let end = Instant::now() + PATIENCE;
+        while TcpStream::connect(self.port.address()).is_err() {
+            assert!(self.server.is_running() && Instant::now() < end, "pebble does not listen");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn spawn(folder: &TempDir, behaviour: &Behaviour) -> Child {
+    let mut command = Command::new("pebble");
+    command.arg("-config").arg(folder.path().join("pebble.json"));
+    command.args(["-dnsserver", &behaviour.dns]);
+    command.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_AUTHZREUSE", "0");
+    command.env("PEBBLE_WFE_NONCEREJECT", behaviour.bad_nonces.to_string());
+    Child::start(&command)
+}
+
+fn make_certificate(folder: &TempDir) {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a CA");
+    let key = KeyPair::generate().expect("a key");
+    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let server = CertificateParams::new(names).expect("names").signed_by(&key, &ca).expect("a certificate");
+    for (file, text) in
+        [("ca.pem", ca.pem()), ("server.pem", server.pem()), ("server.key", key.serialize_pem())]
+    {
+        fs::write(folder.path().join(file), text).expect("a file can be written");
+    }
+}
