@@ -65,8 +65,13 @@ fn the_chart_has_nothing_that_lint_would_mend() {
 
 #[test]
 fn every_setting_of_the_operator_can_be_set_and_no_other_is() {
-    let everything =
-        rendered(&["watchNamespace=tunnels", "provider.name=Example", "provider.abuse=abuse@example.com"]);
+    let everything = rendered(&[
+        "watchNamespace=tunnels",
+        "provider.name=Example",
+        "provider.abuse=abuse@example.com",
+        "dnsResolvers={192.0.2.1,192.0.2.2:5353}",
+    ]);
+    assert_eq!(environment(&everything)["ADIT_OPERATOR_DNS_RESOLVERS"], "192.0.2.1,192.0.2.2:5353");
     let set: BTreeSet<String> = environment(&everything).into_keys().collect();
     let read: BTreeSet<String> = Line::command()
         .get_arguments()

@@ -24,6 +24,9 @@ use tokio::sync::OnceCell;
 /// The longest that anything is waited for.
 pub(crate) const LONG: Duration = Duration::from_secs(90);
 
+/// The Secret of the operator's own key, which belongs to no Region.
+const OWN_KEY: &str = "adit-operator-key";
+
 /// A namespace of a test's own.
 pub(crate) struct Cluster {
     pub(crate) client: Client,
@@ -123,7 +126,7 @@ impl Cluster {
         Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
     }
 
-    /// The objects of a kind that the operator has made: name and object.
+    /// The objects of a kind that the operator has made of a Region: name and object.
     pub(crate) async fn objects(&self, kind: adit_operator::objects::Kind) -> BTreeMap<String, Value> {
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), &self.namespace, &kind.resource());
@@ -132,10 +135,12 @@ impl Cluster {
         let object = |object: DynamicObject| {
             (object.metadata.name.clone().unwrap(), serde_json::to_value(&object).unwrap())
         };
-        list.unwrap().items.into_iter().map(object).collect()
+        let mut all: BTreeMap<_, _> = list.unwrap().items.into_iter().map(object).collect();
+        all.remove(OWN_KEY);
+        all
     }
 
-    /// All objects that the operator has made: kind and name.
+    /// All objects that the operator has made of a Region: kind and name.
     pub(crate) async fn names(&self) -> Vec<String> {
         let mut names = Vec::new();
         for kind in adit_operator::objects::Kind::ALL {

@@ -18,7 +18,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{net::TcpStream, sync::oneshot, time::timeout};
 use tokio_rustls::TlsConnector;
 
 /// The least number of connections to a peer.
@@ -50,6 +50,9 @@ pub enum LinkError {
     /// HTTP/2 did not start.
     #[error("the link did not start")]
     Start(#[source] h2::Error),
+    /// The link was cut before the peer had said what it takes.
+    #[error("the link was cut before the peer had said what it takes")]
+    Cut,
     /// All connections have as many streams as the account may have.
     #[error("all links are full")]
     Full,
@@ -208,13 +211,24 @@ impl Peers {
         let (opener, pinger, driver) =
             adit_mux::open(io.map_err(LinkError::Dial)?).await.map_err(LinkError::Start)?;
         let metrics = self.metrics.clone();
+        let (told, answered) = oneshot::channel();
+        let mut told = Some(told);
+        let measured = move |_| {
+            if let Some(told) = told.take() {
+                // A caller that has given up does not mind.
+                let _ = told.send(());
+            }
+        };
         tokio::spawn(async move {
             // A peer that hangs is noticed by its silence; what was under way on the link fails then.
-            let lost = tokio::select! { ended = driver => ended.is_err(), _ = pinger.watch(|_| {}) => true };
+            let lost =
+                tokio::select! { ended = driver => ended.is_err(), _ = pinger.watch(measured) => true };
             if lost {
                 metrics.count(Count::PeerFailures);
             }
         });
+        // A peer's settings come before its first answer to a ping. Without them no Upgrade could be sent.
+        answered.await.map_err(|_| LinkError::Cut)?;
         Ok(opener)
     }
 

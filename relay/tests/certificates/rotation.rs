@@ -138,11 +138,11 @@ async fn a_renewal_breaks_nothing_off_and_every_relay_serves_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bad_certificate_is_refused_and_the_last_good_one_kept() {
-    let region = Region::new(env!("CARGO_BIN_EXE_adit-relay"));
+    let database = tokio::task::spawn_blocking(|| Postgres::shared().database()).await.unwrap();
+    let region = Region::new(env!("CARGO_BIN_EXE_adit-relay")).store(database.clone());
     let relay = region.start("a");
     let authorities = Authorities::start(80, 443);
-    let url = format!("sqlite:{}", relay.config.with_file_name("adit.db").display());
-    let store = Store::open(&url.parse().unwrap()).unwrap();
+    let store = Store::open(&database.parse().unwrap()).unwrap();
     let operator = authorities.issuer(store.clone(), &region).await;
     let good = operator.issue().await;
     operator.confirmed(1, &good.fingerprint).await;

@@ -14,6 +14,24 @@ async fn a_request_may_enter_at_any_relay() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_websockets_through_a_peer_are_carried_as_the_later_ones() {
+    let fleet = Fleet::start().await;
+    let consumer = Consumer::plain(fleet.relays[fleet.stranger()].http());
+    // All at once, so that each of the links to the peer begins with a WebSocket.
+    let opening: Vec<_> = (0..16)
+        .map(|_| {
+            let consumer = consumer.clone();
+            tokio::spawn(async move { consumer.websocket(HOST, "/ws").await })
+        })
+        .collect();
+    for socket in opening {
+        let mut socket = socket.await.unwrap().expect("the service accepts");
+        socket.send(2, vec![7; 10]).await.unwrap();
+        assert_eq!(socket.receive().await.unwrap().payload, vec![7; 10]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rolling_restart_under_load_fails_no_request() {
     let mut fleet = Fleet::start().await;
     let load = Load::start(&[fleet.balancer.http()], 8, HOST, "/bytes/1000");
