@@ -22,6 +22,6 @@ pub fn program(name: &str) -> PathBuf {
 }
 
 /// The clone.
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("e2e/ is in the clone").to_owned()
 }

@@ -73,20 +73,27 @@ async fn rollout(deployment: &str) {
 async fn clear() {
     helm(&["uninstall", RELEASE, "--namespace", NAMESPACE, "--wait", "--ignore-not-found"]).await;
     // Nobody is left who would take the finalizers off.
-    if get(&["crd", "regions.adit.dev"]).await.is_some() {
-        let regions = get(&["regions.adit.dev", "--all-namespaces"]).await;
-        let items = regions.as_ref().and_then(|list| list["items"].as_array()).cloned().unwrap_or_default();
-        for item in items {
-            let text = |field: &str| item["metadata"][field].as_str().expect("an object has it").to_owned();
-            let (namespace, name) = (text("namespace"), text("name"));
-            let region = ["-n", &namespace, "region", &name];
-            let patch = r#"{"metadata":{"finalizers":null}}"#;
-            kubectl(&[&["patch", "--type=merge", "-p", patch], &region[..]].concat()).await;
-            kubectl(&[&["delete", "--ignore-not-found"], &region[..]].concat()).await;
-        }
+    for kind in ["regions.adit.dev", "complaints.adit.dev"] {
+        remove_all(kind).await;
     }
     kubectl(&["delete", "namespace", "--ignore-not-found", "--timeout=180s", NAMESPACE, "tunnels"]).await;
     let label = format!("{LABEL}=yes");
     let all = ["delete", "namespace", "--timeout=180s", "--selector", &label];
     run("kubectl", &all, "").await.unwrap_or_else(|error| panic!("{error}"));
+}
+
+async fn remove_all(kind: &str) {
+    if get(&["crd", kind]).await.is_none() {
+        return;
+    }
+    let list = get(&[kind, "--all-namespaces"]).await;
+    let items = list.as_ref().and_then(|list| list["items"].as_array()).cloned().unwrap_or_default();
+    for item in items {
+        let text = |field: &str| item["metadata"][field].as_str().expect("an object has it").to_owned();
+        let (namespace, name) = (text("namespace"), text("name"));
+        let object = ["-n", &namespace, kind, &name];
+        let patch = r#"{"metadata":{"finalizers":null}}"#;
+        kubectl(&[&["patch", "--type=merge", "-p", patch], &object[..]].concat()).await;
+        kubectl(&[&["delete", "--ignore-not-found"], &object[..]].concat()).await;
+    }
 }

@@ -3,6 +3,7 @@
 
 mod api_server;
 mod changes;
+mod complaints;
 mod losses;
 mod operator;
 mod plugin;
