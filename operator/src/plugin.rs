@@ -4,6 +4,7 @@
 //! by `kubectl exec`: nothing of it passes the operator.
 
 mod args;
+mod certificates;
 mod complaints;
 mod decide;
 mod explain;
@@ -92,6 +93,8 @@ fn answer(line: &Line) -> Result<Answer, Failure> {
         Action::Tunnels { region } => tunnels::tunnels(&kubectl, region.as_deref(), json),
         Action::Explain { url } => explain::explain(&kubectl, url, json),
         Action::Token(token) => token::token(&kubectl, token),
+        Action::Certificates => certificates::certificates(&kubectl, json),
+        Action::Renew { name } => certificates::renew(&kubectl, name, json),
         Action::Complaints { all } => complaints::complaints(&kubectl, *all, json),
         Action::Acknowledge { scope, until, decide } => {
             let terms = Terms { scope: *scope, until: until.as_deref() };

@@ -104,6 +104,7 @@ pub(super) async fn reconcile(
     seen.relays = context.issuer.store.relays_seen().await?;
     let said = say(certificate, &seen, &context).await?;
     let is_out = said.conditions.iter().any(|one| one.type_ == "RolledOut" && one.status == "True");
+    let again = if request::is_asked_soon(certificate, seen.now) { SOON } else { again };
     let settled = is_out || seen.stored.is_none() || seen.relays.is_empty();
     Ok(Action::requeue(again.min(if settled { AGAIN } else { SOON })))
 }

@@ -53,11 +53,20 @@ pub(super) fn algorithm(algorithm: KeyAlgorithm) -> Algorithm {
     }
 }
 
-/// When a person has asked for another certificate, in seconds since 1970. What is no time, or is yet to come, is none.
-pub(super) fn asked_at(certificate: &Certificate, now: u64) -> Option<u64> {
+/// When a person has asked for another certificate, in seconds since 1970. What is no time is none.
+fn wish(certificate: &Certificate) -> Option<u64> {
     let text = certificate.metadata.annotations.as_ref()?.get(RENEW_ANNOTATION)?;
-    let at = text.parse::<Timestamp>().ok().and_then(|at| u64::try_from(at.as_second()).ok())?;
-    (at <= now + 60).then_some(at.min(now))
+    text.parse::<Timestamp>().ok().and_then(|at| u64::try_from(at.as_second()).ok())
+}
+
+/// The same, once that second is over: what is issued from then on is newer than the wish, whatever is rounded.
+pub(super) fn asked_at(certificate: &Certificate, now: u64) -> Option<u64> {
+    wish(certificate).filter(|at| *at < now)
+}
+
+/// Whether a person's wish is to be followed within a minute: it was made a moment ago, or by a clock that is ahead.
+pub(super) fn is_asked_soon(certificate: &Certificate, now: u64) -> bool {
+    wish(certificate).is_some_and(|at| (now..now + 60).contains(&at))
 }
 
 /// One key of a Secret.
@@ -156,4 +165,30 @@ pub(super) async fn request(
         renew_before: spec.renew_before.map(|before| before.as_secs()),
         newer_than: asked_at(certificate, now),
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_wish_is_followed_when_its_second_is_over_so_that_nothing_is_issued_twice_for_it() {
+        let of = |text: &str| -> Certificate {
+            serde_json::from_value(json!({
+                "apiVersion": "adit.dev/v1alpha1", "kind": "Certificate",
+                "metadata": {"name": "c", "annotations": {"adit.dev/renew": text}},
+                "spec": {"dnsNames": ["a.example"], "selfSigned": {}},
+            }))
+            .unwrap()
+        };
+        let wished = of("1970-01-01T00:16:40.9Z");
+        for (now, asked, soon) in
+            [(900, None, false), (990, None, true), (1000, None, true), (1001, Some(1000), false)]
+        {
+            assert_eq!((asked_at(&wished, now), is_asked_soon(&wished, now)), (asked, soon), "{now}");
+        }
+        assert_eq!(asked_at(&of("now"), 1000), None);
+    }
 }

@@ -9,6 +9,7 @@ Examples:
   kubectl adit tunnels -n tunnels eu                     what is published
   kubectl adit explain https://shop.eu.example.com/cart  why it works, or does not
   kubectl adit token -n tunnels --account me > token     let a client in
+  kubectl adit certificates                              what relays serve, and until when
   kubectl adit complaints                                what waits for a decision
   kubectl adit acknowledge -n tunnels cpl-7f3k --reason 'copies Example Bank'";
 
@@ -21,7 +22,7 @@ Exit codes:
 #[command(name = "kubectl-adit", bin_name = "kubectl adit", version, before_help = EXAMPLES, after_help = EXIT_CODES)]
 #[command(disable_help_subcommand = true)]
 pub struct Line {
-    /// The namespace of Regions and Complaints [default: the context's; for status, explain and complaints: all]
+    /// The namespace of Regions, Certificates and Complaints [default: the context's; for status, explain, certificates and complaints: all]
     #[arg(long, short, global = true, value_name = "NAME")]
     pub(super) namespace: Option<String>,
     /// The context of kubectl's configuration
@@ -63,6 +64,14 @@ pub(super) enum Action {
     },
     /// Print a token, which a client exchanges for a credential of its own; it can be used once
     Token(Token),
+    /// Certificates: how long they are valid, who serves them, and what is wrong
+    Certificates,
+    /// Ask for another certificate now, without waiting for it
+    Renew {
+        /// The Certificate
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
     /// Complaints: those that wait, the oldest first, then those in force
     Complaints {
         /// Also those that are over

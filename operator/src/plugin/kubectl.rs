@@ -1,7 +1,7 @@
 //! kubectl, with which the plugin asks.
 
 use super::{Failure, args::Line};
-use adit_api::{Complaint, Region};
+use adit_api::{Certificate, Complaint, Region};
 use kube::ResourceExt;
 use serde_json::Value;
 use std::{
@@ -83,6 +83,31 @@ impl Kubectl {
         let items = self.items(&["regions.adit.dev", &place])?;
         // One that these types cannot hold is of another version: the others are shown.
         Ok(items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect())
+    }
+
+    /// The Certificates of the namespace that was given, or of all.
+    pub(super) fn certificates(&self) -> Result<Vec<Certificate>, KubectlError> {
+        let place = self.namespace.as_ref().map(|name| format!("--namespace={name}"));
+        let place = place.unwrap_or_else(|| "--all-namespaces".to_owned());
+        let items = self.items(&["certificates.adit.dev", &place])?;
+        Ok(items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect())
+    }
+
+    /// Gives the Certificate of this name in the namespace an annotation, and returns it.
+    pub(super) fn annotate_certificate(&self, name: &str, annotation: &str) -> Result<Certificate, Failure> {
+        let place = self.namespace.as_ref().map(|name| format!("--namespace={name}"));
+        let mut words = vec!["annotate", "certificates.adit.dev", name, annotation];
+        words.extend(["--overwrite", "--field-manager=kubectl-adit", "-o", "json", PATIENCE]);
+        words.extend(place.as_deref());
+        let text = self.run(&words).map_err(|error| match error.said() {
+            Some(said) if said.contains("(NotFound)") => {
+                let what = format!("there is no Certificate {name:?} here");
+                let next = "kubectl adit certificates, then --namespace NAME".to_owned();
+                Failure::usage("no_certificate", what, next)
+            }
+            _ => error.into(),
+        })?;
+        serde_json::from_str(&text).map_err(|error| KubectlError::Json("annotate".to_owned(), error).into())
     }
 
     /// The Complaints of the namespace that was given, or of all.

@@ -135,9 +135,11 @@ async fn a_wildcard_is_issued_rolled_out_renewed_and_taken_away() {
     assert!(status.renewal_time.is_some() && status.serial.is_some() && status.not_after.is_some());
     let first = status.fingerprint.unwrap();
 
-    let wish = k8s_openapi::jiff::Timestamp::now().to_string();
-    let wish = json!({"metadata": {"annotations": {"adit.dev/renew": wish}}});
-    place.api().patch("eu", &PatchParams::default(), &Patch::Merge(&wish)).await.unwrap();
+    let (code, text) = place.cluster.kubectl_adit(&["certificates"]).await;
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("/eu ") && text.contains(" True   1/1 "), "{text}");
+    let (code, text) = place.cluster.kubectl_adit(&["renew", "eu"]).await;
+    assert_eq!(code, Some(0), "{text}");
     until("there is another one", async || {
         place.confirm().await;
         let status = place.api().get("eu").await.unwrap().status.unwrap();
