@@ -105,11 +105,11 @@ pub(super) async fn open(
 }
 
 /// Brings the tables up to date. A Postgres that is away does not keep the relay from starting: what needs the store is
-/// refused meanwhile, and the tables are there since the relays before.
+/// refused meanwhile, and the tables are there since the relays before. One that is not trusted does.
 async fn migrate(store: &Store) -> Result<(), MigrateError> {
     match store.migrate().await {
         Err(MigrateError::Unavailable(error @ (StoreError::Unreachable(_) | StoreError::Timeout)))
-            if matches!(store, Store::Postgres(_)) =>
+            if matches!(store, Store::Postgres(_)) && !error.is_distrust() =>
         {
             tracing::warn!(error = &error as &dyn std::error::Error, "starting without the store");
             let store = store.clone();

@@ -68,6 +68,18 @@ impl StoreError {
             Self::Refused(Cause(error))
         }
     }
+
+    /// Whether the server's TLS is not what the store's URL asks for, an untrusted certificate for example: waiting does not
+    /// mend that.
+    pub fn is_distrust(&self) -> bool {
+        match self {
+            Self::Unreachable(Cause(sqlx::Error::Tls(_))) => true,
+            Self::Unreachable(Cause(sqlx::Error::Io(error))) => {
+                error.kind() == std::io::ErrorKind::InvalidData
+            }
+            _ => false,
+        }
+    }
 }
 
 /// Whether the connection that gave this error is of no more use, and a new one may be.
