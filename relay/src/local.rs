@@ -55,7 +55,7 @@ pub struct Session {
     pub round_trip_us: AtomicU32,
     endpoints: Mutex<HashMap<Endpoint, (TunnelPermit, Open)>>,
     streams: AtomicUsize,
-    upgrades: AtomicBool,
+    answered: CancellationToken,
     closing: AtomicBool,
     suspended: AtomicBool,
     /// Ends the session at once, without a word.
@@ -109,7 +109,7 @@ impl Session {
             expires: AtomicU64::new(0),
             endpoints: Mutex::default(),
             streams: AtomicUsize::new(0),
-            upgrades: AtomicBool::new(false),
+            answered: CancellationToken::new(),
             closing: AtomicBool::new(false),
             suspended: AtomicBool::new(false),
             cut: CancellationToken::new(),
@@ -150,14 +150,14 @@ impl Session {
         self.streams.load(Ordering::Relaxed)
     }
 
-    /// Whether the client takes Upgrades (RFC 8441), which its first SETTINGS say.
-    pub fn upgrades(&self) -> bool {
-        self.upgrades.load(Ordering::Relaxed)
+    /// Waits until the client's first word has come, and with it what its SETTINGS say, or the session has ended.
+    pub async fn answered(&self) {
+        self.answered.cancelled().await;
     }
 
-    /// Notes whether the client takes Upgrades.
-    pub fn set_upgrades(&self, upgrades: bool) {
-        self.upgrades.store(upgrades, Ordering::Relaxed);
+    /// Notes that nothing is to be waited for any more.
+    pub fn set_answered(&self) {
+        self.answered.cancel();
     }
 
     /// Whether the session takes no new streams any more.
@@ -178,6 +178,13 @@ impl Session {
     /// Hands a command to the session. Answers whether it was taken: a client that reads nothing has a full queue.
     pub fn command(&self, command: Command) -> bool {
         self.commands.try_send(command).is_ok()
+    }
+}
+
+impl StreamPlace {
+    /// The session.
+    pub fn session(&self) -> &Session {
+        &self.0
     }
 }
 

@@ -181,8 +181,11 @@ impl Upstream {
         Ok(opened)
     }
 
-    /// Whether Upgrades can be sent.
-    pub fn upgrades(&self) -> bool {
+    /// Whether Upgrades can be sent (RFC 8441), which the other end's first SETTINGS say.
+    pub async fn upgrades(&self) -> bool {
+        if let Place::Session(place) = &self.place {
+            place.session().answered().await;
+        }
         self.opener.is_extended_connect_protocol_enabled()
     }
 }

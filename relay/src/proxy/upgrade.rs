@@ -38,7 +38,7 @@ pub async fn send(
     let mut tried: Vec<Who> = vec![];
     loop {
         let upstream = upstream::select(relay, route, &tried).await?;
-        if !upstream.upgrades() {
+        if !upstream.upgrades().await {
             return Err(Failure::unhandled(Code::ServiceProtocol));
         }
         let mut head = Request::new(());

@@ -17,7 +17,7 @@ use adit_protocol::{
     stream,
 };
 use bytes::Bytes;
-use h2::{RecvStream, SendStream};
+use h2::{RecvStream, SendStream, client::ResponseFuture};
 use http::{Method, Request};
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -57,6 +57,13 @@ impl Ended {
     }
 }
 
+/// The control stream, which the client has not answered yet.
+pub struct Asked {
+    response: ResponseFuture,
+    send: SendStream<Bytes>,
+    relays: u32,
+}
+
 /// Both halves of the control stream.
 pub struct Control {
     send: SendStream<Bytes>,
@@ -66,10 +73,9 @@ pub struct Control {
     relays: u32,
 }
 
-impl Control {
-    /// Opens the stream and waits for the client's answer to it. The client has been told that the region has so many
-    /// relays. Answers also whether the client takes Upgrades.
-    pub async fn open(opener: Opener, relays: u32) -> Option<(Self, bool)> {
+impl Asked {
+    /// Opens the stream, which has to be the first. The client has been told that the region has so many relays.
+    pub async fn open(opener: Opener, relays: u32) -> Option<Self> {
         let request = Request::builder()
             .method(Method::POST)
             .uri("https://control.invalid/")
@@ -78,14 +84,21 @@ impl Control {
             .expect("a constant request is valid");
         let mut opener = opener.ready().await.ok()?;
         let (response, send) = opener.send_request(request, false).ok()?;
-        let response = timeout(PATIENCE, response).await.ok()?.ok()?;
+        Some(Self { response, send, relays })
+    }
+
+    /// Waits for the client's answer.
+    pub async fn answered(self) -> Option<Control> {
+        let response = timeout(PATIENCE, self.response).await.ok()?.ok()?;
         if !response.status().is_success() {
             return None;
         }
-        let upgrades = opener.is_extended_connect_protocol_enabled();
-        Some((Self { send, recv: response.into_body(), lines: Lines::default(), relays }, upgrades))
+        let recv = response.into_body();
+        Some(Control { send: self.send, recv, lines: Lines::default(), relays: self.relays })
     }
+}
 
+impl Control {
     /// Talks until the session ends. The last words may not have left by then: they are lost if this is dropped before
     /// the connection has had the time to send them.
     pub async fn run(

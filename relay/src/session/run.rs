@@ -3,7 +3,7 @@
 use super::{
     ClientIo,
     admit::Admission,
-    control::{Control, Ended},
+    control::{Asked, Ended},
     open::{Identity, Opened},
 };
 use crate::{
@@ -30,13 +30,13 @@ pub async fn run(relay: Arc<Relay>, io: ClientIo, admission: Admission) {
     let begun = async {
         let (opener, pinger, driver) = adit_mux::open(io).await.ok()?;
         let driver = tokio::spawn(driver);
-        let (control, extended_connect) = Control::open(opener.clone(), relays).await.or_else(|| {
+        let asked = Asked::open(opener.clone(), relays).await.or_else(|| {
             driver.abort();
             None
         })?;
-        Some((opener, pinger, driver, control, extended_connect))
+        Some((opener, pinger, driver, asked))
     };
-    let Some((opener, pinger, mut driver, mut control, extended_connect)) = begun.await else {
+    let Some((opener, pinger, mut driver, asked)) = begun.await else {
         for claim in &claims {
             relay.registry.release(claim).await;
         }
@@ -54,8 +54,9 @@ pub async fn run(relay: Arc<Relay>, io: ClientIo, admission: Admission) {
         crate::relay::now(),
         opener,
     );
-    session.set_upgrades(extended_connect);
     session.set_expires(identity.credential.expires);
+    // With the control stream the client hears that its tunnels are open: from then on they have to be. The stream leaves
+    // at the next await, so there must be none before they are served.
     relay.local.set_alive(&session);
     relay.local.add_session(session.clone());
     relay.seat().metrics.count(Count::SessionsOpened);
@@ -70,14 +71,20 @@ pub async fn run(relay: Arc<Relay>, io: ClientIo, admission: Admission) {
         let micros = u32::try_from(round_trip.as_micros()).unwrap_or(u32::MAX);
         measured.round_trip_us.store(micros, Ordering::Relaxed);
     });
+    let mut control = None;
     let ended = tokio::select! {
         _ = &mut driver => Ended::Lost,
         _ = watch => Ended::Silent,
-        ended = control.run(&relay, &identity, &session, commands) => ended,
+        ended = async {
+            let Some(answered) = asked.answered().await else { return Ended::Broken };
+            session.set_answered();
+            control.insert(answered).run(&relay, &identity, &session, commands).await
+        } => ended,
         () = session.cut.cancelled() => Ended::Broken,
     };
     tracing::info!(session = %session.id, account = %session.account, ?ended, "session ended");
     session.set_closing();
+    session.set_answered();
     relay.seat().metrics.count(Count::SessionsClosed);
     drop((open, permit));
     tokio::join!(end(&relay, &session, ended), hang_up(&relay, &session, ended, driver));

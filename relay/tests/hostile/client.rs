@@ -90,9 +90,15 @@ impl Foe {
         let key = key();
         let document = key.to_pkcs8v1().unwrap().as_ref().to_vec();
         let mut client = Client::connect(&place.relay, &place.region.ca(), key).await;
-        let hello = client.hello(token(&place.region.token(&place.relay, "foe", &[])));
+        let mut hello = client.hello(token(&place.region.token(&place.relay, "foe", &[])));
+        hello["tunnels"] = json!([]);
         let welcome = client.greet(&hello).await.unwrap();
         assert_eq!(welcome["type"], "welcome", "{welcome}");
+        // Its first session ends before a test counts any.
+        let mut http2 = Http2::server(client.io, &[]).await.unwrap();
+        let control = http2.receive_kind(kind::HEADERS).await.unwrap();
+        http2.send(&Http2Frame::headers(control.stream, 0x1, &[(":status", "404")])).await.unwrap();
+        while http2.receive().await.is_ok() {}
         Self { key: document, credential: json!({"type": "credential", "credential": welcome["credential"]}) }
     }
 
@@ -102,7 +108,7 @@ impl Foe {
     }
 
     /// A client that has been let in.
-    async fn enter(&self, place: &Place) -> TlsStream<TcpStream> {
+    pub(crate) async fn enter(&self, place: &Place) -> TlsStream<TcpStream> {
         let mut client = self.connect(place).await;
         let hello = client.hello(self.credential.clone());
         let welcome = client.greet(&hello).await.unwrap();
@@ -113,12 +119,18 @@ impl Foe {
         client.io
     }
 
-    /// The same, with the control stream open; frame by frame from there.
-    pub(crate) async fn frames(&self, place: &Place, settings: &[(u16, u32)]) -> Http2<TlsStream<TcpStream>> {
+    /// The same, with the control stream asked for; frame by frame from there. Gives also that stream.
+    async fn asked(&self, place: &Place, settings: &[(u16, u32)]) -> (Http2<TlsStream<TcpStream>>, u32) {
         let io = self.enter(place).await;
         let mut http2 = Http2::server(io, settings).await.unwrap();
         let control = http2.receive_kind(kind::HEADERS).await.unwrap();
-        http2.send(&Http2Frame::headers(control.stream, 0, &[(":status", "200")])).await.unwrap();
+        (http2, control.stream)
+    }
+
+    /// The same, with the control stream open.
+    pub(crate) async fn frames(&self, place: &Place, settings: &[(u16, u32)]) -> Http2<TlsStream<TcpStream>> {
+        let (mut http2, control) = self.asked(place, settings).await;
+        http2.send(&Http2Frame::headers(control, 0, &[(":status", "200")])).await.unwrap();
         http2
     }
 }
@@ -128,6 +140,22 @@ pub(crate) async fn start() -> (Service, Place, Foe) {
     let place = Place::start(service.address()).await;
     let foe = Foe::new(&place).await;
     (service, place, foe)
+}
+
+#[tokio::test]
+async fn a_client_that_hears_that_its_tunnel_is_open_can_rely_on_it() {
+    let (_service, place, foe) = start().await;
+    let (sessions, tunnels) = (place.number("adit_sessions_open"), place.number("adit_tunnels_open"));
+    let (mut http2, control) = foe.asked(&place, &[]).await;
+    // It says that its tunnel is open when it is asked for the control stream, before the relay has its answer.
+    assert_eq!(place.number("adit_sessions_open"), sessions + 1);
+    assert_eq!(place.number("adit_tunnels_open"), tunnels + 1);
+    let consumer = Consumer::plain(place.relay.http());
+    let asking = tokio::spawn(async move { consumer.get(EVIL, "/").await });
+    let request = http2.receive_kind(kind::HEADERS).await.unwrap();
+    assert!(request.stream > control, "{} after {control}", request.stream);
+    http2.send(&Http2Frame::headers(request.stream, 0x5, &[(":status", "204")])).await.unwrap();
+    assert_eq!(asking.await.unwrap().unwrap().status, 204);
 }
 
 #[tokio::test]

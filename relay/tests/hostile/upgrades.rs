@@ -1,7 +1,10 @@
 //! Upgrades that are none, and bytes that come before their time.
 
-use crate::place::{HOST, Place};
-use adit_testkit::http::{Recorder, Service};
+use crate::{
+    client::{self, EVIL},
+    place::{HOST, Place},
+};
+use adit_testkit::http::{Http2, Http2Frame, Recorder, Service, frames::kind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const WEBSOCKET: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
@@ -96,4 +99,26 @@ async fn bytes_that_come_with_the_upgrade_reach_the_other_protocol() {
     let mut echoed = vec![];
     wire.read_to_end(&mut echoed).await.unwrap();
     assert_eq!(echoed, b"early and late");
+}
+
+#[tokio::test]
+async fn an_upgrade_waits_for_what_the_client_s_first_settings_say() {
+    let (_service, place, foe) = client::start().await;
+    let (tunnels, streams) = (place.number("adit_tunnels_open"), place.number("adit_streams_open"));
+    let io = foe.enter(&place).await;
+    place.wait("its tunnel is open", |place| place.number("adit_tunnels_open") > tunnels).await;
+    let consumer = place.plain();
+    let asking = tokio::spawn(async move {
+        let mut wire = consumer.connect().await?;
+        wire.write_all(format!("GET / HTTP/1.1\r\nHost: {EVIL}\r\n{WEBSOCKET}\r\n").as_bytes()).await?;
+        wire.answer(false).await
+    });
+    place.wait("the request is under way", |place| place.number("adit_streams_open") > streams).await;
+    // SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441 section 3).
+    let mut http2 = Http2::server(io, &[(8, 1)]).await.unwrap();
+    let control = http2.receive_kind(kind::HEADERS).await.unwrap();
+    http2.send(&Http2Frame::headers(control.stream, 0, &[(":status", "200")])).await.unwrap();
+    let upgrade = http2.receive_kind(kind::HEADERS).await.unwrap();
+    http2.send(&Http2Frame::headers(upgrade.stream, 0, &[(":status", "200")])).await.unwrap();
+    assert_eq!(asking.await.unwrap().unwrap().status, 101);
 }
