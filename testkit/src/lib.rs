@@ -13,4 +13,5 @@ pub mod proxy;
 pub mod redis;
 pub mod region;
 pub mod soak;
+pub mod unruly;
 pub mod wait;

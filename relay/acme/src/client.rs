@@ -71,7 +71,8 @@ pub enum CallError {
 /// What the server's last answers said beside their content.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Notes {
-    /// The seconds after which to come back, of the last answer that was an error.
+    /// The seconds after which to come back, as the last error said that said so: what comes after it, like a look at how
+    /// the order stands, does not take it back.
     pub(crate) retry_after: Option<u64>,
     /// By how many seconds the server's clock is ahead of this one.
     pub(crate) clock_ahead: Option<i64>,
@@ -147,7 +148,9 @@ impl Http {
         let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let failed = response.status().is_client_error() || response.status().is_server_error();
         let mut notes = self.notes.lock().expect(POISONED);
-        notes.retry_after = failed.then(|| text(header::RETRY_AFTER).and_then(seconds_until)).flatten();
+        if let Some(seconds) = text(header::RETRY_AFTER).filter(|_| failed).and_then(seconds_until) {
+            notes.retry_after = Some(seconds);
+        }
         if let Some(date) = text(header::DATE).and_then(seconds_of) {
             notes.clock_ahead = Some(date - unix_now());
         }

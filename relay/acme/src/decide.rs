@@ -4,6 +4,8 @@ use adit_store::{StoredCertificate, StoredOrder};
 
 /// The pauses after one, two, three and more failures in a row, in seconds.
 pub const PAUSES: [u64; 4] = [60, 600, 6_000, 86_400];
+/// The same after failures of which the CA knows nothing, as it could not be reached or was in trouble itself.
+pub const OUTAGE_PAUSES: [u64; 5] = [10, 20, 60, 300, 600];
 /// How many validations of one name may fail within [`LEDGER_SECONDS`]; Let's Encrypt allows five.
 pub const MOST_FAILED_VALIDATIONS: usize = 3;
 /// For how long a failed validation counts, in seconds.
@@ -72,11 +74,31 @@ pub fn renewal_time(
     suggested.unwrap_or(planned).max(earliest)
 }
 
+/// Why an attempt failed, as far as the next one is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Somebody has said no, or something is not as it has to be.
+    Refusal,
+    /// The CA could not be reached, or was in trouble itself.
+    Outage,
+}
+
+/// How many failures in a row there are with one more. An outage, however long, is no more than one of the refusals that
+/// make the pauses long.
+pub fn count(failures: u64, before: Cause, now: Cause) -> u64 {
+    let counted = if before == Cause::Outage && now == Cause::Refusal { failures.min(1) } else { failures };
+    counted.saturating_add(1)
+}
+
 /// How long to wait after so many failures in a row: at least what the CA has said.
-pub fn pause(failures: u64, retry_after: Option<u64>) -> u64 {
-    let index = usize::try_from(failures.saturating_sub(1)).unwrap_or(usize::MAX).min(PAUSES.len() - 1);
+pub fn pause(failures: u64, cause: Cause, retry_after: Option<u64>) -> u64 {
+    let pauses: &[u64] = match cause {
+        Cause::Refusal => &PAUSES,
+        Cause::Outage => &OUTAGE_PAUSES,
+    };
+    let index = usize::try_from(failures.saturating_sub(1)).unwrap_or(usize::MAX).min(pauses.len() - 1);
     // A CA that says "in ten years" is not obeyed for longer than a week: by then a person has looked.
-    PAUSES[index].max(retry_after.unwrap_or(0).min(7 * 86_400))
+    pauses[index].max(retry_after.unwrap_or(0).min(7 * 86_400))
 }
 
 /// When a name may be tried again, of the times at which its validations failed, the newest first.

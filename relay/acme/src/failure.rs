@@ -3,12 +3,15 @@
 use crate::{
     certificate::Unfit,
     client::{CallError, ClientError},
+    decide::Cause,
     dns::DnsError,
     seal::SealError,
 };
 use adit_store::StoreError;
 use instant_acme::{Error as AcmeError, Problem};
 
+/// The reason of all that is an outage.
+const UNREACHABLE: &str = "CAUnreachable";
 /// The prefix of the CA's own error types.
 const URN: &str = "urn:ietf:params:acme:error:";
 
@@ -94,6 +97,11 @@ pub enum Failure {
     Lost,
 }
 
+/// The cause of a failure that was kept as its reason and words.
+pub(crate) fn cause(problem: &str) -> Cause {
+    if problem.starts_with(UNREACHABLE) { Cause::Outage } else { Cause::Refusal }
+}
+
 /// A CA's own words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
@@ -146,11 +154,13 @@ impl Failure {
                 "caa" => "CAAForbids",
                 "externalAccountRequired" => "ExternalAccountRequired",
                 "rejectedIdentifier" | "unsupportedIdentifier" => "NameRejected",
+                // Its own fault, by its own word.
+                "serverInternal" => UNREACHABLE,
                 _ => "RefusedByCA",
             },
             Self::Validation { refused, .. } if refused.kind == "caa" => "CAAForbids",
             Self::Validation { .. } => "ValidationFailed",
-            Self::Call(_) | Self::Slow(_) => "CAUnreachable",
+            Self::Call(_) | Self::Slow(_) => UNREACHABLE,
             Self::Protocol(_) => "CAProtocolError",
             Self::Client(_) => "BadCABundle",
             Self::NoChallenge { .. } => "ChallengeNotOffered",
@@ -162,6 +172,11 @@ impl Failure {
             Self::Store(_) => "StoreUnreachable",
             Self::Lost => "IssuedElsewhere",
         }
+    }
+
+    /// Whether somebody has said no, or the CA could not answer.
+    pub(crate) fn cause(&self) -> Cause {
+        cause(self.reason())
     }
 
     /// Whether it counts as an attempt: what was the store's fault or somebody else's turn does not.

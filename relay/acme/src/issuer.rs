@@ -3,9 +3,9 @@
 use crate::{
     certificate,
     client::Http,
-    decide::{ASK_SECONDS, LEDGER_SECONDS, Situation, Step, decide, free_at, pause, renewal_time},
+    decide::{ASK_SECONDS, LEDGER_SECONDS, Situation, Step, count, decide, free_at, pause, renewal_time},
     dns::Resolvers,
-    failure::Failure,
+    failure::{Failure, cause},
     order::{self, Attempt},
     request::Request,
     seal::{SealingKey, seal},
@@ -248,8 +248,9 @@ impl Issuer {
         let mut row = row.unwrap_or_default();
         row.certificate.clone_from(&request.id);
         row.made_for = request.made_for();
-        row.failures += 1;
-        row.next_attempt = now() + pause(row.failures, retry_after);
+        let before = cause(row.problem.as_deref().unwrap_or_default());
+        row.failures = count(row.failures, before, failure.cause());
+        row.next_attempt = now() + pause(row.failures, failure.cause(), retry_after);
         row.problem = Some(format!("{}: {}", failure.reason(), failure.words()));
         if row.challenges.is_empty() {
             "[]".clone_into(&mut row.challenges);

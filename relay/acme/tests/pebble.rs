@@ -8,3 +8,5 @@ mod place;
 mod faults;
 #[path = "pebble/issuing.rs"]
 mod issuing;
+#[path = "pebble/unruly.rs"]
+mod unruly;

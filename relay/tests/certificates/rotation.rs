@@ -12,12 +12,22 @@ use adit_testkit::{
     region::{DOMAIN, Region, Relay},
     soak::{Record, scale},
 };
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::task::JoinSet;
 
 const HOST: &str = "shop.adit.localhost";
 /// Connections that send request after request.
 const CONNECTIONS: usize = 64;
 /// WebSockets that are open all the time.
 const SOCKETS: usize = 20;
+/// Between two requests of one connection: many at once, but not all that the machine can do.
+const BREATH: Duration = Duration::from_millis(5);
 
 /// Connections and WebSockets that are opened once.
 struct Traffic {
@@ -37,18 +47,57 @@ impl Traffic {
         Self { wires, sockets }
     }
 
-    /// All of them are as good as they were. Gives the number of requests.
-    async fn is_whole(&mut self) -> usize {
-        let request = format!("GET /echo HTTP/1.1\r\nhost: {HOST}\r\n\r\n");
-        for wire in &mut self.wires {
-            let answer = wire.send(request.as_bytes()).await.expect("no connection is cut");
-            assert_eq!(answer.status, 200, "{}", answer.text());
+    /// All of them are used without a pause longer than a few milliseconds, until the load is ended.
+    fn run(self) -> Load {
+        let mut tasks = JoinSet::new();
+        let (end, done): (Arc<AtomicBool>, Arc<AtomicUsize>) = Default::default();
+        for mut wire in self.wires {
+            let (end, done) = (end.clone(), done.clone());
+            tasks.spawn(async move {
+                let request = format!("GET /echo HTTP/1.1\r\nhost: {HOST}\r\n\r\n");
+                while !end.load(Ordering::Relaxed) {
+                    let answer = wire.send(request.as_bytes()).await.expect("no connection is cut");
+                    assert_eq!(answer.status, 200, "{}", answer.text());
+                    done.fetch_add(1, Ordering::Relaxed);
+                    tokio::time::sleep(BREATH).await;
+                }
+            });
         }
-        for socket in &mut self.sockets {
-            socket.send(2, vec![7; 100]).await.expect("no WebSocket is closed");
-            assert_eq!(socket.receive().await.expect("an echo").payload, vec![7; 100]);
+        for mut socket in self.sockets {
+            let (end, done) = (end.clone(), done.clone());
+            tasks.spawn(async move {
+                while !end.load(Ordering::Relaxed) {
+                    socket.send(2, vec![7; 100]).await.expect("no WebSocket is closed");
+                    assert_eq!(socket.receive().await.expect("an echo").payload, vec![7; 100]);
+                    done.fetch_add(1, Ordering::Relaxed);
+                    tokio::time::sleep(BREATH).await;
+                }
+            });
         }
-        self.wires.len()
+        Load { tasks, end, done }
+    }
+}
+
+/// Traffic under way: all of it goes well, or [`Load::end`] panics.
+struct Load {
+    tasks: JoinSet<()>,
+    end: Arc<AtomicBool>,
+    done: Arc<AtomicUsize>,
+}
+
+impl Load {
+    /// How many requests and messages have been answered so far.
+    fn done(&self) -> usize {
+        self.done.load(Ordering::Relaxed)
+    }
+
+    /// Ends it. Gives the number of requests and messages.
+    async fn end(mut self) -> usize {
+        self.end.store(true, Ordering::Relaxed);
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.expect("all of it went well");
+        }
+        self.done()
     }
 }
 
@@ -116,11 +165,11 @@ async fn a_renewal_breaks_nothing_off_and_every_relay_serves_it() {
         known == 2
     })
     .await;
-    let mut traffic = Traffic::open(consumer).await;
-    let mut requests = 0_usize;
+    let load = Traffic::open(consumer).await.run();
     let mut before = first.fingerprint;
-    let rounds = scale(2, 30);
+    let rounds = scale(3, 30);
     for _ in 0..rounds {
+        let answered = load.done();
         let issued = operator.issue().await;
         assert_ne!(issued.fingerprint, before);
         operator.confirmed(2, &issued.fingerprint).await;
@@ -128,11 +177,15 @@ async fn a_renewal_breaks_nothing_off_and_every_relay_serves_it() {
             assert_eq!(served(relay.https(), HOST), issued.fingerprint);
             assert_eq!(served(relay.https(), &format!("connect.{DOMAIN}")), issued.fingerprint);
         }
-        requests += traffic.is_whole().await;
+        until("all connections and WebSockets were used meanwhile", async || {
+            load.done() >= answered + CONNECTIONS + SOCKETS
+        })
+        .await;
         before = issued.fingerprint;
     }
+    let done = load.end().await;
     record.end(format!(
-        "{rounds} renewals, {requests} requests on {CONNECTIONS} connections and {SOCKETS} WebSockets"
+        "{rounds} renewals during {done} requests and messages on {CONNECTIONS} connections and {SOCKETS} WebSockets"
     ));
 }
 

@@ -54,6 +54,8 @@ async fn gets_a_certificate(challenge: &str, name: &str, more: &str) {
     })
     .await;
     assert!(relay.metric("adit_certificate_not_after_seconds") > 1_700_000_000);
+    until("the attempt is counted", async || relay.metric("adit_certificate_attempts_total") == 1).await;
+    assert_eq!(relay.metric("adit_certificate_failures_total"), 0);
     // What is no challenge is the tunnels' affair.
     let answer =
         Consumer::plain(relay.http()).get(name, "/.well-known/acme-challenge/unknown").await.unwrap();

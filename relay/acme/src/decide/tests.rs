@@ -90,11 +90,22 @@ fn a_life_shorter_than_renew_before_makes_no_loop() {
 
 #[test]
 fn pauses_grow_to_a_day_and_the_ca_can_make_them_longer() {
-    let pauses: Vec<u64> = (0..7).map(|failures| pause(failures, None)).collect();
+    let pauses: Vec<u64> = (0..7).map(|failures| pause(failures, Cause::Refusal, None)).collect();
     assert_eq!(pauses, [60, 60, 600, 6_000, 86_400, 86_400, 86_400]);
-    assert_eq!(pause(1, Some(10)), 60);
-    assert_eq!(pause(1, Some(5_000)), 5_000);
-    assert_eq!(pause(9, Some(u64::MAX)), 7 * DAY);
+    assert_eq!(pause(1, Cause::Refusal, Some(10)), 60);
+    assert_eq!(pause(1, Cause::Refusal, Some(5_000)), 5_000);
+    assert_eq!(pause(9, Cause::Refusal, Some(u64::MAX)), 7 * DAY);
+}
+
+#[test]
+fn an_outage_is_waited_for_in_minutes_and_makes_no_refusal_s_pause_long() {
+    use Cause::{Outage, Refusal};
+    let pauses: Vec<u64> = (0..7).map(|failures| pause(failures, Outage, None)).collect();
+    assert_eq!(pauses, [10, 10, 20, 60, 300, 600, 600]);
+    assert_eq!(pause(1, Outage, Some(120)), 120, "the CA can say so with a 503");
+    assert_eq!([count(0, Refusal, Outage), count(7, Outage, Outage), count(2, Refusal, Refusal)], [1, 8, 3]);
+    assert_eq!(count(7, Outage, Refusal), 2);
+    assert_eq!(count(u64::MAX, Refusal, Refusal), u64::MAX);
 }
 
 #[test]
@@ -166,7 +177,9 @@ proptest! {
             renew_before, forced, names_free_at, ..situation(Some(&stored), Some(&order), now)
         };
         decide(&situation);
-        pause(failures, suggested);
+        for cause in [Cause::Refusal, Cause::Outage] {
+            pause(count(failures, cause, Cause::Refusal), cause, suggested);
+        }
         free_at(&times);
     }
 }

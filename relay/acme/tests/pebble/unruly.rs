@@ -1,0 +1,170 @@
+//! A CA on a bad day: what it says is kept in its own words, and it is left alone for as long as it says.
+
+use crate::place::Place;
+use adit_acme::{Ca, Progress, Proof, Request, State};
+use adit_store::StoredOrder;
+use adit_testkit::unruly::{Instead, UnrulyCa};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// The longest that anything is waited for.
+const LONG: Duration = Duration::from_secs(120);
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+struct Day {
+    place: Place,
+    ca: UnrulyCa,
+}
+
+impl Day {
+    async fn new() -> Self {
+        let place = Place::new().await;
+        let ca = UnrulyCa::start(&place.pebble).await;
+        Self { place, ca }
+    }
+
+    fn request(&self, name: &str) -> Request {
+        let request = self.place.request(&[name]);
+        Request { ca: Ca { directory: self.ca.directory(), ..request.ca.clone() }, ..request }
+    }
+
+    /// One attempt that fails, after which there is this pause: what is kept of it.
+    async fn fails(&self, request: &Request, reason: &'static str, pause: u64) -> StoredOrder {
+        let before = now();
+        let progress = self.place.advance(request).await;
+        assert_eq!(progress.state, State::Failed { reason }, "{:?}", progress.order);
+        let order = self.place.store.acme_order(&request.id).await.unwrap().unwrap();
+        // However slow the machine is: the attempt ended somewhere between the two looks at the clock.
+        assert!(
+            (before + pause..=now() + pause).contains(&order.next_attempt),
+            "{before}, {pause}: {order:?}"
+        );
+        order
+    }
+
+    /// Looks as often as it is said to, until it is issued.
+    async fn is_issued(&self, request: &Request) -> Progress {
+        let end = Instant::now() + LONG;
+        loop {
+            let progress = self.place.advance(request).await;
+            if progress.state == State::Issued {
+                return progress;
+            }
+            assert!(Instant::now() < end, "{progress:?}");
+            tokio::time::sleep(progress.again.min(Duration::from_secs(1))).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_is_told_in_the_ca_s_words_and_its_retry_after_obeyed() {
+    let day = Day::new().await;
+    let limit = Instead::problem(429, "rateLimited", "too many certificates already issued for example.test");
+    for (n, path) in ["/order-plz", "/finalize-order"].into_iter().enumerate() {
+        day.ca.instead(path, 1, limit.clone().retry_after("7200"));
+        let request = day.request(&format!("l{n}.example.test"));
+        let problem = day.fails(&request, "RateLimited", 7_200).await.problem.unwrap();
+        assert!(problem.contains("too many certificates already issued for example.test"), "{problem}");
+        let asked = day.ca.asked("/");
+        let waits = day.place.advance(&request).await;
+        assert!(matches!(waits.state, State::Waiting { .. }), "{waits:?}");
+        assert_eq!(day.ca.asked("/"), asked, "it is left alone meanwhile");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_retry_after_can_be_a_date() {
+    let day = Day::new().await;
+    let until = now() + 7_200;
+    let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(until));
+    day.ca.instead("/order-plz", 1, Instead::problem(429, "rateLimited", "too many").retry_after(date));
+    let request = day.request("shop.example.test");
+    let progress = day.place.advance(&request).await;
+    assert_eq!(progress.state, State::Failed { reason: "RateLimited" }, "{:?}", progress.order);
+    let order = day.place.store.acme_order(&request.id).await.unwrap().unwrap();
+    // It is a date again only once the attempt has ended, and seconds in between.
+    assert!((until..=now() + 7_200).contains(&order.next_attempt), "{until}: {order:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ca_in_trouble_is_tried_again_soon() {
+    let day = Day::new().await;
+    let mut requests = Vec::new();
+    for (n, (path, trouble, words)) in [
+        ("/dir", Instead::text(503, "overloaded"), "answered 503: overloaded"),
+        ("/order-plz", Instead::text(502, "<html>no</html>"), "answered 502: <html>no</html>"),
+        (
+            "/order-plz",
+            Instead::problem(500, "serverInternal", "our database is away"),
+            "our database is away",
+        ),
+        ("/finalize-order", Instead::text(504, "too slow"), "answered 504: too slow"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        day.ca.instead(path, 1, trouble);
+        let request = day.request(&format!("t{n}.example.test"));
+        let order = day.fails(&request, "CAUnreachable", 10).await;
+        assert!(order.problem.as_ref().unwrap().contains(words), "{order:?}");
+        requests.push(request);
+    }
+    for request in requests {
+        let issued = day.is_issued(&request).await;
+        assert_eq!(issued.order.and_then(|order| order.problem), None, "what failed is over");
+    }
+    let orders = day.place.pebble.log().matches("Added order").count();
+    assert_eq!(orders, 4, "an order that was begun is gone on with: {}", day.place.pebble.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_503_can_say_when_to_come_back() {
+    let day = Day::new().await;
+    day.ca.instead("/order-plz", 1, Instead::text(503, "maintenance").retry_after("1800"));
+    day.fails(&day.request("shop.example.test"), "CAUnreachable", 1_800).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ca_that_cuts_connections_is_asked_again_within_the_attempt() {
+    let day = Day::new().await;
+    day.ca.instead("/order-plz", 2, Instead::Cut);
+    day.ca.instead("/finalize-order", 2, Instead::Cut);
+    let progress = day.place.advance(&day.request("shop.example.test")).await;
+    assert_eq!(progress.state, State::Issued, "{:?}", progress.order);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ca_that_hangs_is_given_up_on_and_tried_again() {
+    let day = Day::new().await;
+    day.ca.instead("/order-plz", 1, Instead::Hang);
+    let request = day.request("shop.example.test");
+    let order = day.fails(&request, "CAUnreachable", 10).await;
+    assert!(order.problem.as_ref().unwrap().contains("localhost did not answer in 15 s"), "{order:?}");
+    day.is_issued(&request).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caa_record_that_forbids_is_a_refusal_in_the_ca_s_words() {
+    let day = Day::new().await;
+    let words = "CAA record for shop.example.test prevents issuance";
+    for path in ["/order-plz", "/finalize-order"] {
+        day.ca.instead(path, 1, Instead::problem(403, "caa", words));
+        let request = Request { id: path.to_owned(), ..day.request("shop.example.test") };
+        let order = day.fails(&request, "CAAForbids", 60).await;
+        assert!(order.problem.as_ref().unwrap().contains(words), "{order:?}");
+    }
+}
+
+/// Pebble itself asks a name server that fails.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_server_that_fails_is_told_as_the_ca_has_seen_it() {
+    let day = Day::new().await;
+    let request = Request { proof: Proof::Http01, ..day.request("shop.broken.test") };
+    let problem = day.fails(&request, "ValidationFailed", 60).await.problem.unwrap();
+    assert!(problem.contains("could not resolve URL \"http://shop.broken.test"), "{problem}");
+    let directory = day.ca.directory();
+    let failed = day.place.store.failed_validations(&directory, "shop.broken.test", 0).await.unwrap();
+    assert_eq!(failed.len(), 1, "it counts for the limit of an hour");
+}
