@@ -1,9 +1,11 @@
 //! A Certificate becomes a certificate that every relay of its regions serves.
 //!
 //! One way through it: `reconcile` looks at a Certificate, `request` makes of it what `adit_acme` understands (the same
-//! code as in a standalone relay), the issuer puts the certificate into the store, relays confirm what they serve, and
-//! pure `status` says how far that has come.
+//! code as in a standalone relay), the issuer puts the certificate into the store, relays confirm what they serve,
+//! `inquiry` asks them by TLS whether it is so, and pure `status` says how far that has come.
 
+mod handshake;
+mod inquiry;
 mod keeper;
 mod reconcile;
 mod request;

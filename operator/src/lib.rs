@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod objects;
 pub mod ops;
 pub mod plugin;
+mod pods;
 pub mod probe;
 pub mod region;
 pub mod run;

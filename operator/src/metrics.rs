@@ -1,5 +1,8 @@
 //! What the operator counts.
 
+pub mod certificates;
+
+use certificates::Certificates;
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -69,6 +72,7 @@ pub struct Metrics {
     enforcing_complaints: Gauge,
     oldest_complaint: Gauge,
     enforced_seconds: Histogram,
+    certificates: Certificates,
 }
 
 fn histogram() -> Histogram {
@@ -105,7 +109,9 @@ impl Metrics {
             "How long it took from the acknowledgement to the last relay's confirmation",
             enforced_seconds.clone(),
         );
+        let certificates = Certificates::new(&mut registry);
         Arc::new(Self {
+            certificates,
             registry,
             reconciles,
             seconds: Family::clone(&seconds),
@@ -143,6 +149,11 @@ impl Metrics {
         self.enforced_seconds.observe(took.as_secs_f64());
     }
 
+    /// What is counted of Certificates.
+    pub fn certificates(&self) -> &Certificates {
+        &self.certificates
+    }
+
     /// Whether this replica leads.
     pub fn set_leader(&self, leads: bool) {
         self.leader.set(i64::from(leads));
@@ -162,8 +173,10 @@ impl Metrics {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
+    use std::time::{SystemTime, UNIX_EPOCH};
 
     #[test]
     fn looks_are_counted_by_kind_and_outcome() {
@@ -181,5 +194,42 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} in {text}");
         }
+    }
+
+    #[test]
+    fn certificates_are_counted_and_what_is_not_there_is_not_shown() {
+        let metrics = Metrics::new();
+        let certificates = metrics.certificates();
+        let shown = |name: &str| {
+            let text = metrics.text();
+            let found = text.lines().find(|line| line.split(' ').next() == Some(name));
+            found.map(|line| line.rsplit(' ').next().unwrap().parse::<i64>().unwrap())
+        };
+        let (end, next) = (
+            "adit_operator_certificates_first_end_seconds",
+            "adit_operator_certificates_next_attempt_seconds",
+        );
+        assert_eq!((shown(end), shown(next)), (None, None));
+        certificates.attempted(None);
+        certificates.attempted(Some("RateLimited"));
+        assert_eq!(shown("adit_operator_certificate_attempts_total"), Some(2));
+        assert_eq!(shown("adit_operator_certificate_failures_total{reason=\"RateLimited\"}"), Some(1));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let standing = |not_after: Option<u64>, next_attempt: Option<u64>| certificates::Standing {
+            not_after,
+            next_attempt,
+            is_rolled_out: not_after.is_some(),
+        };
+        certificates.note("late", standing(Some(now + 9_000), None), |_| true);
+        certificates.note("early", standing(Some(now - 1_000), Some(now + 500)), |_| true);
+        certificates.note("new", standing(None, Some(now + 700)), |_| true);
+        assert!(shown(end).is_some_and(|seconds| (-1_100..=-1_000).contains(&seconds)));
+        assert!(shown(next).is_some_and(|seconds| (400..=500).contains(&seconds)));
+        assert_eq!(shown("adit_operator_certificates_not_rolled_out"), Some(1));
+        certificates.forget("early");
+        certificates.note("late", standing(Some(now + 9_000), None), |id| id != "new");
+        assert!(shown(end).is_some_and(|seconds| (8_900..=9_000).contains(&seconds)));
+        assert_eq!(shown(next), None);
+        assert_eq!(shown("adit_operator_certificates_not_rolled_out"), Some(0));
     }
 }

@@ -1,6 +1,7 @@
 //! A Region becomes relays.
 
 pub mod authority;
+mod certificates;
 pub mod desired;
 pub mod domain;
 mod finalize;
@@ -10,6 +11,7 @@ mod observe;
 mod reconcile;
 pub mod status;
 
+pub use certificates::CertificateNames;
 pub use reconcile::{Context, Guarded, ReconcileError, reconcile};
 
 /// The finalizer of Regions: relays are drained before their objects go.

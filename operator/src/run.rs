@@ -9,7 +9,7 @@ use crate::{
     leader::{Candidate, LeaderError},
     metrics::{Metrics, Outcome, Resource},
     ops::{self, Health},
-    region::{self, Context, Guarded, ReconcileError, desired::Provider},
+    region::{self, CertificateNames, Context, Guarded, ReconcileError, desired::Provider},
     settings::Settings,
     store_view::{self, StoreView, Wake, words},
 };
@@ -211,6 +211,7 @@ async fn work(
         },
         relay_image: settings.relay_image.clone(),
         granted: Mutex::default(),
+        certificates: CertificateNames::new(settings.namespace.clone()),
         client,
     });
     let mut certificates = tokio::task::JoinSet::new();

@@ -87,7 +87,7 @@ fn report(relay: &RelaySeen) -> Report {
         tunnels: relay.tunnels,
         registry_up: relay.registry_up,
         refused: relay.config_refused.clone(),
-        certificates: relay.served.len(),
+        served: relay.served.clone(),
         certificate_problem: relay.certificate_problem.clone(),
     }
 }

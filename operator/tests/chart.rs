@@ -174,11 +174,15 @@ fn one_replica_has_no_disruption_budget_and_monitors_come_when_asked_for() {
     assert!(of(&rendered(&[]), "ServiceMonitor").is_empty());
     assert!(of(&rendered(&[]), "PrometheusRule").is_empty());
     let alerts = rendered(&["metrics.prometheusRule.enabled=true"]);
-    let rules = of(&alerts, "PrometheusRule")[0]["spec"]["groups"][0]["rules"].clone();
-    let names: Vec<&str> =
-        rules.as_array().unwrap().iter().filter_map(|rule| rule["alert"].as_str()).collect();
-    assert_eq!(names, ["AditComplaintWaits", "AditComplaintNotEnforced"]);
-    assert_eq!(rules[0]["expr"], "max(adit_operator_complaints_oldest_open_seconds) > 14400");
+    let groups = of(&alerts, "PrometheusRule")[0]["spec"]["groups"].clone();
+    let rules = |group: usize, field: &str| -> Vec<String> {
+        let rules = groups[group]["rules"].as_array().unwrap();
+        rules.iter().filter_map(|rule| Some(rule[field].as_str()?.to_owned())).collect()
+    };
+    assert_eq!(rules(0, "alert"), ["AditComplaintWaits", "AditComplaintNotEnforced"]);
+    assert_eq!(rules(0, "expr")[0], "max(adit_operator_complaints_oldest_open_seconds) > 14400");
+    assert_eq!(rules(1, "alert"), ["AditCertificateEnds", "AditCertificateNotRolledOut"]);
+    assert_eq!(rules(1, "expr")[0], "min(adit_operator_certificates_first_end_seconds) < 172800");
     let monitored = rendered(&["metrics.serviceMonitor.enabled=true", "metrics.service=false"]);
     assert_eq!((of(&monitored, "ServiceMonitor").len(), of(&monitored, "Service").len()), (1, 1));
 }

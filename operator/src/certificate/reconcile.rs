@@ -2,14 +2,20 @@
 
 use super::{
     FINALIZER,
+    inquiry::{Answer, Inquiry},
     request::{self, RequestError},
     source::{self, SourceError},
-    status::{Seen, status},
+    status::{Seen, status, to_be_asked},
 };
-use crate::{apply::CALL, events::Events, objects::MANAGER};
+use crate::{
+    apply::CALL,
+    events::Events,
+    metrics::{Metrics, certificates::Standing},
+    objects::MANAGER,
+};
 use adit_acme::{Issuer, Request, State, decide::renewal_time};
 use adit_api::{Certificate, CertificateStatus};
-use adit_store::StoreError;
+use adit_store::{StoreError, StoredOrder};
 use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
 use kube::{
     Api, Client, Resource,
@@ -18,7 +24,7 @@ use kube::{
     runtime::{controller::Action, reflector::Store as Certificates},
 };
 use serde_json::json;
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 /// How often a Certificate is looked at although nothing has happened.
 const AGAIN: Duration = Duration::from_secs(60);
@@ -26,6 +32,8 @@ const AGAIN: Duration = Duration::from_secs(60);
 const SOON: Duration = Duration::from_millis(500);
 /// How soon, while something is missing that no watch tells of.
 const MISSING: Duration = Duration::from_secs(10);
+/// How soon, while a relay serves something else than it says.
+const DISAGREEING: Duration = Duration::from_secs(5);
 
 /// A Certificate, or what stands in its place and cannot be read as one.
 pub(super) type Guarded = DeserializeGuard<Certificate>;
@@ -36,6 +44,8 @@ pub(super) struct Context {
     pub(super) issuer: Issuer,
     pub(super) certificates: Certificates<Guarded>,
     pub(super) events: Events,
+    pub(super) inquiry: Inquiry,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// A look that did not come to its end; it is repeated.
@@ -84,6 +94,7 @@ pub(super) async fn reconcile(
     if let Some(first) = first_of_same_name(certificate, &context) {
         seen.conflict = Some(first);
         say(certificate, &seen, &context).await?;
+        count(&id, &seen, false, &context);
         return Ok(Action::requeue(MISSING));
     }
     let made = make_all(certificate, &id, &secrets, &mut seen, &context).await;
@@ -102,11 +113,43 @@ pub(super) async fn reconcile(
     // What was done may have taken minutes.
     seen.now = now();
     seen.relays = context.issuer.store.relays_seen().await?;
+    ask(certificate, &mut seen, &context).await;
     let said = say(certificate, &seen, &context).await?;
     let is_out = said.conditions.iter().any(|one| one.type_ == "RolledOut" && one.status == "True");
+    count(&id, &seen, is_out, &context);
     let again = if request::is_asked_soon(certificate, seen.now) { SOON } else { again };
     let settled = is_out || seen.stored.is_none() || seen.relays.is_empty();
-    Ok(Action::requeue(again.min(if settled { AGAIN } else { SOON })))
+    Ok(Action::requeue(again.min(match &seen.asked {
+        _ if settled => AGAIN,
+        Some(_) => DISAGREEING,
+        None => SOON,
+    })))
+}
+
+/// Notes for the metrics how a Certificate stands.
+fn count(id: &str, seen: &Seen, is_rolled_out: bool, context: &Context) {
+    let waits = |order: &&StoredOrder| order.failures > 0 && order.next_attempt > seen.now;
+    let standing = Standing {
+        not_after: seen.stored.as_ref().map(|stored| stored.not_after),
+        next_attempt: seen.order.as_ref().filter(waits).map(|order| order.next_attempt),
+        is_rolled_out,
+    };
+    let all = context.certificates.state();
+    let uid = |guarded: &Arc<Guarded>| Resource::meta(guarded.as_ref()).uid.clone();
+    let there: HashSet<String> = all.iter().filter_map(uid).collect();
+    context.metrics.certificates().note(id, standing, |id| there.contains(id));
+}
+
+/// Asks the relays what they serve, once all of them have confirmed it.
+async fn ask(certificate: &Certificate, seen: &mut Seen, context: &Context) {
+    let relays = to_be_asked(certificate, seen);
+    let Some(stored) = seen.stored.as_ref().filter(|_| !relays.is_empty()) else { return };
+    let asked = context.inquiry.ask(stored, &relays).await;
+    for one in asked.iter().filter(|one| matches!(one.answer, Answer::Other(_) | Answer::Refuses(_))) {
+        let names = stored.names.join(",");
+        tracing::warn!(names, relay = one.who, answer = ?one.answer, "a relay serves not what it has confirmed");
+    }
+    seen.asked = Some(asked);
 }
 
 fn now() -> u64 {
@@ -181,8 +224,13 @@ async fn issue(
         }
     }
     let progress = context.issuer.advance(request).await?;
-    if progress.state == State::Issued {
-        tracing::info!(names = request.names.join(","), "a certificate was issued");
+    match progress.state {
+        State::Issued => {
+            tracing::info!(names = request.names.join(","), "a certificate was issued");
+            context.metrics.certificates().attempted(None);
+        }
+        State::Failed { reason } => context.metrics.certificates().attempted(Some(reason)),
+        State::Kept | State::Waiting { .. } | State::Elsewhere => {}
     }
     seen.stored = progress.stored;
     seen.order = progress.order;
@@ -288,6 +336,7 @@ async fn finalize(
         }
     }
     context.issuer.store.remove_certificate(id).await?;
+    context.metrics.certificates().forget(id);
     set_finalizers(certificate, &[], context).await?;
     Ok(Action::await_change())
 }

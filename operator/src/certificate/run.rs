@@ -1,6 +1,7 @@
 //! The Certificates' part of the operator's work.
 
 use super::{
+    inquiry::Inquiry,
     keeper::keeper,
     reconcile::{Context, Guarded, ReconcileError, reconcile},
 };
@@ -73,6 +74,7 @@ pub async fn run(setting: Setting, stop: CancellationToken) {
     };
     let keeper = tokio::select! { keeper = ready => keeper, () = stop.cancelled() => return };
     let Setting { client, namespace, store, identity, metrics, .. } = setting;
+    let inquiry = Inquiry::new(client.clone(), namespace.clone());
     fn all<K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>>(
         client: &Client,
         namespace: Option<&str>,
@@ -96,6 +98,8 @@ pub async fn run(setting: Setting, stop: CancellationToken) {
         },
         certificates: known.clone(),
         events: Events::new(client.clone(), &identity),
+        inquiry: inquiry.expect("the versions of TLS are those of the provider"),
+        metrics: metrics.clone(),
         client,
     });
     // Only what is in Secrets' metadata comes here, and only of the type that can be meant; nothing of it is kept.

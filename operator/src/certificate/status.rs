@@ -1,6 +1,9 @@
 //! What is said of a Certificate. Pure: what was seen and what was said before give what is said now.
 
-use super::request::Wrong;
+use super::{
+    inquiry::{Answer, Asked},
+    request::Wrong,
+};
 use adit_acme::{CONFIRM_SECONDS, certificate};
 use adit_api::{
     Certificate, CertificateStatus,
@@ -16,6 +19,8 @@ use std::collections::BTreeMap;
 
 /// A clock that is off by more than this is said to be, in seconds.
 const CLOCK_SECONDS: i64 = 3600;
+/// How many relays are named that could not be asked.
+const MOST_NAMED: usize = 5;
 
 /// All that was seen.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +41,8 @@ pub(super) struct Seen {
     pub(super) renewal_at: Option<u64>,
     /// What relays say.
     pub(super) relays: Vec<RelaySeen>,
+    /// What relays were found to serve; absent: they were not asked.
+    pub(super) asked: Option<Vec<Asked>>,
     /// By how many seconds the CA's clock is ahead.
     pub(super) clock_ahead: Option<i64>,
     /// Seconds since 1970.
@@ -56,7 +63,7 @@ pub(super) fn status(certificate: &Certificate, seen: &Seen, now: Timestamp) -> 
     let conditions = [
         ("Ready", readiness(seen)),
         ("Issuing", issuing(seen)),
-        ("RolledOut", rolled_out(seen, &served)),
+        ("RolledOut", rolled_out(seen, &served, &old)),
         ("Conflict", conflict(seen)),
     ];
     let condition = |(kind, said): (&str, Said)| condition(&old, kind, said, generation, now);
@@ -103,16 +110,34 @@ fn order(order: &StoredOrder) -> Option<OrderStatus> {
     })
 }
 
+/// The live relays of its regions.
+fn live<'a>(certificate: &'a Certificate, seen: &'a Seen) -> impl Iterator<Item = &'a RelaySeen> {
+    let regions = &certificate.spec.regions;
+    let live = |relay: &&RelaySeen| seen.now.saturating_sub(relay.seen) < CONFIRM_SECONDS;
+    let meant = |relay: &&RelaySeen| regions.is_empty() || regions.contains(&relay.region);
+    seen.relays.iter().filter(live).filter(meant)
+}
+
+fn has_confirmed(relay: &RelaySeen, seen: &Seen) -> bool {
+    seen.stored.as_ref().is_some_and(|stored| relay.served.contains(&stored.fingerprint))
+}
+
+/// Whom to ask whether it serves what it has confirmed; nobody while one has not. Those that are going take no new
+/// connections.
+pub(super) fn to_be_asked<'a>(certificate: &'a Certificate, seen: &'a Seen) -> Vec<&'a RelaySeen> {
+    if !seen.is_current || !live(certificate, seen).all(|relay| has_confirmed(relay, seen)) {
+        return Vec::new();
+    }
+    live(certificate, seen).filter(|relay| !relay.draining).collect()
+}
+
 /// How many relays serve it, by region.
 fn served(certificate: &Certificate, seen: &Seen) -> ServedCounts {
-    let regions = &certificate.spec.regions;
-    let live = seen.relays.iter().filter(|relay| seen.now.saturating_sub(relay.seen) < CONFIRM_SECONDS);
     let mut counts: BTreeMap<&str, (i32, i32)> =
-        regions.iter().map(|region| (region.as_str(), (0, 0))).collect();
-    for relay in live.filter(|relay| regions.is_empty() || regions.contains(&relay.region)) {
+        certificate.spec.regions.iter().map(|region| (region.as_str(), (0, 0))).collect();
+    for relay in live(certificate, seen) {
         let count = counts.entry(&relay.region).or_default();
-        let has = seen.stored.as_ref().is_some_and(|stored| relay.served.contains(&stored.fingerprint));
-        count.0 += i32::from(has);
+        count.0 += i32::from(has_confirmed(relay, seen));
         count.1 += 1;
     }
     let served: i32 = counts.values().map(|(served, _)| served).sum();
@@ -195,7 +220,7 @@ fn issuing(seen: &Seen) -> Said {
     }
 }
 
-fn rolled_out(seen: &Seen, served: &ServedCounts) -> Said {
+fn rolled_out(seen: &Seen, served: &ServedCounts, old: &CertificateStatus) -> Said {
     let Some(stored) = &seen.stored else {
         return said("False", "NotIssued", "there is no certificate yet");
     };
@@ -212,7 +237,51 @@ fn rolled_out(seen: &Seen, served: &ServedCounts) -> Said {
         None if all == 0 => said("False", "NoRelays", "its regions have no relays"),
         None if has < all => said("False", "RollingOut", format!("{has} of {all} relays serve it")),
         None if !seen.is_current => said("False", "OutOfDate", "relays serve what was asked for before"),
-        None => said("True", "RolledOut", format!("all {all} relays serve it")),
+        None => match &seen.asked {
+            Some(asked) => found(all, asked),
+            None => as_before(all, stored, old),
+        },
+    }
+}
+
+/// All have confirmed it, and were asked.
+fn found(all: i32, asked: &[Asked]) -> Said {
+    let mut unasked = Vec::new();
+    for Asked { who, answer } in asked {
+        match answer {
+            Answer::Serves => {}
+            Answer::Other(fingerprint) => {
+                let message = format!(
+                    "relay {who} has confirmed it, and shows another one in a TLS handshake: fingerprint {fingerprint}"
+                );
+                return said("False", "ServedOtherwise", message);
+            }
+            Answer::Refuses(why) => {
+                let message = format!("relay {who} has confirmed it, and does not serve it: {why}");
+                return said("False", "NotServed", message);
+            }
+            Answer::Unasked(why) => unasked.push(format!("{who} ({why})")),
+        }
+    }
+    let mut message = format!("all {all} relays serve it");
+    if !unasked.is_empty() {
+        let more = unasked.len().saturating_sub(MOST_NAMED);
+        unasked.truncate(MOST_NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let unasked = unasked.join(", ");
+        message.push_str(&format!(
+            "; by their own word alone, as they could not be asked by TLS: {unasked}{more}"
+        ));
+    }
+    said("True", "RolledOut", message)
+}
+
+/// All have confirmed it, and were not asked yet: what was found of this very certificate before stands until then.
+fn as_before(all: i32, stored: &StoredCertificate, old: &CertificateStatus) -> Said {
+    let before = old.conditions.iter().find(|one| one.type_ == "RolledOut" && one.status == "True");
+    match before.filter(|_| old.fingerprint.as_ref() == Some(&stored.fingerprint)) {
+        Some(before) => said("True", "RolledOut", before.message.clone()),
+        None => said("False", "Asking", format!("all {all} relays have confirmed it, and are asked by TLS")),
     }
 }
 
@@ -246,154 +315,4 @@ fn condition(
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    const NOW: u64 = 1_800_000_000;
-
-    fn certificate(regions: &[&str]) -> Certificate {
-        serde_json::from_value(json!({
-            "apiVersion": "adit.dev/v1alpha1", "kind": "Certificate",
-            "metadata": {"name": "c", "generation": 3},
-            "spec": {"dnsNames": ["a.example"], "regions": regions, "selfSigned": {}},
-        }))
-        .unwrap()
-    }
-
-    fn stored() -> StoredCertificate {
-        StoredCertificate {
-            id: "c".into(),
-            names: vec!["a.example".into()],
-            regions: vec![],
-            chain: String::new(),
-            fingerprint: "aa".into(),
-            not_before: NOW - 10,
-            not_after: NOW + 1000,
-            revision: 2,
-            issued_at: NOW,
-            made_for: "x".into(),
-        }
-    }
-
-    fn relay(region: &str, name: &str, served: &[&str]) -> RelaySeen {
-        RelaySeen {
-            region: region.into(),
-            relay: name.parse().unwrap(),
-            started: 0,
-            seen: NOW - 5,
-            suspensions_version: 0,
-            config_revision: String::new(),
-            config_refused: None,
-            draining: false,
-            sessions: 0,
-            tunnels: 0,
-            registry_up: true,
-            challenges_version: 0,
-            served: served.iter().map(|one| (*one).to_owned()).collect(),
-            certificate_problem: None,
-        }
-    }
-
-    fn good() -> Seen {
-        let relays =
-            vec![relay("eu", "a", &["aa"]), relay("eu", "b", &["bb", "aa"]), relay("us", "a", &["aa"])];
-        Seen { stored: Some(stored()), is_current: true, relays, now: NOW, ..Seen::default() }
-    }
-
-    fn says(seen: &Seen, regions: &[&str], kind: &str) -> (String, String, String) {
-        let status = status(&certificate(regions), seen, Timestamp::from_second(1).unwrap());
-        let found = status.conditions.into_iter().find(|one| one.type_ == kind).unwrap();
-        assert_eq!(found.observed_generation, Some(3));
-        (found.status, found.reason, found.message)
-    }
-
-    fn short(seen: &Seen, kind: &str) -> (String, String) {
-        let (status, reason, _) = says(seen, &[], kind);
-        (status, reason)
-    }
-
-    fn pair(status: &str, reason: &str) -> (String, String) {
-        (status.to_owned(), reason.to_owned())
-    }
-
-    #[test]
-    fn a_certificate_that_all_relays_serve_is_rolled_out() {
-        let seen = good();
-        assert_eq!(short(&seen, "Ready"), pair("True", "Issued"));
-        assert_eq!(short(&seen, "Issuing"), pair("False", "UpToDate"));
-        assert_eq!(short(&seen, "RolledOut"), pair("True", "RolledOut"));
-        assert_eq!(short(&seen, "Conflict"), pair("False", "NoConflict"));
-        let served = status(&certificate(&["us", "asia"]), &seen, Timestamp::UNIX_EPOCH).served;
-        assert_eq!(served.summary, "1/1");
-        let regions: Vec<_> =
-            served.regions.iter().map(|one| (&*one.region, one.served, one.relays)).collect();
-        assert_eq!(regions, [("asia", 0, 0), ("us", 1, 1)]);
-    }
-
-    #[test]
-    fn one_relay_that_does_not_serve_it_counts_unless_it_is_gone() {
-        let mut seen = good();
-        seen.relays[1].served = vec!["bb".into()];
-        assert_eq!(says(&seen, &[], "RolledOut").2, "2 of 3 relays serve it");
-        assert_eq!(short(&seen, "RolledOut"), pair("False", "RollingOut"));
-        seen.relays[1].certificate_problem = Some("a.example: ended".into());
-        assert_eq!(short(&seen, "RolledOut"), pair("False", "RefusedByRelay"));
-        seen.relays[1].certificate_problem = None;
-        seen.relays[1].seen = NOW - CONFIRM_SECONDS;
-        assert_eq!(short(&seen, "RolledOut"), pair("True", "RolledOut"));
-        seen.relays.clear();
-        assert_eq!(short(&seen, "RolledOut"), pair("False", "NoRelays"));
-    }
-
-    #[test]
-    fn a_failure_is_told_in_the_ca_s_words_and_a_good_certificate_stays_ready() {
-        let failed = StoredOrder {
-            failures: 2,
-            next_attempt: NOW + 600,
-            problem: Some("RateLimited: rateLimited: too many certificates".into()),
-            challenges: json!([{"name": "a.example", "state": "invalid", "problem": "dns: SERVFAIL"}])
-                .to_string(),
-            ..StoredOrder::default()
-        };
-        let seen = Seen { order: Some(failed), ..good() };
-        assert_eq!(short(&seen, "Ready"), pair("True", "RenewalFailing"));
-        let (status_, reason, message) = says(&seen, &[], "Issuing");
-        assert_eq!((&*status_, &*reason), ("False", "RateLimited"));
-        assert!(message.contains("too many certificates; the next attempt is at 2027-"), "{message}");
-        let whole = status(&certificate(&[]), &seen, Timestamp::UNIX_EPOCH);
-        assert_eq!(whole.failed_attempts, 2);
-        assert!(whole.next_attempt.is_some());
-        assert_eq!(whole.order.unwrap().challenges[0].problem.as_deref(), Some("dns: SERVFAIL"));
-        let none = Seen { stored: None, is_current: false, ..seen };
-        assert_eq!(short(&none, "Ready"), pair("False", "RateLimited"));
-        assert_eq!(short(&none, "RolledOut"), pair("False", "NotIssued"));
-    }
-
-    #[test]
-    fn what_is_wrong_or_taken_is_said_and_what_is_served_stays() {
-        let wrong = Some(Wrong::new("SecretNotFound", "spec.secretRef: no Secret"));
-        let seen = Seen { wrong, is_current: false, ..good() };
-        assert_eq!(short(&seen, "Ready"), pair("False", "SecretNotFound"));
-        let seen = Seen { conflict: Some(("x/y".into(), "a.example".into())), stored: None, ..good() };
-        assert_eq!(short(&seen, "Ready"), pair("False", "Conflict"));
-        assert_eq!(short(&seen, "Conflict"), pair("True", "NameTaken"));
-    }
-
-    #[test]
-    fn an_ended_certificate_is_not_ready_and_a_wrong_clock_is_named() {
-        let seen = Seen { now: NOW + 1000, ..good() };
-        assert_eq!(short(&seen, "Ready"), pair("False", "Expired"));
-        let seen = Seen { clock_ahead: Some(-86_400), ..good() };
-        assert_eq!(short(&seen, "Issuing"), pair("False", "ClockSkewed"));
-        assert!(says(&seen, &[], "Issuing").2.contains("86400 s ahead of the CA's"));
-    }
-
-    #[test]
-    fn a_condition_keeps_its_time_while_its_status_stays() {
-        let mut found = certificate(&[]);
-        found.status = Some(status(&found, &good(), Timestamp::from_second(1).unwrap()));
-        let again = status(&found, &good(), Timestamp::from_second(9).unwrap());
-        assert_eq!(Some(again), found.status);
-    }
-}
+mod tests;

@@ -1,6 +1,9 @@
 //! Which relays have confirmed which version, and which are proven gone.
 
-use crate::objects::{COMPONENT_LABEL, REGION_LABEL};
+use crate::{
+    objects::{COMPONENT_LABEL, REGION_LABEL},
+    pods::{is_named, pod_of},
+};
 use adit_api::Region;
 use adit_store::{RelaySeen, Store, StoreError};
 use k8s_openapi::api::core::v1::Pod;
@@ -18,10 +21,6 @@ use std::{
 const SILENT_SECONDS: u64 = 30;
 /// How long the API server may take to say which pods there are.
 const CALL: Duration = Duration::from_secs(10);
-/// A relay's id begins with so much of its pod's name.
-const NAME_IN_ID: usize = 40;
-/// A dash and four hexadecimal digits.
-const ID_SUFFIX: usize = 5;
 const POISONED: &str = "no code panics while it holds this lock";
 
 /// The relays as they were last read; nothing while they have not been read or the store is away.
@@ -103,18 +102,12 @@ fn gone<'a>(
     pods: &HashMap<String, HashSet<String>>,
     now: u64,
 ) -> Vec<&'a RelaySeen> {
-    let pod = |relay: &RelaySeen| {
-        let id = relay.relay.as_str();
-        let (pod, suffix) = id.split_at_checked(id.len().checked_sub(ID_SUFFIX)?)?;
-        let is_random = suffix.starts_with('-') && suffix[1..].bytes().all(|b| b.is_ascii_hexdigit());
-        is_random.then(|| pod.to_owned())
-    };
     let is_gone = |relay: &&RelaySeen| {
         let silent = now.saturating_sub(relay.seen) >= SILENT_SECONDS;
-        let (Some(there), Some(own)) = (pods.get(&relay.region), pod(relay)) else { return false };
-        let is_there = there.iter().any(|name| name.chars().take(NAME_IN_ID).eq(own.chars()));
+        let (Some(there), Some(own)) = (pods.get(&relay.region), pod_of(&relay.relay)) else { return false };
+        let is_there = there.iter().any(|name| is_named(name, own));
         let has_successor = relays.iter().any(|other| {
-            other.region == relay.region && other.started > relay.started && pod(other).as_ref() == Some(&own)
+            other.region == relay.region && other.started > relay.started && pod_of(&other.relay) == Some(own)
         });
         silent && (!is_there || has_successor)
     };

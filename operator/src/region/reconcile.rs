@@ -5,13 +5,14 @@ mod unreadable;
 use super::{
     FINALIZER, IMAGE_ANNOTATION, ROLL_PEER_CA_ANNOTATION,
     authority::AuthorityError,
+    certificates::CertificateNames,
     desired::{self, Inputs, Provider},
     domain,
     finalize::{self, Finalized},
     material::{Material, Moment},
     names::Names,
     observe::{ObserveError, Said, Seen, observe},
-    status::{Observed, State, status},
+    status::{Observed, State, Wanted, status},
 };
 use crate::{
     apply::{Applier, ApplyError, CALL},
@@ -64,6 +65,8 @@ pub struct Context {
     pub relay_image: String,
     /// The roles that have been given their rights by this process.
     pub granted: Mutex<HashSet<String>>,
+    /// What Certificates are called.
+    pub certificates: CertificateNames,
 }
 
 /// A Region, or what stands in its place and cannot be read as one: that must not keep the operator from all others.
@@ -116,12 +119,12 @@ async fn reconcile_region(region: &Region, context: &Context) -> Result<Action, 
     if let Some(stopped) = stopped(region, context) {
         let seen = observe(&context.client, region, &place).await?;
         let again = if stopped.0 == domain::TAKEN { SOON * 6 } else { AGAIN };
-        let observed = Observed { stopped: Some(stopped), ..observed(region, &seen, context) };
+        let observed = Observed { stopped: Some(stopped), ..observed(region, &seen, context).await };
         say(region, &place, &observed, context).await?;
         return Ok(Action::requeue(jittered(again)));
     }
     let seen = observe(&context.client, region, &place).await?;
-    let before = observed(region, &seen, context);
+    let before = observed(region, &seen, context).await;
     if before.deployment.is_none() && !has_back_ends(&before) {
         // The first relays would only fail, again and again, ever more slowly.
         say(region, &place, &before, context).await?;
@@ -164,7 +167,7 @@ fn stopped(region: &Region, context: &Context) -> Option<(&'static str, String)>
     Some((domain::TAKEN, text))
 }
 
-fn observed(region: &Region, seen: &Seen, context: &Context) -> Observed {
+async fn observed(region: &Region, seen: &Seen, context: &Context) -> Observed {
     let store = match (seen.store_secret(region), &context.store) {
         (bad @ State::Bad { .. }, _) => bad,
         (_, Some(_)) => context.view.state(),
@@ -189,8 +192,25 @@ fn observed(region: &Region, seen: &Seen, context: &Context) -> Observed {
             .as_ref()
             .and_then(|status| Some(status.config_revision.as_ref()?.revision.clone())),
         address: seen.address(),
+        certificates: wanted(region, context).await,
         not_after: region.status.as_ref().and_then(|status| status.not_after.clone()),
     }
+}
+
+/// What the store has for the relays of a region.
+async fn wanted(region: &Region, context: &Context) -> Option<Vec<Wanted>> {
+    let store = context.store.as_ref().filter(|_| context.view.is_migrated())?;
+    let set = store.certificates_for(&region.spec.domain).await.ok()?;
+    let mut wanted = Vec::with_capacity(set.list.len());
+    for (stored, _) in set.list {
+        let called = context.certificates.name(&context.client, &stored.id).await;
+        wanted.push(Wanted {
+            called: called.unwrap_or_else(|| format!("for {}", stored.names.join(", "))),
+            fingerprint: stored.fingerprint,
+            not_after: stored.not_after,
+        });
+    }
+    Some(wanted)
 }
 
 /// Makes everything as it should be. Returns the revision that relays should use, and when their certificate ends.
@@ -376,7 +396,7 @@ async fn finalize(region: &Region, place: &Place, context: &Context) -> Result<A
         Finalized::Waits(message) => {
             let seen = observe(&context.client, region, place).await?;
             let stopped = Some(("Draining", message));
-            let observed = Observed { stopped, ..observed(region, &seen, context) };
+            let observed = Observed { stopped, ..observed(region, &seen, context).await };
             say(region, place, &observed, context).await?;
             Ok(Action::requeue(Duration::from_secs(1)))
         }

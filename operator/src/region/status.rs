@@ -11,6 +11,8 @@ use k8s_openapi::{
 
 /// How often `sessions` and `tunnels` are written at most.
 const COUNTS_SECONDS: i64 = 60;
+/// How many certificates are named.
+const MOST_NAMED: usize = 3;
 
 /// Something that may work, with the words for when it does not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,8 +46,8 @@ pub struct Report {
     pub registry_up: bool,
     /// Why it does not use a newer configuration that it has read.
     pub refused: Option<String>,
-    /// How many certificates of the store it serves.
-    pub certificates: usize,
+    /// The fingerprints of the certificates of the store that it serves.
+    pub served: Vec<String>,
     /// Why it does not serve one of them.
     pub certificate_problem: Option<String>,
 }
@@ -69,6 +71,17 @@ pub struct DeploymentSeen {
     pub image: Option<String>,
 }
 
+/// A certificate of the store that a region's relays should serve.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its Certificate's namespace and name; of one that is not in this cluster, the DNS names.
+    pub called: String,
+    /// Its fingerprint.
+    pub fingerprint: String,
+    /// When it ends, in seconds since 1970.
+    pub not_after: u64,
+}
+
 /// All that was seen.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Observed {
@@ -86,7 +99,9 @@ pub struct Observed {
     pub revision: Option<String>,
     /// Where consumers arrive.
     pub address: Option<String>,
-    /// When the first served certificate ends (RFC 3339).
+    /// The certificates that relays should serve; nothing while the store has not said.
+    pub certificates: Option<Vec<Wanted>>,
+    /// When the certificate of the development CA ends, which stands in without another one (RFC 3339).
     pub not_after: Option<String>,
 }
 
@@ -107,7 +122,7 @@ pub fn status(region: &Region, observed: &Observed, now: Timestamp) -> RegionSta
     let conditions = [
         ("Ready", readiness(region, observed, &seen)),
         ("RelaysAvailable", availability(region, observed, &seen)),
-        ("CertificateServed", certificate(region, &observed.reports)),
+        ("CertificateServed", certificate(region, observed)),
         ("RegistryReachable", registry(observed)),
         ("StoreReachable", said(&observed.store, "Reachable", "the store answers")),
         ("Progressing", progress(observed, &seen, config_revision.as_ref())),
@@ -124,7 +139,7 @@ pub fn status(region: &Region, observed: &Observed, now: Timestamp) -> RegionSta
         counted_at: old.counted_at.clone(),
         address: observed.address.clone(),
         image: seen.image,
-        not_after: observed.not_after.clone(),
+        not_after: not_after(&old, observed),
     };
     recount(&mut status, &observed.reports, now);
     status
@@ -188,7 +203,8 @@ fn availability(region: &Region, observed: &Observed, seen: &DeploymentSeen) -> 
     }
 }
 
-fn certificate(region: &Region, reports: &[Report]) -> Said {
+fn certificate(region: &Region, observed: &Observed) -> Said {
+    let reports = &observed.reports;
     if let Some(problem) = reports.iter().find_map(|report| report.certificate_problem.as_ref()) {
         return (
             "False",
@@ -196,12 +212,20 @@ fn certificate(region: &Region, reports: &[Report]) -> Said {
             format!("a relay goes on with the certificate before: {problem}"),
         );
     }
-    let (all, with) = (reports.len(), reports.iter().filter(|report| report.certificates > 0).count());
+    let wanted = observed.certificates.as_deref().unwrap_or_default();
+    let has_all = |report: &&Report| {
+        !report.served.is_empty() && wanted.iter().all(|one| report.served.contains(&one.fingerprint))
+    };
+    let (all, with) = (reports.len(), reports.iter().filter(has_all).count());
+    let what = match wanted {
+        [] => "the Certificates of its region".to_owned(),
+        wanted => named(wanted),
+    };
     if with > 0 && with == all {
-        return ("True", "Served", "every relay serves the Certificates of its region".to_owned());
+        return ("True", "Served", format!("every relay serves {what}"));
     }
-    if with > 0 {
-        return ("False", "RollingOut", format!("{with} of {all} relays serve a Certificate"));
+    if !wanted.is_empty() || reports.iter().any(|report| !report.served.is_empty()) {
+        return ("False", "RollingOut", format!("{with} of {all} relays serve {what}"));
     }
     let (name, domain) = (region.metadata.name.as_deref().unwrap_or_default(), &region.spec.domain);
     let message = format!(
@@ -209,6 +233,39 @@ fn certificate(region: &Region, reports: &[Report]) -> Said {
          key \"ca.crt\" of ConfigMap \"{name}-ca\""
     );
     ("False", "DevelopmentCertificate", message)
+}
+
+/// Certificates and their ends, those that end first at the front, of many only some.
+fn named(wanted: &[Wanted]) -> String {
+    let mut wanted: Vec<_> = wanted.iter().collect();
+    wanted.sort_by_key(|one| (one.not_after, &one.called));
+    let more = wanted.len().saturating_sub(MOST_NAMED);
+    let shown = wanted.iter().take(MOST_NAMED);
+    let shown: Vec<_> = shown
+        .map(|one| format!("Certificate {}, which ends at {}", one.called, rfc3339(one.not_after)))
+        .collect();
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    shown.join("; ") + &more
+}
+
+/// When the first of the served certificates ends.
+fn not_after(old: &RegionStatus, observed: &Observed) -> Option<String> {
+    let is_served =
+        |one: &&Wanted| observed.reports.iter().any(|report| report.served.contains(&one.fingerprint));
+    let found = observed.certificates.iter().flatten().filter(is_served).map(|one| one.not_after).min();
+    let serves_unknown = || observed.reports.iter().any(|report| !report.served.is_empty());
+    match found {
+        Some(end) => Some(rfc3339(end)),
+        // What is served was replaced in the store just now, or the store is away.
+        None if serves_unknown() => old.not_after.clone(),
+        None => observed.not_after.clone(),
+    }
+}
+
+/// Seconds since 1970 as RFC 3339 writes them.
+fn rfc3339(seconds: u64) -> String {
+    let time = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+    time.map(|time| time.to_string()).unwrap_or_default()
 }
 
 fn said(state: &State, good: &'static str, words: &str) -> Said {

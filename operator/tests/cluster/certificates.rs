@@ -1,5 +1,7 @@
 //! Certificates, from what a person applies to what a relay serves.
 
+mod shown;
+
 use crate::cluster::{Cluster, LONG, until};
 use adit_acme::{KeyAlgorithm, SealingKey, certificate::self_signed};
 use adit_api::Certificate;
@@ -18,6 +20,8 @@ use std::time::Instant;
 
 /// The region of all tests here; its relay is played by the test, which reads the store and confirms.
 const REGION: &str = "eu.example.test";
+/// That relay's id.
+const RELAY: &str = "eu-relay-1-00ff";
 
 struct Place {
     cluster: Cluster,
@@ -103,7 +107,7 @@ impl Place {
         };
         let seen = RelaySeen {
             region: REGION.to_owned(),
-            relay: "r-1".parse().unwrap(),
+            relay: RELAY.parse().unwrap(),
             started: now,
             seen: now,
             suspensions_version: 0,
@@ -129,7 +133,10 @@ async fn a_wildcard_is_issued_rolled_out_renewed_and_taken_away() {
     spec["revokeOnDelete"] = json!(true);
     place.apply("eu", &spec).await;
     place.wait_for("eu", "Ready", "True", "Issued").await;
-    place.wait_for("eu", "RolledOut", "True", "RolledOut").await;
+    // Its Region is elsewhere: its word has to be enough, and is called that.
+    let message = place.wait_for("eu", "RolledOut", "True", "RolledOut").await;
+    assert!(message.contains("by their own word alone"), "{message}");
+    assert!(message.contains("(its Region is not in this cluster)"), "{message}");
     let status = place.api().get("eu").await.unwrap().status.unwrap();
     assert_eq!((status.served.summary.as_str(), status.revision), ("1/1", Some(1)));
     assert!(status.renewal_time.is_some() && status.serial.is_some() && status.not_after.is_some());

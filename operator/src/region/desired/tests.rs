@@ -282,6 +282,18 @@ fn no_pod_can_reach_a_key_that_signs_certificates() {
 }
 
 #[test]
+fn everyone_reaches_the_public_ports_the_operator_included_and_only_relays_the_one_of_peers() {
+    let objects = made(spec());
+    let ingress = find(&objects, Kind::NetworkPolicy, "eu-relay").body["spec"]["ingress"].clone();
+    let rule = |port: u16| {
+        let has = |rule: &&Value| rule["ports"].as_array().unwrap().iter().any(|one| one["port"] == port);
+        ingress.as_array().unwrap().iter().find(has).unwrap()["from"].clone()
+    };
+    assert_eq!((rule(HTTPS), rule(HTTP)), (Value::Null, Value::Null));
+    assert!(rule(PEER)[0]["podSelector"].is_object());
+}
+
+#[test]
 fn the_registry_lets_one_user_in_and_has_no_password_in_clear_beside_its_own_secret() {
     let objects = made(spec());
     let password = &MATERIAL.registry_password;

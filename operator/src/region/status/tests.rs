@@ -104,6 +104,49 @@ fn every_reason_has_its_words() {
 }
 
 #[test]
+fn the_served_certificate_is_named_and_its_end_goes_before_the_development_one_s() {
+    let wanted = |called: &str, fingerprint: &str, second: u64| Wanted {
+        called: called.to_owned(),
+        fingerprint: fingerprint.to_owned(),
+        not_after: 1_800_000_000 + second,
+    };
+    let mut region = region();
+    let mut observed = Observed { not_after: Some("development".to_owned()), ..serving() };
+    observed.certificates = Some(vec![wanted("t/late", "aa", 200), wanted("t/early", "bb", 100)]);
+    let said = status(&region, &observed, at(0));
+    assert_eq!(word(&said, "CertificateServed"), ("False", "RollingOut"), "none serves them yet");
+    assert_eq!(said.not_after.as_deref(), Some("development"));
+    observed.reports[0].served = vec!["aa".to_owned(), "bb".to_owned()];
+    observed.reports[1].served = vec!["aa".to_owned()];
+    let said = status(&region, &observed, at(0));
+    assert!(
+        said.condition("CertificateServed")
+            .unwrap()
+            .message
+            .starts_with("1 of 2 relays serve Certificate t/early,")
+    );
+    observed.reports[1].served.push("bb".to_owned());
+    let said = status(&region, &observed, at(0));
+    assert_eq!(word(&said, "CertificateServed"), ("True", "Served"));
+    assert_eq!(
+        said.condition("CertificateServed").unwrap().message,
+        "every relay serves Certificate t/early, which ends at 2027-01-15T08:01:40Z; \
+         Certificate t/late, which ends at 2027-01-15T08:03:20Z"
+    );
+    assert_eq!(said.not_after.as_deref(), Some("2027-01-15T08:01:40Z"));
+
+    // The store is away, or has just got another one: what is served still is.
+    region.status = Some(said);
+    for unknown in [None, Some(vec![wanted("t/new", "cc", 900)])] {
+        observed.certificates = unknown;
+        assert_eq!(status(&region, &observed, at(1)).not_after.as_deref(), Some("2027-01-15T08:01:40Z"));
+    }
+    observed.certificates = Some((0..5).map(|n| wanted(&format!("t/{n}"), "aa", n)).collect());
+    let said = status(&region, &observed, at(2));
+    assert!(said.condition("CertificateServed").unwrap().message.ends_with("; and 2 more"));
+}
+
+#[test]
 fn a_draining_relay_is_counted_apart() {
     let mut observed = serving();
     observed.reports.push(Report { draining: true, ..report("r0") });
