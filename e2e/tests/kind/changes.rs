@@ -49,8 +49,8 @@ async fn limits_reach_relays_without_a_restart() {
     let published = Published::new(Namespace::new("limits").await, json!({})).await;
     let before = published.pods().await;
     let change = r#"{"spec":{"limits":{"requestsPerSecond":1}}}"#;
-    published.namespace.kubectl(&["patch", "region", "eu", "--type=merge", "-p", change]).await;
     let revision = published.namespace.get("region", "eu").await.unwrap()["status"]["configRevision"].clone();
+    published.namespace.kubectl(&["patch", "region", "eu", "--type=merge", "-p", change]).await;
     published
         .namespace
         .until("region", "eu", "has its new configuration on all relays", |region| {
