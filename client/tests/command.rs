@@ -133,7 +133,7 @@ impl Client {
     /// Waits until `adit status` shows it.
     fn listed(&mut self, home: &Path, which: &str) -> Value {
         let start = Instant::now();
-        while start.elapsed() < Duration::from_secs(10) {
+        while start.elapsed() < Duration::from_secs(60) {
             let value: Value =
                 serde_json::from_str(stdout(&run(home, &format!("status {which} --json")))).unwrap();
             if let Some(tunnel) = value["tunnels"].get(0) {
@@ -216,10 +216,10 @@ fn a_client_gives_up_with_code_7_when_it_was_told_to() {
     assert_eq!((output.status.code(), stdout(&output)), (Some(7), ""));
 }
 
-/// Waits until a child has ended, and kills it after ten seconds.
+/// Waits until a child has ended, and kills it after a minute.
 fn ended(child: &mut std::process::Child) -> Option<i32> {
     let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(10) {
+    while start.elapsed() < Duration::from_secs(60) {
         if let Some(status) = child.try_wait().unwrap() {
             return status.code();
         }

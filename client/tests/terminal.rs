@@ -63,7 +63,7 @@ impl Terminal {
             if let Some(at) = seen.get(after..).and_then(|new| new.find(text)) {
                 return after + at + text.len();
             }
-            assert!(start.elapsed() < Duration::from_secs(20), "{text:?} is not in {:?}", &seen[after..]);
+            assert!(start.elapsed() < Duration::from_secs(60), "{text:?} is not in {:?}", &seen[after..]);
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -79,7 +79,7 @@ impl Terminal {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status.code();
             }
-            assert!(start.elapsed() < Duration::from_secs(20), "the command did not end: {:?}", self.seen());
+            assert!(start.elapsed() < Duration::from_secs(60), "the command did not end: {:?}", self.seen());
             std::thread::sleep(Duration::from_millis(5));
         };
         let modes = tcgetattr(&self.slave).unwrap().local_modes;

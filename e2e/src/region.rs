@@ -198,6 +198,19 @@ impl Region {
         let address = SocketAddr::from(([127, 0, 0, 1], self.port()));
         Consumer::tls(address, &format!("{name}.{}", self.domain()), &self.ca().await, &[b"http/1.1"])
     }
+
+    /// Waits until a tunnel is served whichever relay a consumer is led to. A relay without a session of the client hears of
+    /// it a moment later than the client itself.
+    pub async fn is_served(&self, name: &str) {
+        let (consumer, host) = (self.consumer(name).await, self.host(name));
+        until("the tunnel is served by every relay", async || {
+            for _ in 0..12 {
+                consumer.get(&host, "/").await.ok().filter(|answer| answer.status == 200)?;
+            }
+            Some(())
+        })
+        .await;
+    }
 }
 
 impl Client {

@@ -149,7 +149,7 @@ mod tests {
         let lanes = Lanes::start(2).unwrap();
         for lane in lanes.all() {
             assert_eq!(Lanes::run_on(lane, async { current() }).await, Some(Some(lane.index)));
-            assert!(lane.silence() < Duration::from_secs(5));
+            assert!(lane.silence() < Duration::from_secs(60));
         }
         assert_eq!(current(), None);
     }

@@ -12,7 +12,10 @@ use adit_testkit::{
     region::{DOMAIN, Region},
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 /// A CA and what it gave to the servers on 127.0.0.1, as files and as text.
 struct Authority {
@@ -124,7 +127,14 @@ fn a_redis_whose_certificate_is_not_trusted_gets_nothing() {
         .env("SSL_CERT_FILE", other.path("ca.pem"));
     // It serves all the same, and says what is wrong.
     let relay = region.start("a");
-    let (_, ready) = relay.ask("/readyz").unwrap();
-    assert!(ready.contains("registry") && ready.contains("cannot be reached"), "{ready}");
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        let (_, ready) = relay.ask("/readyz").unwrap_or_default();
+        if ready.contains("registry") && ready.contains("cannot be reached") {
+            break;
+        }
+        assert!(Instant::now() < end, "{ready}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     assert_eq!(redis.run("DBSIZE"), ":0");
 }

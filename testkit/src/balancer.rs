@@ -23,7 +23,7 @@ impl Balancer {
         let (https, http) = (Port::take(), Port::take());
         let mut config = String::from(
             "global\n  maxconn 4000\ndefaults\n  mode tcp\n  timeout connect 2s\n  timeout client 300s\n  \
-             timeout server 300s\n  option redispatch\n  retries 3\n",
+             timeout server 300s\n  timeout check 5s\n  option redispatch\n  retries 3\n",
         );
         let lists = [
             ("https", &https, relays.iter().map(|r| r.https()).collect::<Vec<_>>()),
@@ -55,7 +55,7 @@ impl Balancer {
     }
 
     fn wait(&self) {
-        let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
         while std::net::TcpStream::connect(self.http()).is_err() {
             assert!(std::time::Instant::now() < end, "haproxy does not listen");
             std::thread::sleep(std::time::Duration::from_millis(5));

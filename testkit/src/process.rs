@@ -268,7 +268,7 @@ mod tests {
     use super::*;
     use std::os::unix::process::ExitStatusExt;
 
-    const LONG: Duration = Duration::from_secs(20);
+    const LONG: Duration = Duration::from_secs(60);
 
     fn shell(script: &str) -> Child {
         Child::start(Command::new("sh").args(["-c", script]))
@@ -340,8 +340,11 @@ mod tests {
     #[test]
     fn victim() {
         let Ok(file) = std::env::var("ADIT_TESTKIT_VICTIM") else { return };
-        let child = shell("exec sleep 600");
-        let mut stopped = shell("exec sleep 600");
+        // Once they have said something the kernel has been asked to end them.
+        let mut child = shell("echo up; exec sleep 600");
+        child.wait_for_line("up", LONG);
+        let mut stopped = shell("echo up; exec sleep 600");
+        stopped.wait_for_line("up", LONG);
         stopped.stop();
         std::fs::write(file, format!("{} {}\n", child.pid(), stopped.pid())).unwrap();
         thread::sleep(LONG);

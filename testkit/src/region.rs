@@ -307,7 +307,7 @@ impl Relay {
     /// What its ops port answers: status and body; nothing while it does not listen.
     pub fn ask(&self, path: &str) -> Option<(u16, String)> {
         let mut tcp = TcpStream::connect_timeout(&self.ops(), Duration::from_secs(2)).ok()?;
-        tcp.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        tcp.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
         write!(tcp, "GET {path} HTTP/1.1\r\nhost: ops\r\nconnection: close\r\n\r\n").ok()?;
         let mut answer = String::new();
         tcp.read_to_string(&mut answer).ok()?;

@@ -115,7 +115,7 @@ async fn a_dropped_service_takes_its_connections_along() {
     assert_eq!(wire.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap().status, 200);
     assert_eq!((service.connections(), service.open_connections()), (1, 1));
     drop(service);
-    let end = tokio::time::timeout(Duration::from_secs(20), wire.rest()).await.unwrap();
+    let end = tokio::time::timeout(Duration::from_secs(60), wire.rest()).await.unwrap();
     assert!(end.map_or(true, |bytes| bytes.is_empty()));
     assert!(consumer.connect().await.is_err());
 }

@@ -185,7 +185,9 @@ async fn a_relay_that_says_now_again_and_again_is_not_asked_again_and_again() {
         }))
     });
     let (_client, _events, mut session) = relay.serve(http(service.address())).await;
-    let mut asked = 0;
+    let Some(ToRelay::Open(open)) = session.hear().await else { panic!("it is not asked again") };
+    session.tell(&ToClient::Refused(refused(open.tunnel.as_str())));
+    let mut asked = 1;
     let end = Instant::now() + Duration::from_secs(2);
     while let Ok(Some(message)) = tokio::time::timeout_at(end, session.hear()).await {
         if let ToRelay::Open(open) = message {
@@ -193,7 +195,7 @@ async fn a_relay_that_says_now_again_and_again_is_not_asked_again_and_again() {
             session.tell(&ToClient::Refused(refused(open.tunnel.as_str())));
         }
     }
-    assert!((1..40).contains(&asked), "asked {asked} times");
+    assert!(asked < 40, "asked {asked} times");
 }
 
 #[tokio::test]
@@ -214,8 +216,9 @@ async fn a_relay_that_refuses_for_now_is_dialled_ever_more_slowly() {
     .await;
     assert_eq!(state, ClientState::Connecting);
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let dials = dials.load(std::sync::atomic::Ordering::Relaxed);
-    assert!((2..40).contains(&dials), "{dials} dials in 2 s");
+    let dials = || dials.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(dials() < 40, "{} dials in 2 s", dials());
+    adit_testkit::wait::until("it is dialled again", || dials() > 1).await;
 }
 
 #[tokio::test]

@@ -108,7 +108,7 @@ async fn what_a_burst_needed_is_given_back() {
     let (_client, _events, session) = relay.serve(http(service.address())).await;
     let mut streams = vec![];
     for _ in 0..50 {
-        streams.push(session.open(session.request("GET", "/slow/100").body(()).unwrap(), true).await.0);
+        streams.push(session.open(session.request("GET", "/slow/3000").body(()).unwrap(), true).await.0);
     }
     for stream in streams {
         let body = soon(stream).await.unwrap().into_body();

@@ -9,6 +9,7 @@ use adit_protocol::{
     frame,
     possession::{EXPORTER_BYTES, EXPORTER_LABEL, message},
 };
+use adit_testkit::port::Port;
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
@@ -31,7 +32,7 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 /// Nothing that a test waits for takes as long as this.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Waits for something that has to happen.
 pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
@@ -79,6 +80,7 @@ pub(crate) struct Relay {
     tls: TlsAcceptor,
     tell: mpsc::Sender<Session>,
     accepting: JoinHandle<()>,
+    _port: Port,
 }
 
 /// One session, as the relay sees it. The connection breaks when this is dropped.
@@ -124,12 +126,14 @@ impl Relay {
             .unwrap();
         config.alpn_protocols = vec![adit_protocol::ALPN.to_vec()];
         let tls = TlsAcceptor::from(Arc::new(config));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        // A port that stays this relay's while it is away.
+        let port = Port::take();
+        let address = port.address();
+        let listener = TcpListener::bind(address).await.unwrap();
         let policy: Arc<Mutex<Policy>> = Arc::new(Mutex::new(Box::new(policy)));
         let (tell, sessions) = mpsc::channel(64);
         let accepting = tokio::spawn(accept(listener, tls.clone(), policy.clone(), tell.clone()));
-        Self { address, folder, sessions, policy, tls, tell, accepting }
+        Self { address, folder, sessions, policy, tls, tell, accepting, _port: port }
     }
 
     pub(crate) fn set_policy(&self, policy: impl FnMut(&Hello) -> Answer + Send + 'static) {

@@ -2,6 +2,7 @@
 
 use crate::relay::{Relay, Session, event, read_all, soon, tcp};
 use adit::event::What;
+use adit_testkit::port::Port;
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream};
 use http::Request;
@@ -92,11 +93,8 @@ async fn a_session_that_breaks_is_a_reset_for_the_service() {
 
 #[tokio::test]
 async fn a_service_that_is_down_is_told() {
-    let listener = service().await;
-    let address = listener.local_addr().unwrap();
-    drop(listener);
-    let mut relay = Relay::start().await;
-    let (_client, _events, session) = relay.serve(tcp(address)).await;
+    let (port, mut relay) = (Port::take(), Relay::start().await);
+    let (_client, _events, session) = relay.serve(tcp(port.address())).await;
     let (response, _to) = session.open(connect(&session), false).await;
     let response = soon(response).await.unwrap();
     assert_eq!(

@@ -74,9 +74,10 @@ async fn a_deleted_region_drains_and_leaves_nothing() {
     let published = Published::new(Namespace::new("deleted").await, json!({})).await;
     let consumer = published.region.consumer("shop").await;
     let host = published.region.host("shop");
-    let slow = tokio::spawn(async move { consumer.get(&host, "/slow/8000").await });
     let service = &published.service;
-    until("the request has come", async || (service.requests() > 0).then_some(())).await;
+    let before = service.requests();
+    let slow = tokio::spawn(async move { consumer.get(&host, "/slow/8000").await });
+    until("the request has come", async || (service.requests() > before).then_some(())).await;
     published.namespace.kubectl(&["delete", "region", "eu", "--wait=false"]).await;
     let answer = slow.await.unwrap().unwrap();
     assert_eq!((answer.status, answer.text()), (200, "slow"));

@@ -27,6 +27,7 @@ impl Published {
         region.wait_ready().await;
         let service = Service::start().await;
         let client = region.client("me", "shop", service.address()).await;
+        region.is_served("shop").await;
         Self { namespace, region, service, client }
     }
 

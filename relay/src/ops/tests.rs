@@ -110,7 +110,7 @@ async fn many_connections_wait_for_each_other() {
     waiting.write_all(b"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
     drop(idle);
     let mut answer = String::new();
-    tokio::time::timeout(Duration::from_secs(20), waiting.read_to_string(&mut answer))
+    tokio::time::timeout(Duration::from_secs(60), waiting.read_to_string(&mut answer))
         .await
         .unwrap()
         .unwrap();

@@ -1,6 +1,6 @@
 //! How fast, and how many: small counts in a usual run, seconds in a long one.
 
-use crate::place::{Provider, against, complaint, ended, http, is_enforced, is_up, judge, now};
+use crate::place::{Provider, against, complaint, ended, http, is_enforced, is_served, is_up, judge, now};
 use adit_protocol::Account;
 use adit_store::{Decision, Store, Suspended, Suspension};
 use adit_testkit::{
@@ -79,6 +79,7 @@ async fn many_sessions_are_suspended_at_once_and_the_innocent_go_on() {
     let provider = Provider::start().await;
     let bob = provider.client(&provider.eu, "bob", "blog").await;
     let blog = provider.eu.host("blog");
+    is_served(&provider.eu, &blog).await;
     // A client has a session with each lane of each of two relays.
     let (rounds, clients) = (scale(1, 7), scale(5, 250));
     let (mut told, mut p50, mut p99) = (vec![], vec![], vec![]);

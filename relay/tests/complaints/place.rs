@@ -88,6 +88,19 @@ impl Place {
     }
 }
 
+/// Waits until every relay of a place serves a host: a relay without a session of the client hears of it a moment later.
+pub(crate) async fn is_served(place: &Place, host: &str) {
+    let end = std::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        let statuses = place.statuses(host).await;
+        if statuses.iter().all(|status| *status == 200) {
+            return;
+        }
+        assert!(std::time::Instant::now() < end, "{host}: {statuses:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 pub(crate) async fn status(relay: SocketAddr, host: &str) -> u16 {
     Consumer::plain(relay).get(host, "/").await.map_or(0, |answer| answer.status)
 }

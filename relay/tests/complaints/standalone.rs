@@ -72,6 +72,7 @@ async fn a_complaint_takes_an_account_offline_until_it_is_lifted() {
     until("it is enforced by the new process too", || said(&relay, &["show", id]).contains("1/1")).await;
 
     said(&relay, &["lift", id, "--yes", "--reason", "cleaned up", "--by", "ana"]);
+    until("the relay has let it go", || relay.metric("adit_suspensions") == 0).await;
     let back = client(&region, &relay, &service, "eve", "login-bank");
     crate::place::is_up(&back).await;
     assert_eq!(status(relay.http(), host).await, 200);

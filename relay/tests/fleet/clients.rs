@@ -61,6 +61,7 @@ async fn a_killed_client_is_missed_at_once_and_its_name_is_there_when_it_comes_b
     let service = fleet.service.address().to_string();
     let mut client = self::client(&fleet, "ci", &service, "shop");
     fleet.wait("it has two relays", |fleet| fleet.homes().len() >= 2).await;
+    fleet.is_served_everywhere(HOST).await;
     let load = Load::start(&fleet.entries(usize::MAX), 3, HOST, "/bytes/1000");
     load.more(500).await;
     let rounds = scale(2, 30);
@@ -109,13 +110,15 @@ async fn consumers_of_a_killed_client_are_told_at_once() {
     let fleet = Fleet::empty("").await;
     let mut client = self::client(&fleet, "ci", &fleet.service.address().to_string(), "shop");
     fleet.wait("it has two relays", |fleet| fleet.homes().len() >= 2).await;
+    fleet.is_served_everywhere(HOST).await;
+    let before = fleet.service.requests();
     let asked: Vec<_> = (0..60)
         .map(|number| {
             let consumer = Consumer::plain(fleet.relays[number % 3].http());
             tokio::spawn(async move { consumer.get(HOST, "/hang").await })
         })
         .collect();
-    until("the service has all requests", || fleet.service.requests() >= 60).await;
+    until("the service has all requests", || fleet.service.requests() >= before + 60).await;
     client.kill();
     for answer in asked {
         let answer =

@@ -46,16 +46,34 @@ struct Line {
 
 impl Line {
     async fn open(entry: SocketAddr, listener: &TcpListener) -> Self {
-        let mut consumer = TcpStream::connect(entry).await.unwrap();
-        consumer.write_all(b"ask").await.unwrap();
-        let accepted = timeout(Duration::from_secs(30), listener.accept()).await;
-        let (mut service, _) = accepted.expect("the connection arrives").unwrap();
+        let arriving = async {
+            loop {
+                if let Some(both) = Self::arrived(entry, listener).await {
+                    return both;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let arrived = timeout(Duration::from_secs(60), arriving).await;
+        let (mut consumer, mut service) = arrived.expect("the connection arrives");
         let mut bytes = [0; 3];
         service.read_exact(&mut bytes).await.unwrap();
         service.write_all(b"say").await.unwrap();
         consumer.read_exact(&mut bytes).await.unwrap();
         assert_eq!(&bytes, b"say");
         Self { consumer, service }
+    }
+
+    /// The consumer's end and the service's; nothing when the relay ends the connection, as one does that has not heard
+    /// of the tunnel yet.
+    async fn arrived(entry: SocketAddr, listener: &TcpListener) -> Option<(TcpStream, TcpStream)> {
+        let mut consumer = TcpStream::connect(entry).await.ok()?;
+        consumer.write_all(b"ask").await.ok()?;
+        let mut byte = [0; 1];
+        tokio::select! {
+            accepted = listener.accept() => Some((consumer, accepted.unwrap().0)),
+            _ = consumer.peek(&mut byte) => None,
+        }
     }
 
     /// Sends until nothing more fits for a moment.

@@ -7,7 +7,10 @@ use adit_testkit::{
     soak::{Record, scale},
     wait::until,
 };
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 /// A client of an account whose credential is in this folder.
 fn client(fleet: &Fleet, folder: &Path, spec: TunnelSpec) -> Client {
@@ -97,9 +100,13 @@ async fn of_two_runs_of_one_account_the_newest_serves_and_the_older_is_told() {
         // From then on nobody is served by it, wherever they enter.
         let older = services.last().unwrap_or(&fleet.service).requests();
         for relay in &fleet.relays {
-            for _ in 0..3 {
+            let (mut served, end) = (0, Instant::now() + Duration::from_secs(60));
+            while served < 3 {
                 let answer = Consumer::plain(relay.http()).get(HOST, "/").await.unwrap();
-                assert_eq!(answer.status, 200, "round {round} at {}: {answer:?}", relay.name);
+                // A relay without a session of it may hear of the new one a moment after the old one has gone.
+                let in_order = answer.status == 200 || (served == 0 && matches!(answer.status, 502 | 503));
+                assert!(in_order && Instant::now() < end, "round {round} at {}: {answer:?}", relay.name);
+                served += u32::from(answer.status == 200);
             }
         }
         assert_eq!(services.last().unwrap_or(&fleet.service).requests(), older, "round {round}");

@@ -4,13 +4,16 @@ use adit::{Client, ClientBuilder, TunnelSpec, service::Service as Address};
 use adit_protocol::Kind;
 use adit_testkit::{
     balancer::Balancer,
-    http::Service,
+    http::{Consumer, Service},
     postgres::Postgres,
     redis::Redis,
     region::{DOMAIN, Region, Relay},
     wait::until,
 };
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 /// The host of the tunnel that every region begins with.
 pub(crate) const HOST: &str = "shop.adit.localhost";
@@ -29,12 +32,21 @@ impl Fleet {
     /// A region with a client of the account `ci` that serves [`HOST`]. Its store is a database of the server that all
     /// tests share.
     pub(crate) async fn start() -> Self {
+        let fleet = Self::with_unused_links().await;
+        fleet.is_served_everywhere(HOST).await;
+        fleet
+    }
+
+    /// The same before any request has gone from one relay to another. The third relay may not know the tunnel yet.
+    pub(crate) async fn with_unused_links() -> Self {
         Self::empty("").await.with_client().await
     }
 
     /// The same with relays of one lane: a client has one session with each of two relays, and the third has none.
     pub(crate) async fn of_one_lane(store: String) -> Self {
-        Self::with_store(store, "lanes: 1").await.with_client().await
+        let fleet = Self::with_store(store, "lanes: 1").await.with_client().await;
+        fleet.is_served_everywhere(HOST).await;
+        fleet
     }
 
     /// A region that nobody uses yet, with these lines in its relays' configuration.
@@ -99,6 +111,18 @@ impl Fleet {
         let tunnel = client.tunnels()[0].clone();
         until("the tunnel has a URL", || client.url(&tunnel).is_some()).await;
         client.url(&tunnel).expect("it has one now")
+    }
+
+    /// Waits until every relay serves a host: one without a session of the client hears of it a moment later.
+    pub(crate) async fn is_served_everywhere(&self, host: &str) {
+        for relay in &self.relays {
+            let consumer = Consumer::plain(relay.http());
+            let end = Instant::now() + Duration::from_secs(60);
+            while consumer.get(host, "/").await.map_or(0, |answer| answer.status) != 200 {
+                assert!(Instant::now() < end, "{} does not serve {host}", relay.name);
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
     }
 
     /// The relays that have sessions of clients.

@@ -65,15 +65,7 @@ async fn new_names_are_had(fleet: &Fleet, folder: &Path, name: &str) {
     let client = with_credential(fleet, folder, name);
     fleet.has_url(&client).await;
     let host = format!("{name}.adit.localhost");
-    for relay in &fleet.relays {
-        let consumer = Consumer::plain(relay.http());
-        let mut status = 0;
-        let end = std::time::Instant::now() + Duration::from_secs(30);
-        while status != 200 && std::time::Instant::now() < end {
-            status = consumer.get(&host, "/").await.map_or(0, |answer| answer.status);
-        }
-        assert_eq!(status, 200, "{} does not know {name}", relay.name);
-    }
+    fleet.is_served_everywhere(&host).await;
     client.stop(Duration::from_secs(5)).await;
 }
 

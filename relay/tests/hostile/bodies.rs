@@ -102,14 +102,14 @@ async fn a_body_that_breaks_off_is_no_request() {
 async fn an_upload_that_goes_on_may_take_longer_than_an_answer() {
     let service = Service::start().await;
     let region = Region::new(env!("CARGO_BIN_EXE_adit-relay"))
-        .with("limits: {requestsPerSecond: 100000, responseTimeout: 1s}");
+        .with("limits: {requestsPerSecond: 100000, responseTimeout: 4s}");
     let place = Place::start_in(region, service.address()).await;
     let mut wire = place.plain().connect().await.unwrap();
     let head = format!("POST /upload HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 25\r\n\r\n");
     wire.write_all(head.as_bytes()).await.unwrap();
     for byte in 0..25 {
         wire.write_all(&[byte]).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(250)).await;
     }
     let answer = wire.answer(false).await.unwrap();
     assert_eq!(answer.status, 200, "{}", answer.text());

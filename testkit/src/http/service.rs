@@ -1,6 +1,7 @@
 //! A service of one's own, as it stands behind a tunnel.
 
 use super::routes;
+use crate::port::Port;
 use hyper::{
     server::conn::{http1, http2},
     service::service_fn,
@@ -44,6 +45,7 @@ pub struct Service {
     address: SocketAddr,
     counts: Arc<Counts>,
     accepting: JoinHandle<()>,
+    _port: Option<Port>,
 }
 
 /// What a service has seen.
@@ -57,16 +59,22 @@ pub(super) struct Counts {
 impl Service {
     /// Starts a service on a free port. Panics when there is none.
     pub async fn start() -> Self {
-        Self::start_at("127.0.0.1:0".parse().expect("an address")).await
+        // As long as it lives nobody else gets the port, nor does a connection begin there while it is away.
+        let port = Port::take();
+        Self::listen(port.address(), Some(port)).await
     }
 
     /// Starts a service at an address. Panics when it is taken.
     pub async fn start_at(address: SocketAddr) -> Self {
+        Self::listen(address, None).await
+    }
+
+    async fn listen(address: SocketAddr, port: Option<Port>) -> Self {
         let listener = TcpListener::bind(address).await.expect("the service's port is free");
         let address = listener.local_addr().expect("a bound listener");
         let counts = Arc::new(Counts::default());
         let accepting = tokio::spawn(accept(listener, Arc::clone(&counts)));
-        Self { address, counts, accepting }
+        Self { address, counts, accepting, _port: port }
     }
 
     /// Where it listens.

@@ -142,4 +142,4 @@ impl Region {
 }
 
 /// The longest that a change may take to reach all relays on a busy machine.
-pub(in crate::registry) const PATIENCE: Duration = Duration::from_secs(10);
+pub(in crate::registry) const PATIENCE: Duration = Duration::from_secs(60);

@@ -18,6 +18,8 @@ use std::{
 use tokio::task::JoinHandle;
 
 const HOSTS: usize = 200;
+/// The longest that a state may take on a busy machine.
+const LONG: Duration = Duration::from_secs(60);
 
 fn host(number: usize) -> String {
     format!("h{number}.eu.example.com")
@@ -82,15 +84,15 @@ async fn serving<const N: usize>(region: &Region) -> [Serving; N] {
         all.push(Serving::new(relay, claims));
     }
     let all: [Serving; N] = all.try_into().ok().unwrap();
-    until(Duration::from_secs(10), "all tables are full", || all.iter().all(|relay| relay.is_full(N))).await;
+    until("all tables are full", || all.iter().all(|relay| relay.is_full(N))).await;
     all
 }
 
 /// Waits for a state.
-async fn until(time: Duration, what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + time;
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + LONG;
     while !holds() {
-        assert!(Instant::now() < end, "not within {time:?}: {what}");
+        assert!(Instant::now() < end, "not within {LONG:?}: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

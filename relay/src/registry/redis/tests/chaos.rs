@@ -83,7 +83,7 @@ async fn whatever_happens_the_greatest_generation_has_the_endpoint_in_the_end() 
         }
         held
     };
-    until(Duration::from_secs(30), "every table has the greatest generation, with all its sessions", || {
+    until("every table has the greatest generation, with all its sessions", || {
         let held = held();
         (0..CONTESTED).map(contested).all(|host| {
             let claims = held.get(&host).map(Vec::as_slice).unwrap_or_default();

@@ -35,10 +35,10 @@ async fn what_ends_after_a_flush_ends_everywhere() {
     let claim = a.claims.lock().unwrap()[0].clone();
     a.release(&claim).await;
     let left = || [&a, &b].map(|relay| relay.relay.row(&host(0)).map(|row| row.sessions.len()));
-    until(Duration::from_secs(15), "the session is gone", || left() == [Some(1), Some(1)]).await;
+    until("the session is gone", || left() == [Some(1), Some(1)]).await;
     a.relay.registry.leave().await;
     a.beats.abort();
-    until(Duration::from_secs(20), "the relay is gone", || {
+    until("the relay is gone", || {
         (0..HOSTS).all(|n| b.relay.row(&host(n)).is_some_and(|row| row.sessions.len() == 1))
     })
     .await;
@@ -52,7 +52,7 @@ async fn while_redis_is_gone_the_tables_stay_and_claims_are_refused_at_once() {
     let watch = Watch::over(&relays);
     let [a, b] = &relays;
     server.kill();
-    until(Duration::from_secs(10), "the loss is seen", || !a.relay.registry.is_connected()).await;
+    until("the loss is seen", || !a.relay.registry.is_connected()).await;
     let refused = a.claim(a.relay.claim("new.eu.example.com", "bob", 1, "s-new")).await;
     // Not asked at all.
     assert!(matches!(refused, Err(ClaimError::Unavailable(RegistryError::Disconnected))), "{refused:?}");
@@ -73,7 +73,7 @@ async fn while_redis_is_gone_the_tables_stay_and_claims_are_refused_at_once() {
 
     server.restart();
     for relay in &relays {
-        until(Duration::from_secs(15), "all is right again", || {
+        until("all is right again", || {
             relay.relay.sees("known.eu.example.com").as_deref() == Some("ann: s-resumed@relay-1")
                 && relay.relay.sees(&extra).as_deref() == Some("ann: s-relay-2@relay-2")
                 && (0..HOSTS - 1)
@@ -82,8 +82,11 @@ async fn while_redis_is_gone_the_tables_stay_and_claims_are_refused_at_once() {
         .await;
     }
     let again = b.relay.claim("new.eu.example.com", "bob", 1, "s-new");
-    until(Duration::from_secs(10), "there is a link", || b.relay.registry.is_connected()).await;
-    b.claim(again).await.unwrap();
+    let end = Instant::now() + LONG;
+    while let Err(error) = b.claim(again.clone()).await {
+        assert!(matches!(error, ClaimError::Unavailable(_)) && Instant::now() < end, "{error:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -110,16 +113,16 @@ async fn a_redis_that_hangs_is_like_one_that_is_gone() {
     tokio::time::sleep(crate::table::RELAY_TTL + Duration::from_secs(3)).await;
     server.cont();
     for relay in [a, b] {
-        until(Duration::from_secs(15), "there is a link", || relay.relay.registry.is_connected()).await;
+        until("there is a link", || relay.relay.registry.is_connected()).await;
     }
     // What was asked before the freeze may be done after it: nobody holds these sessions, and they go again.
     for relay in [a, b] {
-        until(Duration::from_secs(15), "late claims are taken back", || {
+        until("late claims are taken back", || {
             (0..number).all(|n| relay.relay.row(&format!("late{n}.eu.example.com")).is_none())
         })
         .await;
     }
-    let end = Instant::now() + Duration::from_secs(15);
+    let end = Instant::now() + LONG;
     let mut looks = 0;
     loop {
         let late = region.silent_relay(&format!("late-{looks}"));
@@ -146,14 +149,14 @@ async fn cut_connections_are_made_anew() {
         assert!(server.run("CLIENT KILL TYPE normal SKIPME yes").starts_with(':'));
         let one = format!("cut{round}.eu.example.com");
         let claim = relays[0].relay.claim(&one, "ann", 1, "s-cut");
-        until(Duration::from_secs(10), "there is a link", || relays[0].relay.registry.is_connected()).await;
-        let end = Instant::now() + Duration::from_secs(10);
+        until("there is a link", || relays[0].relay.registry.is_connected()).await;
+        let end = Instant::now() + LONG;
         while let Err(error) = relays[0].claim(claim.clone()).await {
             assert!(matches!(error, ClaimError::Unavailable(_)), "{error:?}");
             assert!(Instant::now() < end);
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        until(Duration::from_secs(10), "the other sees it", || relays[1].relay.row(&one).is_some()).await;
+        until("the other sees it", || relays[1].relay.row(&one).is_some()).await;
     }
     watch.end();
 }
@@ -168,6 +171,6 @@ async fn a_relay_starts_without_redis_and_has_the_table_once_it_is_there() {
     assert!(matches!(refused, Err(ClaimError::Unavailable(_))), "{refused:?}");
     assert!(tokio::time::timeout(Duration::from_millis(200), early.registry.synced()).await.is_err());
     server.restart();
-    tokio::time::timeout(Duration::from_secs(10), early.registry.synced()).await.unwrap();
+    tokio::time::timeout(LONG, early.registry.synced()).await.unwrap();
     early.registry.claim(&early.claim("x.example.com", "ann", 1, "s1")).await.unwrap();
 }
