@@ -7,6 +7,7 @@
 
 mod index;
 mod known;
+mod pace;
 
 pub use index::Index;
 
@@ -246,16 +247,20 @@ async fn read(relay: &Relay, from_store: bool) -> Result<Option<Suspensions>, ad
 async fn adopt(relay: &Arc<Relay>, new: Suspensions) {
     let version = new.version;
     relay.suspensions.put(new.clone(), &relay.config.domain);
-    let hit: Vec<Arc<Session>> =
-        relay.local.alive().into_iter().filter(|session| check(relay, session)).collect();
+    let told = |session: Arc<Session>| check(relay, &session).then(|| (Instant::now(), session));
+    let mut hit = pace::few_at_a_time(relay.local.alive(), told, async || sleep(LOOK).await).await;
     if !hit.is_empty() {
         tracing::info!(version, sessions = hit.len(), "sessions are suspended");
     }
-    let begun = Instant::now();
-    while hit.iter().any(|session| relay.local.is_alive(&session.id)) {
-        if begun.elapsed() >= GOODBYE {
-            hit.iter().for_each(|session| session.cut.cancel());
+    loop {
+        hit.retain(|(_, session)| relay.local.is_alive(&session.id));
+        if hit.is_empty() {
+            break;
         }
+        let stays = |(told, session): &&(Instant, Arc<Session>)| {
+            told.elapsed() >= GOODBYE && !session.cut.is_cancelled()
+        };
+        hit.iter().filter(stays).take(pace::AT_ONCE).for_each(|(_, session)| session.cut.cancel());
         sleep(LOOK).await;
     }
     relay.suspensions.confirmed.store(version, Ordering::Release);
