@@ -107,6 +107,21 @@ impl Foe {
         Client::connect(&place.relay, &place.region.ca(), key).await
     }
 
+    /// What it is answered when it comes with its credential and asks for these tunnels.
+    pub(crate) async fn asks(&self, place: &Place, tunnels: &Value) -> Value {
+        let mut client = self.connect(place).await;
+        let mut hello = client.hello(self.credential.clone());
+        hello["tunnels"] = tunnels.clone();
+        client.greet(&hello).await.unwrap()
+    }
+
+    /// What somebody with a key of its own is answered to a token.
+    pub(crate) async fn arrives(place: &Place, text: &str) -> Value {
+        let mut client = Client::connect(&place.relay, &place.region.ca(), key()).await;
+        let hello = client.hello(token(text));
+        client.greet(&hello).await.unwrap()
+    }
+
     /// A client that has been let in.
     pub(crate) async fn enter(&self, place: &Place) -> TlsStream<TcpStream> {
         let mut client = self.connect(place).await;

@@ -11,4 +11,5 @@ mod patience;
 mod place;
 mod proxies;
 mod spoofing;
+mod suspended;
 mod upgrades;
