@@ -9,7 +9,9 @@ async fn kubectl_adit_shows_what_there_is_and_explains_what_is_wrong() {
     let published = Published::new(Namespace::new("plugin").await, json!({})).await;
     let region = &published.region;
     let status: Value = serde_json::from_str(&region.adit(&["status", "-o", "json"]).await.unwrap()).unwrap();
-    assert_eq!((&status[0]["region"], &status[0]["relays"]), (&json!("eu"), &json!("2/2")), "{status}");
+    let regions = &status["regions"];
+    assert_eq!((&regions[0]["region"], &regions[0]["relays"]), (&json!("eu"), &json!("2/2")), "{status}");
+    assert_eq!(status["complaints"], json!([]), "{status}");
     // It stands for nobody but the development CA.
     assert!(region.adit(&["status"]).await.unwrap().contains("CertificateServed"));
 

@@ -1,14 +1,15 @@
 //! `kubectl adit explain`: a public URL, followed from DNS to the service behind it.
 
 use super::{
-    Answer, Failure,
+    Answer, Failure, complaints,
     kubectl::{Kubectl, place},
     request::{Got, Target, Tls, plain, pretty},
     status::{Level, judged},
     table::columns,
     tunnels::{self, Tunnel},
 };
-use adit_api::Region;
+use adit_api::{Complaint, Region, complaint::Scope};
+use kube::ResourceExt;
 use serde::Serialize;
 use std::{
     net::{SocketAddr, TcpStream, ToSocketAddrs},
@@ -60,7 +61,14 @@ pub(super) fn explain(kubectl: &Kubectl, url: &str, json: bool) -> Result<Answer
     let (dns, address) = dns(region, &target);
     let mut steps = vec![dns, standing(region)];
     let tunnels = tunnels::of(kubectl, region)?;
-    steps.push(tunnel(&tunnels, &target, region));
+    let found =
+        tunnels.iter().find(|tunnel| self::target(&tunnel.url).is_some_and(|one| one.host == target.host));
+    steps.push(tunnel(found, &target, region));
+    // Who may not see complaints is not told that there are none.
+    if let Ok(all) = kubectl.complaints_anywhere() {
+        let account = found.map(|tunnel| tunnels::key(&tunnel.account));
+        steps.push(complaint(&all, &target.host, account.as_deref()));
+    }
     if let Some(address) = address {
         steps.extend(asked(kubectl, region, &target, address));
     }
@@ -138,10 +146,9 @@ fn standing(region: &Region) -> Step {
     }
 }
 
-fn tunnel(tunnels: &[Tunnel], target: &Target, region: &Region) -> Step {
+fn tunnel(tunnel: Option<&Tunnel>, target: &Target, region: &Region) -> Step {
     let (namespace, name) = place(region);
-    let same = |tunnel: &&Tunnel| self::target(&tunnel.url).is_some_and(|other| other.host == target.host);
-    let Some(tunnel) = tunnels.iter().find(same) else {
+    let Some(tunnel) = tunnel else {
         let message = format!("no client publishes {} on any of the relays", target.host);
         return Step::new("tunnel", Level::Fail, message).next(format!(
             "on the client's machine, adit status; here, kubectl adit tunnels {name} -n {namespace}"
@@ -151,6 +158,31 @@ fn tunnel(tunnels: &[Tunnel], target: &Target, region: &Region) -> Step {
         tunnel.relays.iter().map(|served| format!("{} ({})", served.relay, served.sessions)).collect();
     let account = tunnels::account(&tunnel.account);
     Step::new("tunnel", Level::Ok, format!("account {account}, sessions with {}", relays.join(", ")))
+}
+
+/// What complaints there are about a host, or about the account that publishes it.
+fn complaint(all: &[Complaint], host: &str, account: Option<&str>) -> Step {
+    let about: Vec<&Complaint> = all.iter().filter(|one| complaints::concerns(one, host, account)).collect();
+    if let Some(one) = about.iter().find(|one| complaints::is_in_force(one)) {
+        let status = one.status.clone().unwrap_or_default();
+        let who = match (one.spec.scope, status.account) {
+            (Scope::Account, Some(account)) => format!("account {}", complaints::shown(&account)),
+            _ => complaints::against(one),
+        };
+        let category = format!("{:?}", one.spec.category).to_lowercase();
+        let until = one.spec.until.as_ref().map_or_else(String::new, |until| format!(" until {}", until.0));
+        let message = format!("{} keeps {who} offline{until}: {category}", complaints::place(one));
+        let (namespace, name) = (one.namespace().unwrap_or_default(), one.name_any());
+        return Step::new("complaint", Level::Fail, message)
+            .next(format!("if that is over, kubectl adit lift -n {namespace} {name} --reason WHY"));
+    }
+    match about.iter().find(|one| complaints::phase(one) == adit_api::complaint::Phase::Open) {
+        Some(one) => {
+            Step::new("complaint", Level::Warn, format!("{} waits for a decision", complaints::place(one)))
+                .next("kubectl adit complaints")
+        }
+        None => Step::new("complaint", Level::Ok, "none"),
+    }
 }
 
 /// What a consumer finds at the address.
@@ -244,9 +276,33 @@ mod tests {
     #[test]
     fn a_name_that_nobody_publishes_is_said_with_what_to_do() {
         let target = target("https://shop.eu.example.com/").unwrap();
-        let step = tunnel(&[], &target, &region("eu", "eu.example.com"));
+        let step = tunnel(None, &target, &region("eu", "eu.example.com"));
         assert_eq!(step.level, Level::Fail);
         assert!(step.next.unwrap().contains("adit status"));
+    }
+
+    #[test]
+    fn the_complaint_that_keeps_a_name_or_its_owner_out_is_named_with_what_to_do() {
+        let complaint = |name: &str, phase: &str, hostnames: &[&str]| -> Complaint {
+            serde_json::from_value(json!({
+                "apiVersion": "adit.dev/v1alpha1", "kind": "Complaint",
+                "metadata": {"name": name, "namespace": "tunnels"},
+                "spec": {"against": {"hostname": "bank.eu.example.com"}, "category": "Phishing"},
+                "status": {"phase": phase, "account": "adit|eve", "hostnames": hostnames},
+            }))
+            .unwrap()
+        };
+        let over = complaint("over", "Lifted", &[]);
+        let open = complaint("open", "Open", &["shop.eu.example.com"]);
+        let done = complaint("done", "Enforced", &["shop.eu.example.com"]);
+        let step = super::complaint(std::slice::from_ref(&over), "shop.eu.example.com", Some("adit|eve"));
+        assert_eq!((step.level, step.message.as_str()), (Level::Ok, "none"));
+        let step = super::complaint(&[over.clone(), open.clone()], "shop.eu.example.com", None);
+        assert_eq!((step.level, step.message.as_str()), (Level::Warn, "tunnels/open waits for a decision"));
+        let step = super::complaint(&[over, open, done], "shop.eu.example.com", None);
+        assert_eq!(step.level, Level::Fail);
+        assert_eq!(step.message, "tunnels/done keeps account adit|eve offline: phishing");
+        assert!(step.next.unwrap().contains("kubectl adit lift -n tunnels done "));
     }
 
     #[test]

@@ -110,6 +110,13 @@ impl Kubectl {
         serde_json::from_str(&text).map_err(|error| KubectlError::Json("annotate".to_owned(), error).into())
     }
 
+    /// The Complaints of all namespaces, as far as one may see them: where an offender is offline does not depend on where
+    /// its Complaint is.
+    pub(super) fn complaints_anywhere(&self) -> Result<Vec<Complaint>, KubectlError> {
+        let everywhere = Self { namespace: None, ..self.clone() };
+        everywhere.complaints().or_else(|_| self.complaints())
+    }
+
     /// The Complaints of the namespace that was given, or of all.
     pub(super) fn complaints(&self) -> Result<Vec<Complaint>, KubectlError> {
         let place = self.namespace.as_ref().map(|name| format!("--namespace={name}"));

@@ -1,7 +1,8 @@
 //! `kubectl adit status`: every region, and what is wrong with it.
 
 use super::{
-    Answer, Failure, complaints,
+    Answer, Failure,
+    complaints::{self, Waiting},
     kubectl::{Kubectl, place},
     request::pretty,
     table::columns,
@@ -50,16 +51,25 @@ struct Line {
     problems: Vec<String>,
 }
 
+/// All of it, for programs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Overview {
+    regions: Vec<Line>,
+    /// Those that wait for a person or for relays; nothing for who may not see complaints.
+    complaints: Option<Vec<Waiting>>,
+}
+
 pub(super) fn status(kubectl: &Kubectl, json: bool) -> Result<Answer, Failure> {
-    let lines: Vec<Line> = kubectl.regions()?.iter().map(line).collect();
-    let is_problem = lines.iter().any(|line| line.level == Level::Fail);
-    if json {
-        return Ok(Answer { text: pretty(&lines), is_problem });
-    }
+    let regions: Vec<Line> = kubectl.regions()?.iter().map(line).collect();
+    let is_problem = regions.iter().any(|line| line.level == Level::Fail);
     // Who may not see complaints sees the rest.
-    let complaints = kubectl.complaints().unwrap_or_default();
-    let waiting = complaints::warnings(&complaints, Timestamp::now().as_second());
-    Ok(Answer { text: text(&lines, &waiting), is_problem })
+    let complaints = kubectl.complaints().ok();
+    if json {
+        let complaints = complaints.as_deref().map(complaints::waiting);
+        return Ok(Answer { text: pretty(&Overview { regions, complaints }), is_problem });
+    }
+    let waiting = complaints::warnings(&complaints.unwrap_or_default(), Timestamp::now().as_second());
+    Ok(Answer { text: text(&regions, &waiting), is_problem })
 }
 
 fn line(region: &Region) -> Line {
@@ -111,7 +121,7 @@ pub(super) fn judged(region: &Region) -> (Level, Vec<String>) {
 }
 
 fn text(lines: &[Line], complaints: &[String]) -> String {
-    if lines.is_empty() {
+    if lines.is_empty() && complaints.is_empty() {
         return "there are no Regions\n".to_owned();
     }
     let row = |line: &Line| {
@@ -200,7 +210,9 @@ mod tests {
             text(&lines, &[]),
             "REGIONS\n  FAIL  tunnels/eu  eu.example.com  3/3 relays  0 sessions  0 tunnels\n        Ready: because\n1 failure, 0 warnings\n"
         );
-        let text = text(&lines, &["2 open".to_owned()]);
-        assert!(text.ends_with("COMPLAINTS\n  warn  2 open\n1 failure, 1 warning\n"), "{text}");
+        let both = text(&lines, &["2 open".to_owned()]);
+        assert!(both.ends_with("COMPLAINTS\n  warn  2 open\n1 failure, 1 warning\n"), "{both}");
+        assert_eq!(text(&[], &[]), "there are no Regions\n");
+        assert!(text(&[], &["2 open".to_owned()]).contains("COMPLAINTS"));
     }
 }

@@ -67,6 +67,12 @@ pub(super) fn account(account: &Value) -> String {
     }
 }
 
+/// An account as complaints have it: issuer, |, subject.
+pub(super) fn key(account: &Value) -> String {
+    let shown = self::account(account);
+    if shown.contains('|') { shown } else { format!("adit|{shown}") }
+}
+
 pub(super) fn tunnels(kubectl: &Kubectl, region: Option<&str>, json: bool) -> Result<Answer, Failure> {
     let tunnels = of(kubectl, &kubectl.region(region)?)?;
     let text = if json { super::request::pretty(&tunnels) } else { table(&tunnels) };
@@ -113,6 +119,11 @@ mod tests {
         assert_eq!(account(&json!("me")), "me");
         assert_eq!(
             account(&json!({"issuer": "https://id.example.com", "subject": "me"})),
+            "https://id.example.com|me"
+        );
+        assert_eq!(key(&json!("me")), "adit|me");
+        assert_eq!(
+            key(&json!({"issuer": "https://id.example.com", "subject": "me"})),
             "https://id.example.com|me"
         );
     }
