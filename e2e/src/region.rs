@@ -165,6 +165,25 @@ impl Region {
 
     /// The same with the files of a CA and of a token: nothing of the cluster is asked but its relays.
     pub async fn client_with(&self, ca: &Path, token: &Path, name: &str, service: SocketAddr) -> Client {
+        let opened = self.try_client(ca, token, name, service).await;
+        opened.unwrap_or_else(|said| panic!("the client has no tunnel: {said}"))
+    }
+
+    /// The same of an account that was suspended a moment ago: relays hear a little later that it is not any more.
+    pub async fn client_let_back(&self, account: &str, name: &str, service: SocketAddr) -> Client {
+        let (ca, token) = (self.ca().await, self.token(account).await);
+        until("the client is let back", async || self.try_client(&ca, &token, name, service).await.ok()).await
+    }
+
+    /// # Errors
+    /// It has ended: what it said.
+    async fn try_client(
+        &self,
+        ca: &Path,
+        token: &Path,
+        name: &str,
+        service: SocketAddr,
+    ) -> Result<Client, String> {
         let account = token.file_stem().unwrap_or_default().to_string_lossy();
         let log = self.folder.path().join(format!("{account}-{name}.log"));
         let mut command = Command::new(program("adit"));
@@ -176,14 +195,20 @@ impl Region {
             .arg(token)
             // A key of its own, as another machine has.
             .env("XDG_STATE_HOME", self.folder.path().join(format!("state-{account}-{name}")));
+        // An earlier run of the same client has written to it, too.
+        let before = std::fs::read_to_string(&log).map_or(0, |text| text.len());
         let mut process = Child::start_with_output(&command, &log);
         let end = Instant::now() + crate::kubectl::LONG;
         loop {
-            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            let is_running = process.is_running();
+            let text = std::fs::read_to_string(&log).unwrap_or_default().split_off(before);
             if let Some(url) = text.lines().find(|line| line.starts_with("https://")) {
-                return Client { process, url: url.to_owned(), log };
+                return Ok(Client { process, url: url.to_owned(), log });
             }
-            assert!(process.is_running() && Instant::now() < end, "the client has no tunnel: {text}");
+            if !is_running {
+                return Err(text);
+            }
+            assert!(Instant::now() < end, "the client has no tunnel: {text}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

@@ -66,7 +66,7 @@ async fn a_complaint_of_the_examples_takes_an_offender_offline_in_both_regions()
     eu.adit(&["lift", "cpl-7f3k", "--reason", "cleaned up", "--yes"]).await.unwrap();
     let lifted = namespace.condition("complaint", "cpl-7f3k", "Enforced", "False").await;
     assert_eq!(lifted["status"]["phase"], "Lifted", "{lifted}");
-    let _back = us.client("eve", "elsewhere", service.address()).await;
+    let _back = us.client_let_back("eve", "elsewhere", service.address()).await;
     until("it is served again", async || (status(&us, "elsewhere").await == 200).then_some(())).await;
 
     let again = ["acknowledge", "cpl-7f3k", "--reason", "it does so again", "--yes", "--timeout", "180s"];
