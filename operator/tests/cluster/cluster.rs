@@ -22,7 +22,7 @@ use std::{
 use tokio::sync::OnceCell;
 
 /// The longest that anything is waited for.
-pub(crate) const LONG: Duration = Duration::from_secs(90);
+pub(crate) const LONG: Duration = Duration::from_secs(180);
 
 /// The Secret of the operator's own key, which belongs to no Region.
 const OWN_KEY: &str = "adit-operator-key";
@@ -86,11 +86,23 @@ impl Cluster {
 
     /// An operator that reaches the API server by another address.
     pub(crate) fn operator_at(&self, url: &str) -> Child {
+        self.operator_as(url, "one")
+    }
+
+    /// An operator of its own name: it leads once nobody else does.
+    pub(crate) fn operator_as(&self, url: &str, identity: &str) -> Child {
         let kubeconfig: PathBuf = self.folder.path().join("kubeconfig");
         std::fs::write(&kubeconfig, KubeApiserver::shared().kubeconfig_for(url)).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_adit-operator"));
         command
-            .args(["--namespace", &self.namespace, "--lease-namespace", &self.namespace, "--identity", "one"])
+            .args([
+                "--namespace",
+                &self.namespace,
+                "--lease-namespace",
+                &self.namespace,
+                "--identity",
+                identity,
+            ])
             .args(["--listen-ops", "127.0.0.1:0", "--relay-image", "relay:1", "--log-format", "text"])
             .args(["--dns-resolvers", "127.0.0.1:1"])
             .env("ADIT_OPERATOR_STORE_URL", &self.store)

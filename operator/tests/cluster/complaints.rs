@@ -29,13 +29,13 @@ fn program(name: &str) -> PathBuf {
 }
 
 /// One relay of a region, with a Redis of its own.
-struct Place {
-    relay: Relay,
+pub(crate) struct Place {
+    pub(crate) relay: Relay,
     region: Region,
     _redis: Redis,
 }
 
-fn place(domain: &str, name: &str, store: &str) -> Place {
+pub(crate) fn place(domain: &str, name: &str, store: &str) -> Place {
     let redis = Redis::start();
     let lines = "provider: {abuse: abuse@example.com}\ndrainTimeout: 2s";
     let region = Region::of_domain(program("adit-relay"), domain).with(lines);
@@ -45,7 +45,7 @@ fn place(domain: &str, name: &str, store: &str) -> Place {
 
 impl Place {
     /// A client of an account that serves a name, as a process.
-    fn client(&self, folder: &Path, account: &str, name: &str, service: &Service) -> Child {
+    pub(crate) fn client(&self, folder: &Path, account: &str, name: &str, service: &Service) -> Child {
         // Clients of one person find one another, and do not open one service twice.
         let own = folder.join(name);
         std::fs::create_dir_all(&own).unwrap();
@@ -66,23 +66,23 @@ impl Place {
         Child::start_with_output(&command, &folder.join(format!("{name}.output")))
     }
 
-    async fn status(&self, name: &str) -> u16 {
+    pub(crate) async fn status(&self, name: &str) -> u16 {
         let host = format!("{name}.{}", self.region.domain());
         Consumer::plain(self.relay.http()).get(&host, "/").await.map_or(0, |answer| answer.status)
     }
 }
 
-struct Desk<'a> {
+pub(crate) struct Desk<'a> {
     cluster: &'a Cluster,
-    api: Api<Complaint>,
+    pub(crate) api: Api<Complaint>,
 }
 
 impl<'a> Desk<'a> {
-    fn new(cluster: &'a Cluster) -> Self {
+    pub(crate) fn new(cluster: &'a Cluster) -> Self {
         Self { cluster, api: Api::namespaced(cluster.client.clone(), &cluster.namespace) }
     }
 
-    async fn apply(&self, name: &str, spec: Value) -> kube::Result<DynamicObject> {
+    pub(crate) async fn apply(&self, name: &str, spec: Value) -> kube::Result<DynamicObject> {
         let resource = kube::api::ApiResource::erase::<Complaint>(&());
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.cluster.client.clone(), &self.cluster.namespace, &resource);
@@ -95,7 +95,7 @@ impl<'a> Desk<'a> {
     }
 
     /// Waits until a Complaint has come to a phase for its newest generation.
-    async fn is(&self, name: &str, phase: Phase) -> Complaint {
+    pub(crate) async fn is(&self, name: &str, phase: Phase) -> Complaint {
         let end = Instant::now() + LONG;
         loop {
             let found = self.api.get(name).await.unwrap();
@@ -109,7 +109,7 @@ impl<'a> Desk<'a> {
     }
 }
 
-fn condition(complaint: &Complaint, kind: &str) -> (String, String, String) {
+pub(crate) fn condition(complaint: &Complaint, kind: &str) -> (String, String, String) {
     let status = complaint.status.as_ref().unwrap();
     let one = status.conditions.iter().find(|one| one.type_ == kind).unwrap();
     (one.status.clone(), one.reason.clone(), one.message.clone())
@@ -166,12 +166,15 @@ async fn a_complaint_takes_an_offender_offline_in_both_regions() {
     assert!(status.sessions_closed >= 2, "{status:?}");
     let events: Api<k8s_openapi::api::events::v1::Event> =
         Api::namespaced(cluster.client.clone(), &cluster.namespace);
-    let told = events.list(&ListParams::default()).await.unwrap();
-    assert!(told.items.iter().any(|event| event.reason.as_deref() == Some("Enforced")));
+    until("there is an event of it", async || {
+        let told = events.list(&ListParams::default()).await.unwrap();
+        told.items.iter().any(|event| event.reason.as_deref() == Some("Enforced"))
+    })
+    .await;
 }
 
 /// Waits until the operator has made the tables.
-async fn migrated(desk: &Desk<'_>) {
+pub(crate) async fn migrated(desk: &Desk<'_>) {
     let spec = json!({"against": {"hostname": "nobody.eu.localhost"}, "category": "Other"});
     desk.apply("first", spec).await.unwrap();
     desk.is("first", Phase::Open).await;
@@ -222,7 +225,7 @@ async fn a_relay_that_does_not_confirm_is_named_and_what_is_deleted_stays() {
     desk.is("free", Phase::Lifted).await;
     until("the relays let it in again", async || {
         let mut back = us.client(folder.path(), "eve", "back", &service);
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = Instant::now() + Duration::from_secs(20);
         while back.is_running() && us.status("back").await != 200 && Instant::now() < end {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -282,7 +285,7 @@ async fn what_cannot_be_right_is_refused_and_what_may_be_is_taken() {
 
     // Deleted with onDelete: Lift, while no operator is there.
     operator.term();
-    operator.wait(Duration::from_secs(30));
+    assert!(operator.wait(LONG).is_some(), "{}", cluster.log());
     desk.patch("two", json!({"onDelete": "Lift"})).await.unwrap();
     desk.api.delete("two", &DeleteParams::default()).await.unwrap();
     assert!(desk.api.get_opt("two").await.unwrap().is_some(), "it waits for the operator");
@@ -382,7 +385,7 @@ async fn a_person_decides_with_kubectl_adit() {
     eu.relay.child.stop();
     desk.apply("cpl-2", json!({"against": {"account": "adit|mallory"}, "category": "Spam"})).await.unwrap();
     desk.is("cpl-2", Phase::Open).await;
-    let slow = ["acknowledge", "cpl-2", "--reason", "x", "--yes", "--timeout", "2s", "--by", "ana"];
+    let slow = ["acknowledge", "cpl-2", "--reason", "x", "--yes", "--timeout", "10s", "--by", "ana"];
     let (code, slow) = adit(&slow).await;
     assert!(code == Some(8) && slow.contains("waits for 1 of 1 relays: a of eu.localhost"), "{slow}");
     eu.relay.child.cont();

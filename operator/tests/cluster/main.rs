@@ -10,3 +10,4 @@ mod many;
 mod objects;
 mod refusals;
 mod replicas;
+mod successors;

@@ -1,6 +1,6 @@
 //! A Region becomes objects, keeps them, changes them, and takes them along.
 
-use crate::cluster::{Cluster, spec, until};
+use crate::cluster::{Cluster, LONG, spec, until, until_within};
 use adit_operator::objects::Kind;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
@@ -167,26 +167,25 @@ async fn once_all_is_there_nothing_is_written_any_more() {
     };
     // What was made with POST has its fields taken over by the next process, once.
     operator.term();
-    assert!(
-        operator.wait(std::time::Duration::from_secs(30)).is_some_and(|status| status.success()),
-        "{}",
-        cluster.log()
-    );
+    assert!(operator.wait(LONG).is_some_and(|status| status.success()), "{}", cluster.log());
     let mut operator = cluster.operator();
     let leads = async |times: usize| {
         until("the next one leads", async || cluster.log().matches("leads").count() >= times).await;
-        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
     };
+    let pause = std::time::Duration::from_secs(5);
     leads(2).await;
-    let before = versions().await;
+    let mut before = versions().await;
+    until_within(LONG, "nothing is written for a while", async || {
+        tokio::time::sleep(pause).await;
+        let now = versions().await;
+        std::mem::replace(&mut before, now.clone()) == now
+    })
+    .await;
     // From then on a new process applies everything once more, which changes nothing.
     operator.term();
-    assert!(
-        operator.wait(std::time::Duration::from_secs(30)).is_some_and(|status| status.success()),
-        "{}",
-        cluster.log()
-    );
+    assert!(operator.wait(LONG).is_some_and(|status| status.success()), "{}", cluster.log());
     let _operator = cluster.operator();
     leads(3).await;
+    tokio::time::sleep(pause).await;
     assert_eq!(versions().await, before);
 }
