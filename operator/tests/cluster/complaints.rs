@@ -357,6 +357,12 @@ async fn a_person_decides_with_kubectl_adit() {
     desk.is("cpl-1", Phase::Open).await;
     let (code, waiting) = adit(&["complaints"]).await;
     assert!(code == Some(0) && waiting.starts_with("2 open, oldest "), "{waiting}");
+    let (code, status) = adit(&["status", "-o", "json"]).await;
+    let status: Value = serde_json::from_str(&status).unwrap();
+    let one = status["complaints"].as_array().unwrap().iter().find(|one| one["complaint"] == "cpl-1");
+    let said = one.map(|one| (&one["phase"], &one["against"], &one["message"]));
+    let wanted = (&json!("Open"), &json!("adit|eve"), &json!("waits for a decision"));
+    assert_eq!((code, said), (Some(0), Some(wanted)), "{status}");
 
     let reason = ["cpl-1", "--reason", "sends spam"];
     let acknowledge = [&["acknowledge"][..], &reason].concat();
