@@ -148,7 +148,7 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     stored::read_once(&relay, &certificates).await;
     tokio::spawn(stored::watch(relay.clone(), certificates.clone()));
     if let Some(acme) = relay.config.acme.clone() {
-        let own = bound.http.first().copied();
+        let own = (bound.http.first().copied(), bound.https.first().copied());
         tokio::spawn(issuer::run(relay.clone(), acme, own));
     }
     tokio::spawn(reload::watch(relay.clone(), certificates.clone()));

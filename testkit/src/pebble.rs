@@ -5,15 +5,21 @@ use crate::{
     process::{Child, is_installed},
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
 use serde_json::{Value, json};
 use std::{
     fs,
     net::{SocketAddr, TcpStream},
     path::PathBuf,
     process::Command,
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
+use tokio_rustls::TlsAcceptor;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -99,8 +105,7 @@ impl Pebble {
         self.port.address()
     }
 
-    /// The file of the CA that has signed its own server's certificate (PEM). It has signed `server.pem` and `server.key`
-    /// beside it, for localhost.
+    /// The file of the CA that has signed its own server's certificate (PEM).
     pub fn ca(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
     }
@@ -108,6 +113,20 @@ impl Pebble {
     /// The same as text.
     pub fn ca_text(&self) -> String {
         fs::read_to_string(self.ca()).expect("the file is there")
+    }
+
+    /// What servers take TLS connections with that have its own server's certificate, which [`Pebble::ca`] has signed.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        let read = |file: &str| fs::read(self.folder.path().join(file)).expect("the file is there");
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let chain = CertificateDer::pem_slice_iter(&read("server.pem")).collect::<Result<Vec<_>, _>>();
+        let key = PrivateKeyDer::from_pem_slice(&read("server.key")).expect("a key");
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(chain.expect("certificates"), key);
+        TlsAcceptor::from(Arc::new(config.expect("they fit")))
     }
 
     /// The root that it signs with (PEM), which is another one each time that it starts.

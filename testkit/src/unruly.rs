@@ -1,15 +1,17 @@
 //! A CA on a bad day: stands in front of a Pebble, and answers in its place as it is told.
 
 use crate::pebble::Pebble;
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http::{Request, Response, header};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use rustls::{
-    ClientConfig, RootCertStore, ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
+use serde_json::Value;
 use std::{
     io,
     net::SocketAddr,
@@ -19,7 +21,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_rustls::TlsConnector;
 
 const POISONED: &str = "no code panics while it holds this lock";
 
@@ -39,6 +41,8 @@ pub enum Instead {
     },
     /// None at all: the connection stays open.
     Hang,
+    /// The CA does what it is asked, and its answer is lost: the connection stays open.
+    Lose,
     /// None at all: the connection ends.
     Cut,
 }
@@ -76,6 +80,10 @@ struct Rules {
     instead: Vec<(String, usize, Instead)>,
     /// The paths that were asked for.
     asked: Vec<String>,
+    /// What was signed of requests that were passed on: path and payload.
+    told: Vec<(String, Value)>,
+    /// How many requests have got as far as they will, without an answer.
+    held: usize,
 }
 
 /// The CA; it ends when it is dropped. Pebble names its own URLs by the Host that it is asked under, so all of an order
@@ -92,7 +100,7 @@ impl UnrulyCa {
     pub async fn start(pebble: &Pebble) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
-        let (acceptor, connector) = tls(pebble);
+        let (acceptor, connector) = (pebble.acceptor(), connector(pebble));
         let rules: Arc<Mutex<Rules>> = Arc::default();
         let (mut tasks, own, to) = (JoinSet::new(), rules.clone(), pebble.address());
         tasks.spawn(async move {
@@ -127,6 +135,22 @@ impl UnrulyCa {
         self.rules.lock().expect(POISONED).instead.clear();
     }
 
+    /// How many requests have got as far as [`Instead::Hang`] and [`Instead::Lose`] let them.
+    pub fn held(&self) -> usize {
+        self.rules.lock().expect(POISONED).held
+    }
+
+    /// What the CA was told by requests whose paths begin like this: what was signed, without signatures.
+    pub fn told(&self, path: &str) -> Vec<Value> {
+        let rules = self.rules.lock().expect(POISONED);
+        rules
+            .told
+            .iter()
+            .filter(|(told, _)| told.starts_with(path))
+            .map(|(_, payload)| payload.clone())
+            .collect()
+    }
+
     /// How many requests there were whose paths begin like this.
     pub fn asked(&self, path: &str) -> usize {
         let rules = self.rules.lock().expect(POISONED);
@@ -134,26 +158,16 @@ impl UnrulyCa {
     }
 }
 
-fn tls(pebble: &Pebble) -> (TlsAcceptor, TlsConnector) {
-    let ca = pebble.ca();
-    let read = |file: &str| std::fs::read(ca.with_file_name(file)).expect("the file is there");
+fn connector(pebble: &Pebble) -> TlsConnector {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let chain = CertificateDer::pem_slice_iter(&read("server.pem")).collect::<Result<Vec<_>, _>>();
-    let key = PrivateKeyDer::from_pem_slice(&read("server.key")).expect("a key");
-    let server = ServerConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(chain.expect("certificates"), key)
-        .expect("they fit");
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(&read("ca.pem")).expect("a CA")).expect("a CA");
+    roots.add(CertificateDer::from_pem_slice(pebble.ca_text().as_bytes()).expect("a CA")).expect("a CA");
     let client = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_root_certificates(roots)
         .with_no_client_auth();
-    (TlsAcceptor::from(Arc::new(server)), TlsConnector::from(Arc::new(client)))
+    TlsConnector::from(Arc::new(client))
 }
 
 fn instead(rules: &Mutex<Rules>, path: &str) -> Option<Instead> {
@@ -172,8 +186,12 @@ async fn answer(
     to: SocketAddr,
 ) -> io::Result<Response<Full<Bytes>>> {
     match instead(rules, request.uri().path()) {
-        None => forward(request, connector, to).await.map_err(io::Error::other),
-        Some(Instead::Hang) => std::future::pending().await,
+        None => forward(request, rules, connector, to).await.map_err(io::Error::other),
+        Some(Instead::Hang) => hold(rules).await,
+        Some(Instead::Lose) => {
+            forward(request, rules, connector, to).await.map_err(io::Error::other)?;
+            hold(rules).await
+        }
         Some(Instead::Cut) => Err(io::ErrorKind::ConnectionAborted.into()),
         Some(Instead::Answer { status, retry_after, kind, body }) => {
             let mut response = Response::builder().status(status).header(header::CONTENT_TYPE, kind);
@@ -185,15 +203,32 @@ async fn answer(
     }
 }
 
+async fn hold<T>(rules: &Mutex<Rules>) -> T {
+    rules.lock().expect(POISONED).held += 1;
+    std::future::pending().await
+}
+
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What is signed in the body of a request to a CA.
+fn payload(body: &[u8]) -> Option<Value> {
+    let signed: Value = serde_json::from_slice(body).ok()?;
+    let payload = BASE64_URL_SAFE_NO_PAD.decode(signed["payload"].as_str()?).ok()?;
+    serde_json::from_slice(&payload).ok()
+}
 
 async fn forward(
     request: Request<Incoming>,
+    rules: &Mutex<Rules>,
     connector: &TlsConnector,
     to: SocketAddr,
 ) -> Result<Response<Full<Bytes>>, AnyError> {
     let (parts, body) = request.into_parts();
-    let request = Request::from_parts(parts, Full::new(body.collect().await?.to_bytes()));
+    let body = body.collect().await?.to_bytes();
+    if let Some(payload) = payload(&body) {
+        rules.lock().expect(POISONED).told.push((parts.uri.path().to_owned(), payload));
+    }
+    let request = Request::from_parts(parts, Full::new(body));
     let tcp = TcpStream::connect(to).await?;
     let tls = connector.connect(ServerName::try_from("localhost")?, tcp).await?;
     let (mut send, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tls)).await?;

@@ -95,6 +95,7 @@ pub async fn run(setting: Setting, stop: CancellationToken) {
             holder: format!("{identity}-{:08x}", rand::random::<u32>()),
             resolvers: Resolvers::new(&setting.resolvers),
             own_http: None,
+            own_tls: None,
         },
         certificates: known.clone(),
         events: Events::new(client.clone(), &identity),

@@ -70,6 +70,9 @@ pub enum Unfit {
     /// The first certificate is not valid X.509.
     #[error("the first certificate is not valid X.509")]
     Malformed,
+    /// A certificate is not followed by who has signed it.
+    #[error("certificate {0} of the chain is not that of who has signed the one before it")]
+    Order(usize),
     /// The key cannot be read.
     #[error("the private key cannot be read: it has to be PEM, and not encrypted")]
     Key,
@@ -134,9 +137,11 @@ pub fn facts(pem: &str) -> Result<Facts, Unfit> {
 /// [`Unfit`].
 pub fn check(pem: &str, key: &str, names: &[String], now: u64) -> Result<Facts, Unfit> {
     let facts = facts(pem)?;
+    let certificates = chain(pem)?;
+    follows(&certificates)?;
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| Unfit::Key)?;
     let signer = any_supported_type(&key).map_err(|_| Unfit::Key)?;
-    CertifiedKey::new(chain(pem)?, signer).keys_match().map_err(|_| Unfit::Mismatch)?;
+    CertifiedKey::new(certificates, signer).keys_match().map_err(|_| Unfit::Mismatch)?;
     let has = |name: &str| {
         let parent = name.split_once('.').map(|(_, parent)| format!("*.{parent}"));
         facts.names.iter().any(|own| own == name || Some(own) == parent.as_ref())
@@ -151,6 +156,19 @@ pub fn check(pem: &str, key: &str, names: &[String], now: u64) -> Result<Facts, 
         return Err(Unfit::NotYetValid(rfc3339(facts.not_before)));
     }
     Ok(facts)
+}
+
+/// Whether each certificate of a chain is followed by who has signed it (RFC 5246 section 7.4.2).
+fn follows(chain: &[CertificateDer<'_>]) -> Result<(), Unfit> {
+    for (index, pair) in chain.windows(2).enumerate() {
+        let parse = |one| x509_parser::parse_x509_certificate(one).map(|(_, parsed)| parsed);
+        let (lower, upper) = (parse(&pair[0]), parse(&pair[1]));
+        let (Ok(lower), Ok(upper)) = (lower, upper) else { return Err(Unfit::Order(index + 2)) };
+        if lower.issuer().as_raw() != upper.subject().as_raw() {
+            return Err(Unfit::Order(index + 2));
+        }
+    }
+    Ok(())
 }
 
 /// A chain of one certificate that its own key has signed, and that key (both PEM).
@@ -210,6 +228,7 @@ pub fn rfc3339(seconds: u64) -> String {
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
+    use rcgen::{BasicConstraints, CertifiedIssuer, IsCa};
 
     fn names(texts: &[&str]) -> Vec<String> {
         texts.iter().map(|text| (*text).to_owned()).collect()
@@ -233,6 +252,28 @@ mod tests {
             assert!(matches!(check(&chain, &key, &[], facts.not_after), Err(Unfit::Expired(_))));
             assert!(matches!(check(&chain, &key, &[], facts.not_before - 1), Err(Unfit::NotYetValid(_))));
         }
+    }
+
+    #[test]
+    fn a_chain_has_to_lead_from_each_certificate_to_who_has_signed_it() {
+        let now = u64::try_from(OffsetDateTime::now_utc().unix_timestamp()).unwrap();
+        let ca = |name: &str| {
+            let mut params = CertificateParams::default();
+            params.distinguished_name.push(DnType::CommonName, name);
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+        };
+        let (own, stranger) = (ca("own"), ca("stranger"));
+        let key = KeyPair::generate().unwrap();
+        let leaf =
+            CertificateParams::new(names(&["a.example"])).unwrap().signed_by(&key, &own).unwrap().pem();
+        let key = key.serialize_pem();
+        let check = |chain: &str| check(chain, &key, &[], now);
+        check(&leaf).unwrap();
+        check(&format!("{leaf}{}", own.pem())).unwrap();
+        assert!(matches!(check(&format!("{leaf}{}", stranger.pem())), Err(Unfit::Order(2))));
+        let longer = format!("{leaf}{}{}", own.pem(), stranger.pem());
+        assert!(matches!(check(&longer), Err(Unfit::Order(3))));
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub struct Issuer {
     /// Where challenges are answered in clear by this very process, to be looked at before the CA is asked; absent:
     /// where the names lead to.
     pub own_http: Option<SocketAddr>,
+    /// The same by TLS.
+    pub own_tls: Option<SocketAddr>,
 }
 
 /// How a certificate stands.

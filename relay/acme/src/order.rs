@@ -6,7 +6,7 @@ use crate::{
     failure::{Failure, Refused},
     issuer::Issuer,
     proof::{Prover, Set, Wanted},
-    request::Request,
+    request::{Proof, Request},
     seal::seal,
 };
 use adit_store::{Fence, StoredCertificate, StoredOrder};
@@ -153,7 +153,10 @@ impl Attempt<'_> {
             store: &self.issuer.store,
             http: self.http,
             resolvers: &self.issuer.resolvers,
-            own: self.issuer.own_http,
+            own: match self.request.proof {
+                Proof::TlsAlpn01 => self.issuer.own_tls,
+                Proof::Http01 | Proof::Dns01(_) => self.issuer.own_http,
+            },
             request: self.request,
         }
     }
@@ -203,10 +206,12 @@ impl Attempt<'_> {
             };
             match attempt!(identifiers.len(), account.new_order(&replacing).await) {
                 Ok(order) => return Ok(order),
-                // Without the hint that it is a renewal it is an order like any other.
+                // Without the hint that it is a renewal it is an order like any other. A CA that has just issued may not
+                // find its own order yet, and calls that an error of its own.
                 Err(Failure::Protocol(Error::Unsupported(_) | Error::Other(_))) => {}
                 Err(Failure::Ca(refused))
-                    if ["alreadyReplaced", "malformed", "conflict"].contains(&refused.kind.as_str()) => {}
+                    if ["alreadyReplaced", "malformed", "conflict", "serverInternal"]
+                        .contains(&refused.kind.as_str()) => {}
                 Err(other) => return Err(other),
             }
         }

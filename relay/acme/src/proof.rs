@@ -1,5 +1,7 @@
 //! Proofs of control over names: answers that relays give, or TXT records.
 
+mod look;
+
 use crate::{
     client::Http,
     dns::{Answer, DnsError, Record, Resolvers, Server},
@@ -9,17 +11,14 @@ use crate::{
 use adit_store::{ChallengeKind, Store, StoredChallenge};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
 use instant_acme::ChallengeType;
+use look::{Sight, look};
 use std::{
     net::SocketAddr,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use tokio::{
-    net::TcpStream,
-    time::{Instant, sleep, timeout},
-};
+use tokio::time::{Instant, sleep};
 
 /// For how many seconds after its last report a relay counts as alive: it has to confirm challenges.
 pub const CONFIRM_SECONDS: u64 = 30;
@@ -29,9 +28,7 @@ const CONFIRM: Duration = Duration::from_secs(40);
 const ANSWERED_SECONDS: u64 = 3600;
 /// How long a TXT record may take to arrive at the name server itself.
 const ARRIVE: Duration = Duration::from_secs(20);
-/// How long one look at one's own answer takes at most.
-const LOOK: Duration = Duration::from_secs(5);
-/// How often it is looked for.
+/// How often one's own answer is looked for.
 const LOOKS: usize = 4;
 const POLL: Duration = Duration::from_millis(100);
 
@@ -77,7 +74,7 @@ pub(crate) struct Prover<'a> {
     pub(crate) store: &'a Store,
     pub(crate) http: &'a Http,
     pub(crate) resolvers: &'a Resolvers,
-    /// Where this very relay answers in clear; absent: wherever the names lead to.
+    /// Where this very relay answers; absent: wherever the names lead to.
     pub(crate) own: Option<SocketAddr>,
     pub(crate) request: &'a Request,
 }
@@ -105,10 +102,8 @@ impl Prover<'_> {
         let challenges: Vec<_> = wanted.iter().map(challenge).collect();
         let version = self.store.put_challenges(&self.request.id, &challenges, now()).await?;
         self.confirmed(version).await?;
-        if kind == ChallengeKind::Http01 {
-            for one in wanted {
-                self.look(one).await?;
-            }
+        for one in wanted {
+            self.look(kind, one).await?;
         }
         Ok(())
     }
@@ -131,7 +126,11 @@ impl Prover<'_> {
 
     /// Looks for one's own answer as the CA would. A wrong answer, and a name that does not exist, would only cost one
     /// of the few validations that may fail; a network that does not let one reach one's own address says nothing.
-    async fn look(&self, wanted: &Wanted) -> Result<(), Failure> {
+    async fn look(&self, kind: ChallengeKind, wanted: &Wanted) -> Result<(), Failure> {
+        let port = match kind {
+            ChallengeKind::Http01 => 80,
+            ChallengeKind::TlsAlpn01 => 443,
+        };
         let unanswered = |found: String| Failure::Unanswered { name: wanted.name.clone(), found };
         let mut found = String::new();
         for turn in 0..LOOKS {
@@ -142,7 +141,7 @@ impl Prover<'_> {
                 Some(own) => own,
                 None => match self.resolvers.addresses(&wanted.name).await {
                     Ok(addresses) => match addresses.first() {
-                        Some(address) => SocketAddr::new(*address, 80),
+                        Some(address) => SocketAddr::new(*address, port),
                         None => {
                             found = "the name has no address".to_owned();
                             continue;
@@ -158,14 +157,10 @@ impl Prover<'_> {
                     }
                 },
             };
-            match timeout(LOOK, fetch(address, wanted)).await {
-                Ok(Ok((200, body))) if body.trim_ascii() == wanted.answer.as_bytes() => return Ok(()),
-                Ok(Ok((status, _))) => {
-                    found = format!(
-                        "http://{address} answers its challenge with {status} and not with the key authorization"
-                    );
-                }
-                Ok(Err(_)) | Err(_) => {
+            match look(kind, address, wanted).await {
+                Sight::Answer => return Ok(()),
+                Sight::Other(other) => found = other,
+                Sight::Nothing => {
                     tracing::debug!(name = wanted.name, %address, "cannot reach one's own address: the CA will see");
                     return Ok(());
                 }
@@ -257,27 +252,4 @@ impl Prover<'_> {
             }
         }
     }
-}
-
-/// Asks for a challenge's answer.
-async fn fetch(
-    address: SocketAddr,
-    wanted: &Wanted,
-) -> Result<(u16, Bytes), Box<dyn std::error::Error + Send + Sync>> {
-    let tcp = TcpStream::connect(address).await?;
-    let (mut send, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tcp)).await?;
-    let driver = tokio::spawn(connection);
-    let request = http::Request::get(format!("/.well-known/acme-challenge/{}", wanted.token))
-        .header(http::header::HOST, &wanted.name)
-        .header(http::header::CONNECTION, "close")
-        .body(Full::<Bytes>::default())?;
-    let answered = async {
-        let response = send.send_request(request).await?;
-        let status = response.status().as_u16();
-        let body = Limited::new(response.into_body(), 4096).collect().await?.to_bytes();
-        Ok((status, body))
-    }
-    .await;
-    driver.abort();
-    answered
 }

@@ -6,6 +6,8 @@ mod place;
 
 #[path = "pebble/faults.rs"]
 mod faults;
+#[path = "pebble/http_request.rs"]
+mod http_request;
 #[path = "pebble/issuing.rs"]
 mod issuing;
 #[path = "pebble/unruly.rs"]

@@ -60,8 +60,8 @@ impl Counts {
     }
 }
 
-/// Gets a certificate and renews it, for as long as the relay runs. `own` is where it answers in clear.
-pub async fn run(relay: Arc<Relay>, acme: Acme, own: Option<SocketAddr>) {
+/// Gets a certificate and renews it, for as long as the relay runs. `own` is where it answers in clear and by TLS.
+pub async fn run(relay: Arc<Relay>, acme: Acme, own: (Option<SocketAddr>, Option<SocketAddr>)) {
     let domain = relay.config.domain.clone();
     let keeper = relay.keys.region.sealing_keys().into_iter().next().expect("a region has at least one key");
     let request = Request {
@@ -80,7 +80,8 @@ pub async fn run(relay: Arc<Relay>, acme: Acme, own: Option<SocketAddr>) {
         keeper,
         holder: format!("{}-{:08x}", relay.id, rand::random::<u32>()),
         resolvers: Resolvers::new(&acme.resolvers),
-        own_http: own.map(reachable),
+        own_http: own.0.map(reachable),
+        own_tls: own.1.map(reachable),
     };
     let counts = Counts::shown_by(&relay.metrics);
     while !relay.closing.is_cancelled() {

@@ -82,6 +82,7 @@ impl Authorities {
             holder: "test".to_owned(),
             resolvers: Resolvers::new(&[self.bind.address()]),
             own_http: None,
+            own_tls: None,
         };
         Operator { issuer, request }
     }

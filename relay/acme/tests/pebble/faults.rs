@@ -1,7 +1,7 @@
 //! What goes wrong, and what is said of it.
 
 use crate::place::Place;
-use adit_acme::{Ca, Dns01, Proof, Request, State, dns::TsigKey};
+use adit_acme::{Ca, Dns01, Issuer, Proof, Request, State, dns::TsigKey};
 use adit_store::StoredOrder;
 use adit_testkit::soak::{Record, scale};
 use std::time::{Duration, Instant};
@@ -159,6 +159,21 @@ async fn a_name_server_that_refuses_or_has_no_such_zone_is_named_and_the_ca_is_n
     }
     let failed = place.store.failed_validations(&place.pebble.directory(), "wrong.example.test", 0).await;
     assert_eq!(failed.unwrap(), Vec::<u64>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn somebody_else_at_one_s_own_address_is_found_before_the_ca_is_asked() {
+    let place = Place::new().await;
+    // The CA itself: it speaks neither plain HTTP nor acme-tls/1 here.
+    let own = Some(place.pebble.address());
+    let issuer = Issuer { own_http: own, own_tls: own, ..place.issuer("one") };
+    for proof in [Proof::Http01, Proof::TlsAlpn01] {
+        let request = Request { id: format!("{proof:?}"), proof, ..place.request(&["shop.example.test"]) };
+        let progress = issuer.advance(&request).await.unwrap();
+        assert_eq!(progress.state, State::Failed { reason: "SelfCheckFailed" }, "{:?}", progress.order);
+        assert!(order(&place, &request).await.problem.unwrap().contains(&place.pebble.address().to_string()));
+    }
+    assert!(!place.pebble.log().contains("/chalZ/"), "{}", place.pebble.log());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -41,6 +41,7 @@ impl Place {
             holder: holder.to_owned(),
             resolvers: Resolvers::new(&[self.bind.address()]),
             own_http: None,
+            own_tls: None,
         }
     }
 

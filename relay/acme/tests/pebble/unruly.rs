@@ -1,9 +1,10 @@
 //! A CA on a bad day: what it says is kept in its own words, and it is left alone for as long as it says.
 
 use crate::place::Place;
-use adit_acme::{Ca, Progress, Proof, Request, State};
+use adit_acme::{Ca, Progress, Proof, Request, State, certificate};
 use adit_store::StoredOrder;
 use adit_testkit::unruly::{Instead, UnrulyCa};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The longest that anything is waited for.
@@ -167,4 +168,32 @@ async fn a_name_server_that_fails_is_told_as_the_ca_has_seen_it() {
     let directory = day.ca.directory();
     let failed = day.place.store.failed_validations(&directory, "shop.broken.test", 0).await.unwrap();
     assert_eq!(failed.len(), 1, "it counts for the limit of an hour");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewal_says_what_it_replaces_and_one_that_is_refused_for_it_goes_on_without() {
+    let day = Day::new().await;
+    let request = day.request("shop.example.test");
+    let first = day.is_issued(&request).await.stored.unwrap();
+    let forced = Request { newer_than: Some(u64::MAX), ..request };
+    assert_eq!(day.place.advance(&forced).await.state, State::Issued);
+    let orders = day.ca.told("/order-plz");
+    assert_eq!(orders[0]["replaces"], serde_json::Value::Null, "{orders:?}");
+    // Key and serial number of the one before (RFC 9773 section 4.1).
+    let serial = certificate::facts(&first.chain).unwrap().serial.replace(':', "");
+    let said = orders[1]["replaces"].as_str().unwrap().rsplit('.').next().unwrap();
+    let said: String =
+        BASE64_URL_SAFE_NO_PAD.decode(said).unwrap().iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(said.trim_start_matches('0'), serial.to_ascii_lowercase().trim_start_matches('0'));
+    // A CA that has had enough of that, or does not find that order yet, gets one like any other.
+    for (status, kind) in [(409, "alreadyReplaced"), (500, "serverInternal")] {
+        day.ca.instead(
+            "/order-plz",
+            1,
+            Instead::problem(status, kind, "no such order, or another one already"),
+        );
+        let renewed = day.place.advance(&forced).await;
+        assert_eq!(renewed.state, State::Issued, "{kind}: {:?}", renewed.order);
+        assert_eq!(day.ca.told("/order-plz").last().unwrap()["replaces"], serde_json::Value::Null);
+    }
 }

@@ -1,0 +1,214 @@
+//! One look at one's own answer, as a CA does it.
+
+use super::Wanted;
+use adit_store::ChallengeKind;
+use aws_lc_rs::digest::{SHA256, digest};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::rt::TokioIo;
+use rustls::{
+    ClientConfig, DigitallySignedStruct, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, ServerName, UnixTime},
+};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::TlsConnector;
+
+/// How long one look takes at most.
+const LOOK: Duration = Duration::from_secs(5);
+/// The ALPN name of CAs that look (RFC 8737 section 3).
+const ALPN: &[u8] = b"acme-tls/1";
+/// The OID of the extension with the answer, 1.3.6.1.5.5.7.1.31, as it is written in a certificate.
+const ACME_IDENTIFIER: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x01, 0x1f];
+/// Before the 32 bytes of the answer: an OCTET STRING of them.
+const OCTETS: [u8; 2] = [0x04, 0x20];
+
+/// What was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Sight {
+    /// The answer.
+    Answer,
+    /// Something else, in words.
+    Other(String),
+    /// Nobody: many networks do not let one reach one's own public address.
+    Nothing,
+}
+
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Looks at an answer.
+pub(super) async fn look(kind: ChallengeKind, address: SocketAddr, wanted: &Wanted) -> Sight {
+    let seen = timeout(LOOK, async {
+        match kind {
+            ChallengeKind::Http01 => http(address, wanted).await,
+            ChallengeKind::TlsAlpn01 => tls(address, wanted).await,
+        }
+    });
+    seen.await.ok().and_then(Result::ok).unwrap_or(Sight::Nothing)
+}
+
+async fn http(address: SocketAddr, wanted: &Wanted) -> Result<Sight, AnyError> {
+    let tcp = TcpStream::connect(address).await?;
+    let (mut send, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tcp)).await?;
+    let driver = tokio::spawn(connection);
+    let request = http::Request::get(format!("/.well-known/acme-challenge/{}", wanted.token))
+        .header(http::header::HOST, &wanted.name)
+        .header(http::header::CONNECTION, "close")
+        .body(Full::<Bytes>::default())?;
+    let answered = async {
+        let response = send.send_request(request).await?;
+        let status = response.status().as_u16();
+        let body = Limited::new(response.into_body(), 4096).collect().await?.to_bytes();
+        Ok((status, body))
+    }
+    .await;
+    driver.abort();
+    answered.map(|(status, body)| {
+        if status == 200 && body.trim_ascii() == wanted.answer.as_bytes() {
+            Sight::Answer
+        } else {
+            Sight::Other(format!(
+                "http://{address} answers its challenge with {status} and not with the key authorization"
+            ))
+        }
+    })
+}
+
+async fn tls(address: SocketAddr, wanted: &Wanted) -> Result<Sight, AnyError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    let tcp = TcpStream::connect(address).await?;
+    let name = ServerName::try_from(wanted.name.clone())?;
+    let stream = match TlsConnector::from(Arc::new(config)).connect(name, tcp).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            let refused = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+            let refused =
+                refused.map(|error| format!("{address} refuses a handshake for acme-tls/1: {error}"));
+            return refused.map(Sight::Other).ok_or_else(|| error.into());
+        }
+    };
+    let (_, connection) = stream.get_ref();
+    let is_meant = connection.alpn_protocol() == Some(ALPN);
+    let leaf = connection.peer_certificates().and_then(|chain| chain.first());
+    Ok(if is_meant && leaf.is_some_and(|leaf| proves(leaf, &wanted.answer)) {
+        Sight::Answer
+    } else {
+        Sight::Other(format!("{address} answers acme-tls/1 with another certificate than that of the proof"))
+    })
+}
+
+/// Whether a certificate has this answer in it (RFC 8737 section 3).
+fn proves(certificate: &[u8], answer: &str) -> bool {
+    let Ok((_, certificate)) = x509_parser::parse_x509_certificate(certificate) else { return false };
+    let digest = digest(&SHA256, answer.as_bytes());
+    let is_it = |value: &[u8]| value.strip_prefix(&OCTETS) == Some(digest.as_ref());
+    certificate.extensions().iter().any(|one| one.oid.as_bytes() == ACME_IDENTIFIER && is_it(one.value))
+}
+
+/// Takes any certificate. Its critical extension keeps rustls from looking into it, even at its key: what counts is the
+/// answer in it.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use rcgen::{CertificateParams, CustomExtension, KeyPair};
+    use rustls::{
+        ServerConfig,
+        crypto::aws_lc_rs::sign::any_supported_type,
+        pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+        sign::{CertifiedKey, SingleCertAndKey},
+    };
+    use tokio::{io::AsyncReadExt, net::TcpListener};
+
+    fn wanted(answer: &str) -> Wanted {
+        let (name, token) = ("a.example".to_owned(), "token".to_owned());
+        Wanted { name, token, answer: answer.to_owned(), text: String::new() }
+    }
+
+    /// A server that proves a name with this answer.
+    async fn server(answer: &str, alpn: &[u8]) -> SocketAddr {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+        let digest = digest(&SHA256, answer.as_bytes());
+        params.custom_extensions = vec![CustomExtension::new_acme_identifier(digest.as_ref())];
+        let certificate = params.self_signed(&key).unwrap();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let key = CertifiedKey::new(vec![certificate.der().clone()], any_supported_type(&key).unwrap());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
+        config.alpn_protocols = vec![alpn.to_vec()];
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((tcp, _)) = listener.accept().await {
+                if let Ok(mut tls) = acceptor.accept(tcp).await {
+                    let _ = tls.read(&mut [0; 1]).await;
+                }
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn the_answer_is_told_from_another_one_and_from_nobody() {
+        let look = async |address| look(ChallengeKind::TlsAlpn01, address, &wanted("right")).await;
+        assert_eq!(look(server("right", ALPN).await).await, Sight::Answer);
+        let other = look(server("wrong", ALPN).await).await;
+        assert!(matches!(&other, Sight::Other(words) if words.contains("another certificate")), "{other:?}");
+        let refused = look(server("right", b"h2").await).await;
+        assert!(matches!(&refused, Sight::Other(words) if words.contains("refuses")), "{refused:?}");
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        assert_eq!(look(closed).await, Sight::Nothing);
+    }
+}
