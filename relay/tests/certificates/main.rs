@@ -3,5 +3,7 @@
 
 mod place;
 
+mod away;
+mod challenges;
 mod rotation;
 mod standalone;

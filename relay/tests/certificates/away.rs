@@ -1,0 +1,107 @@
+//! Relays that cannot ask the store, or are not told that it has changed.
+
+use crate::place::{Authorities, served, until};
+use adit_store::Store;
+use adit_testkit::{
+    postgres::Postgres,
+    proxy::{Proxy, Way},
+    redis::Redis,
+    region::{Region, Relay},
+    soak::{Record, scale},
+};
+use std::time::{Duration, Instant};
+
+const HOST: &str = "shop.adit.localhost";
+
+async fn database() -> String {
+    tokio::task::spawn_blocking(|| Postgres::shared().database()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_starts_without_its_store_serves_what_it_last_had() {
+    let database = database().await;
+    let proxy = Proxy::start(Postgres::shared().port()).await;
+    let region = Region::new(env!("CARGO_BIN_EXE_adit-relay")).store(proxy.url(&database));
+    let mut relay = region.start("a");
+    let authorities = Authorities::start(80, 443);
+    let operator = authorities.issuer(Store::open(&database.parse().unwrap()).unwrap(), &region).await;
+    let issued = operator.issue().await;
+    operator.confirmed(1, &issued.fingerprint).await;
+
+    proxy.set(Way::Refuse);
+    relay.child.kill();
+    let next = operator.issue().await;
+    region.start_again(&mut relay);
+    relay.wait_ready();
+    assert_eq!(served(relay.https(), HOST), issued.fingerprint, "{}", relay.child.output());
+    // Its key is sealed where it is kept.
+    let kept = std::fs::read_to_string(relay.config.with_file_name("certificates.json")).unwrap();
+    assert!(kept.contains(&issued.fingerprint) && !kept.contains("PRIVATE KEY"), "{kept}");
+
+    proxy.set(Way::Open);
+    until("it serves the newer one once the store is back", async || {
+        served(relay.https(), HOST) == next.fingerprint
+    })
+    .await;
+}
+
+/// How long it took from the store's commit until a relay served it, for each time.
+#[derive(Default)]
+struct Times(Vec<Duration>);
+
+impl Times {
+    /// Waits until a relay serves a certificate.
+    async fn wait(&mut self, relay: &Relay, fingerprint: &str, since: Instant) {
+        until("it is served", async || served(relay.https(), HOST) == fingerprint).await;
+        self.0.push(since.elapsed());
+    }
+
+    fn at(&mut self, part: f64) -> u128 {
+        self.0.sort();
+        let index = ((self.0.len() as f64 * part).ceil() as usize).clamp(1, self.0.len()) - 1;
+        self.0[index].as_millis()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_notification_is_a_matter_of_time_alone() {
+    let record = Record::begin("from the store's commit to the handshake");
+    let redis = Redis::start();
+    let database = database().await;
+    let proxy = Proxy::start(Postgres::shared().port()).await;
+    let region = Region::new(env!("CARGO_BIN_EXE_adit-relay"))
+        .registry(redis.url())
+        .store(database.clone())
+        .store_of("b", proxy.url(&database));
+    let (told, deaf) = (region.start("a"), region.start("b"));
+    let authorities = Authorities::start(80, 443);
+    let operator = authorities.issuer(Store::open(&database.parse().unwrap()).unwrap(), &region).await;
+    let (mut soon, mut late) = (Times::default(), Times::default());
+    let rounds = scale(2, 100);
+    for round in 0..rounds {
+        proxy.set(Way::Open);
+        let issued = operator.issue().await;
+        let since = Instant::now();
+        for relay in [&told, &deaf] {
+            soon.wait(relay, &issued.fingerprint, since).await;
+        }
+        if round < rounds.min(20) {
+            let before = proxy.dropped_notifications();
+            proxy.set(Way::WithoutNotifications);
+            let issued = operator.issue().await;
+            let since = Instant::now();
+            late.wait(&deaf, &issued.fingerprint, since).await;
+            until("the other one, too", async || served(told.https(), HOST) == issued.fingerprint).await;
+            assert!(proxy.dropped_notifications() > before, "it was told");
+        }
+    }
+    record.end(format!(
+        "{} handshakes: p50 {} ms, p99 {} ms, all within {} ms; without the notification {}: all within {} ms",
+        soon.0.len(),
+        soon.at(0.5),
+        soon.at(0.99),
+        soon.at(1.0),
+        late.0.len(),
+        late.at(1.0),
+    ));
+}

@@ -1,0 +1,142 @@
+//! What CAs are answered, and what is none of Adit's business.
+
+use crate::place::{Authorities, until};
+use adit::{Client, TunnelSpec, service::Service as Address};
+use adit_acme::{Proof, Request};
+use adit_protocol::Kind;
+use adit_store::{ChallengeKind, Store, StoredChallenge};
+use adit_testkit::{
+    http::{Consumer, Recorder},
+    postgres::Postgres,
+    redis::Redis,
+    region::{DOMAIN, Region, Relay},
+};
+use std::{net::SocketAddr, process::Command};
+
+const HOST: &str = "shop.adit.localhost";
+const ANSWER: &str = "token.thumbprint";
+
+fn challenge(kind: ChallengeKind, name: &str, token: &str) -> StoredChallenge {
+    let (name, token, answer) = (name.to_owned(), token.to_owned(), ANSWER.to_owned());
+    StoredChallenge { kind, name, token, answer, expires: u64::MAX / 4 }
+}
+
+/// What a CA sees that looks by tls-alpn-01: the text of the certificate, and whether the handshake came to its end.
+async fn looked_at(address: SocketAddr, name: &str) -> (String, bool) {
+    let script = "openssl s_client -connect \"$0\" -servername \"$1\" -alpn acme-tls/1 </dev/null 2>&1 \
+                  | tee /dev/stderr | openssl x509 -noout -text 2>/dev/null";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, &address.to_string(), name]);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    (text(output.stdout), text(output.stderr).contains("ALPN protocol: acme-tls/1"))
+}
+
+struct Place {
+    _redis: Redis,
+    store: Store,
+    region: Region,
+    relays: [Relay; 2],
+}
+
+impl Place {
+    async fn new() -> Self {
+        let redis = Redis::start();
+        let database = tokio::task::spawn_blocking(|| Postgres::shared().database()).await.unwrap();
+        let region =
+            Region::new(env!("CARGO_BIN_EXE_adit-relay")).registry(redis.url()).store(database.clone());
+        let mut relays = ["a", "b"].map(|name| region.spawn(name));
+        relays.iter_mut().for_each(Relay::wait_ready);
+        Self { _redis: redis, store: Store::open(&database.parse().unwrap()).unwrap(), region, relays }
+    }
+
+    /// Both relays have confirmed what there is to be answered.
+    async fn confirmed(&self, version: u64) {
+        until("both relays confirm", async || {
+            let seen = self.store.relays_seen().await.unwrap_or_default();
+            seen.len() == 2 && seen.iter().all(|relay| relay.challenges_version >= version)
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_relay_answers_what_is_known_and_the_rest_goes_on_to_the_tunnel() {
+    let place = Place::new().await;
+    let (a, b) = (&place.relays[0], &place.relays[1]);
+    let service = Recorder::start().await;
+    let mut spec = TunnelSpec::new(Address::parse(Kind::Http, &service.address().to_string()).unwrap());
+    spec.name = Some("shop".to_owned());
+    let client = Client::builder()
+        .relay(format!("{DOMAIN}:{}", a.https().port()))
+        .ca(place.region.ca())
+        .token(place.region.token(a, "ci", &[]))
+        .tunnel(spec)
+        .start()
+        .unwrap();
+    let tunnel = client.tunnels()[0].clone();
+    until("the tunnel is open", async || client.url(&tunnel).is_some()).await;
+    for relay in [a, b] {
+        let path = "/.well-known/acme-challenge/of-the-service";
+        until("an unknown token arrives at the service", async || {
+            Consumer::plain(relay.http()).get(HOST, path).await.is_ok_and(|answer| answer.status == 200)
+        })
+        .await;
+    }
+    assert!(!looked_at(a.https(), HOST).await.1, "no CA is expected: the handshake is refused");
+
+    let now = time::OffsetDateTime::now_utc().unix_timestamp().unsigned_abs();
+    let known =
+        [challenge(ChallengeKind::Http01, HOST, "known"), challenge(ChallengeKind::TlsAlpn01, HOST, "")];
+    let version = place.store.put_challenges("c", &known, now).await.unwrap();
+    place.confirmed(version).await;
+    service.requests();
+    for relay in [a, b] {
+        let consumer = Consumer::plain(relay.http());
+        let answer = consumer.get(HOST, "/.well-known/acme-challenge/known").await.unwrap();
+        assert_eq!((answer.status, answer.text()), (200, ANSWER));
+        let (text, is_done) = looked_at(relay.https(), HOST).await;
+        assert!(is_done && text.contains("1.3.6.1.5.5.7.1.31: critical"), "{text}");
+        assert!(text.contains(HOST), "{text}");
+        assert!(!looked_at(relay.https(), "other.adit.localhost").await.1, "another name is refused");
+        let elsewhere = consumer.get("other.adit.localhost", "/.well-known/acme-challenge/known").await;
+        assert_eq!(elsewhere.unwrap().status, 404, "the token is another name's");
+    }
+    assert_eq!(service.requests(), Vec::<String>::new(), "the service has seen nothing of it");
+    for relay in [a, b] {
+        let path = "/.well-known/acme-challenge/of-the-service";
+        assert_eq!(Consumer::plain(relay.http()).get(HOST, path).await.unwrap().status, 200);
+    }
+    assert_eq!(service.requests().len(), 2, "and what else there is goes on to it");
+
+    let version = place.store.put_challenges("c", &[], now).await.unwrap();
+    place.confirmed(version).await;
+    assert_ne!(
+        Consumer::plain(b.http()).get(HOST, "/.well-known/acme-challenge/known").await.unwrap().text(),
+        ANSWER
+    );
+}
+
+/// The CA looks at one relay; the other one has to be ready for it all the same.
+async fn is_issued(proof: Proof) {
+    let place = Place::new().await;
+    let authorities = Authorities::start(place.relays[0].http().port(), place.relays[0].https().port());
+    let mut operator = authorities.issuer(place.store.clone(), &place.region).await;
+    let names = vec![HOST.to_owned(), "connect.adit.localhost".to_owned()];
+    operator.request = Request { names, proof, newer_than: None, ..operator.request };
+    let issued = operator.issue().await;
+    operator.confirmed(2, &issued.fingerprint).await;
+    let versions = place.store.relays_seen().await.unwrap().into_iter().map(|relay| relay.challenges_version);
+    assert!(versions.into_iter().all(|version| version > 0), "both were told");
+    assert_eq!(authorities.pebble.log().matches("Added order").count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_region_s_relays_prove_names_by_http_01() {
+    is_issued(Proof::Http01).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_region_s_relays_prove_names_by_tls_alpn_01() {
+    is_issued(Proof::TlsAlpn01).await;
+}
