@@ -94,7 +94,9 @@ fn answer(line: &Line) -> Result<Answer, Failure> {
         Action::Explain { url } => explain::explain(&kubectl, url, json),
         Action::Token(token) => token::token(&kubectl, token),
         Action::Certificates => certificates::certificates(&kubectl, json),
-        Action::Renew { name } => certificates::renew(&kubectl, name, json),
+        Action::Renew { name, wait, timeout } => {
+            certificates::renew(&kubectl, name, wait.then_some(timeout), json)
+        }
         Action::Complaints { all } => complaints::complaints(&kubectl, *all, json),
         Action::Acknowledge { scope, until, decide } => {
             let terms = Terms { scope: *scope, until: until.as_deref() };

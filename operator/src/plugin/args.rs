@@ -66,11 +66,17 @@ pub(super) enum Action {
     Token(Token),
     /// Certificates: how long they are valid, who serves them, and what is wrong
     Certificates,
-    /// Ask for another certificate now, without waiting for it
+    /// Ask for another certificate now
     Renew {
         /// The Certificate
         #[arg(value_name = "NAME")]
         name: String,
+        /// Wait until every relay serves it, or the attempt has failed
+        #[arg(long)]
+        wait: bool,
+        /// How long to wait
+        #[arg(long, value_name = "DURATION", default_value = "3m", requires = "wait")]
+        timeout: String,
     },
     /// Complaints: those that wait, the oldest first, then those in force
     Complaints {

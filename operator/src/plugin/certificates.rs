@@ -1,10 +1,20 @@
 //! `kubectl adit certificates` and `renew`: what relays serve, until when, and another one now.
 
-use super::{Answer, Failure, complaints::shown, kubectl::Kubectl, request::pretty, table::columns};
+use super::{
+    Answer, Failure, PROBLEM, complaints::shown, decide::patience, kubectl::Kubectl, request::pretty,
+    table::columns,
+};
 use crate::certificate::RENEW_ANNOTATION;
 use adit_api::Certificate;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use kube::ResourceExt;
+use std::{
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+/// Between two looks while something is waited for.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// All Certificates, those that end first at the top; a problem if one is not served everywhere.
 pub(super) fn certificates(kubectl: &Kubectl, json: bool) -> Result<Answer, Failure> {
@@ -16,27 +26,97 @@ pub(super) fn certificates(kubectl: &Kubectl, json: bool) -> Result<Answer, Fail
     Ok(Answer { text, is_problem })
 }
 
-/// Asks for another certificate.
-pub(super) fn renew(kubectl: &Kubectl, name: &str, json: bool) -> Result<Answer, Failure> {
+/// Asks for another certificate. With a time to wait, that is waited for.
+pub(super) fn renew(
+    kubectl: &Kubectl,
+    name: &str,
+    wait: Option<&String>,
+    json: bool,
+) -> Result<Answer, Failure> {
+    let wait = wait.map(|timeout| patience(timeout).map(|patience| (timeout, patience))).transpose()?;
     let wish = format!("{RENEW_ANNOTATION}={}", Timestamp::now());
-    let found = kubectl.annotate_certificate(name, &wish)?;
-    if found.spec.secret_ref.is_some() {
+    let before = kubectl.annotate_certificate(name, &wish)?;
+    if before.spec.secret_ref.is_some() {
         return Err(Failure::usage(
             "not_issued_here",
             format!("Certificate {name:?} is of a Secret: whoever keeps that renews it"),
             "renew the Secret; relays follow".to_owned(),
         ));
     }
-    let text = if json {
-        pretty(&found)
-    } else {
-        let revision = found.status.and_then(|status| status.revision).unwrap_or(0);
-        format!(
-            "another certificate is asked for; revision {revision} is served until it is there\n\
-             next: kubectl adit certificates\n"
-        )
+    let Some((timeout, patience)) = wait else {
+        let text = format!(
+            "another certificate is asked for; revision {} is served until it is there\n\
+             next: kubectl adit certificates\n",
+            revision(&before)
+        );
+        return Ok(Answer { text: if json { pretty(&before) } else { text }, is_problem: false });
     };
-    Ok(Answer { text, is_problem: false })
+    let end = Instant::now() + patience;
+    loop {
+        let now = kubectl.certificate(name)?;
+        let failure = |code, what, why: String| Failure {
+            what,
+            code,
+            why: Some(shown(&why)),
+            next: Some(
+                "kubectl adit certificates; docs/certificates.md says what the reasons mean".to_owned(),
+            ),
+            exit: PROBLEM,
+        };
+        match outcome(&before, &now) {
+            Outcome::Served => {
+                let served =
+                    now.status.as_ref().map(|status| status.served.summary.clone()).unwrap_or_default();
+                let text = format!("revision {} is served by {served} relays\n", revision(&now));
+                return Ok(Answer { text: if json { pretty(&now) } else { text }, is_problem: false });
+            }
+            Outcome::Failed(why) => {
+                let what = format!("no other certificate was issued for {name}; the one before is served");
+                return Err(failure("not_renewed", what, why));
+            }
+            Outcome::UnderWay(why) if Instant::now() >= end => {
+                let what = format!("{name} is not renewed and served everywhere after {timeout}");
+                return Err(failure("not_renewed", what, why));
+            }
+            Outcome::UnderWay(_) => sleep(PAUSE),
+        }
+    }
+}
+
+/// How a wish stands.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    /// Every relay serves another certificate.
+    Served,
+    /// The attempt has failed: why.
+    Failed(String),
+    /// Not yet: what is said of it.
+    UnderWay(String),
+}
+
+fn revision(certificate: &Certificate) -> i64 {
+    certificate.status.as_ref().and_then(|status| status.revision).unwrap_or(0)
+}
+
+fn outcome(before: &Certificate, now: &Certificate) -> Outcome {
+    let next = |one: &Certificate| one.status.as_ref().and_then(|status| status.next_attempt.clone());
+    let said = |kind: &str| {
+        condition(now, kind).map_or("the operator has not looked at it yet".to_owned(), |one| {
+            format!("{}: {}", one.reason, one.message)
+        })
+    };
+    if revision(now) > revision(before) {
+        return if is_true(now, "RolledOut") {
+            Outcome::Served
+        } else {
+            Outcome::UnderWay(said("RolledOut"))
+        };
+    }
+    // Each attempt that fails says when the next one is.
+    if next(now).is_some() && next(now) != next(before) {
+        return Outcome::Failed(said("Issuing"));
+    }
+    Outcome::UnderWay(said("Issuing"))
 }
 
 fn condition<'a>(certificate: &'a Certificate, kind: &str) -> Option<&'a Condition> {
@@ -106,6 +186,25 @@ mod tests {
             },
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn a_wish_is_fulfilled_when_another_one_is_served_everywhere_and_fails_with_its_attempt() {
+        let with = |revision: i64, next: &str, rolled_out: &str| {
+            let mut one = certificate("one", ("True", "Issued", "valid"), rolled_out);
+            let status = one.status.as_mut().unwrap();
+            status.revision = Some(revision);
+            status.next_attempt = Some(next.to_owned()).filter(|next| !next.is_empty());
+            one
+        };
+        let before = with(3, "10:00", "True");
+        for waits in ["10:00", ""] {
+            assert!(matches!(outcome(&before, &with(3, waits, "True")), Outcome::UnderWay(_)));
+        }
+        let rolling = outcome(&before, &with(4, "", "False"));
+        assert_eq!(rolling, Outcome::UnderWay("RollingOut: 1 of 2 relays serve it".to_owned()));
+        assert_eq!(outcome(&before, &with(4, "", "True")), Outcome::Served);
+        assert!(matches!(outcome(&before, &with(3, "10:10", "True")), Outcome::Failed(_)));
     }
 
     #[test]

@@ -12,7 +12,10 @@ use adit_api::{Complaint, complaint::Decision};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::{Value, json};
-use std::io::{BufRead, IsTerminal, Write};
+use std::{
+    io::{BufRead, IsTerminal, Write},
+    time::Duration,
+};
 
 /// The longest reason.
 const MAX_REASON: usize = 4096;
@@ -87,10 +90,7 @@ fn wanted<'a>(
         let what = format!("--reason: has to have 1 to {MAX_REASON} bytes");
         return Err(usage(what, "say why: it stays in the complaint's history"));
     }
-    let (count, unit) = line.timeout.split_at(line.timeout.trim_end_matches(['s', 'm']).len());
-    if count.parse::<u16>().is_err() || !["s", "m"].contains(&unit) {
-        return Err(usage(format!("--timeout: {:?} is no duration", line.timeout), "for example 30s or 5m"));
-    }
+    patience(&line.timeout)?;
     let read = |text: &str| {
         let example = "a time like 2027-01-01T00:00:00Z";
         let until: Timestamp =
@@ -103,6 +103,19 @@ fn wanted<'a>(
         scope: terms.scope,
         until: terms.until.map(read).transpose()?,
     })
+}
+
+/// How long a person is ready to wait.
+pub(super) fn patience(timeout: &str) -> Result<Duration, Failure> {
+    let (count, unit) = timeout.split_at(timeout.trim_end_matches(['s', 'm']).len());
+    match (count.parse::<u16>(), unit) {
+        (Ok(count), "s") => Ok(Duration::from_secs(count.into())),
+        (Ok(count), "m") => Ok(Duration::from_secs(u64::from(count) * 60)),
+        _ => {
+            let what = format!("--timeout: {timeout:?} is no duration");
+            Err(Failure::usage("usage", what, "for example 30s or 5m".to_owned()))
+        }
+    }
 }
 
 /// What a decision does, for whoever is about to make it.

@@ -93,6 +93,15 @@ impl Kubectl {
         Ok(items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect())
     }
 
+    /// The Certificate of this name in the namespace.
+    pub(super) fn certificate(&self, name: &str) -> Result<Certificate, KubectlError> {
+        let place = self.namespace.as_ref().map(|name| format!("--namespace={name}"));
+        let mut words = vec!["get", "certificates.adit.dev", name, "-o", "json", PATIENCE];
+        words.extend(place.as_deref());
+        let text = self.run(&words)?;
+        serde_json::from_str(&text).map_err(|error| KubectlError::Json("get".to_owned(), error))
+    }
+
     /// Gives the Certificate of this name in the namespace an annotation, and returns it.
     pub(super) fn annotate_certificate(&self, name: &str, annotation: &str) -> Result<Certificate, Failure> {
         let place = self.namespace.as_ref().map(|name| format!("--namespace={name}"));

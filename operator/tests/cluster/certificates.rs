@@ -1,5 +1,6 @@
 //! Certificates, from what a person applies to what a relay serves.
 
+mod killed;
 mod shown;
 
 use crate::cluster::{Cluster, LONG, until};
@@ -153,6 +154,16 @@ async fn a_wildcard_is_issued_rolled_out_renewed_and_taken_away() {
         status.revision == Some(2) && status.fingerprint.as_ref() != Some(&first)
     })
     .await;
+    let waiting = place.cluster.kubectl_adit(&["renew", "eu", "--wait"]);
+    let playing = async {
+        loop {
+            place.confirm().await;
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    let (code, text) = tokio::select! { said = waiting => said, () = playing => unreachable!("it goes on") };
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(text, "revision 3 is served by 1/1 relays\n");
     place.wait_for("eu", "RolledOut", "True", "RolledOut").await;
 
     place.api().delete("eu", &DeleteParams::default()).await.unwrap();
@@ -219,6 +230,17 @@ async fn a_secret_s_certificate_is_followed_and_a_bad_one_changes_nothing() {
         status.conditions.iter().any(|one| one.message.contains("not for \"own.example.test\""))
     })
     .await;
+    let names = ["own.example.test".to_owned()];
+    for (days, words) in [(-4_000, "the certificate ended at"), (30, "the certificate begins only at")] {
+        let then = time::OffsetDateTime::now_utc() + time::Duration::days(days);
+        let (chain, key) = self_signed(&names, KeyAlgorithm::EcdsaP256, then).unwrap();
+        put(&chain, &key).await;
+        until(words, async || {
+            let status = place.api().get("own").await.unwrap().status.unwrap();
+            status.conditions.iter().any(|one| one.message.contains(words))
+        })
+        .await;
+    }
     place.secret("own", "Opaque", json!({"tls.crt": "x", "tls.key": "y"})).await;
     until("the type is named", async || {
         let status = place.api().get("own").await.unwrap().status.unwrap();
@@ -244,24 +266,4 @@ async fn a_secret_s_certificate_is_followed_and_a_bad_one_changes_nothing() {
     place.apply("taken", &taken).await;
     place.wait_for("taken", "Ready", "False", "SecretTaken").await;
     assert!(secrets.get("tsig").await.unwrap().data.unwrap().contains_key("key"));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_operator_that_is_killed_is_followed_by_one_that_goes_on() {
-    let place = Place::new().await;
-    for step in 0..adit_testkit::soak::scale(3_u64, 30) {
-        let mut operator = place.cluster.operator();
-        let name = format!("k{step}");
-        place.apply(&name, &place.acme(&[&format!("{name}.example.test")])).await;
-        // Somewhere between the first look and the last write; where, decides the machine.
-        tokio::time::sleep(std::time::Duration::from_millis(200 + 150 * step)).await;
-        operator.kill();
-        let _next = place.cluster.operator();
-        place.wait_for(&name, "RolledOut", "True", "RolledOut").await;
-        let certificate = place.api().get(&name).await.unwrap();
-        assert_eq!(certificate.status.unwrap().revision, Some(1));
-    }
-    let orders = place.pebble.log().matches("Added order").count() as u64;
-    let most = 2 * adit_testkit::soak::scale(3_u64, 30);
-    assert!(orders <= most, "{orders} orders");
 }
