@@ -7,7 +7,7 @@ use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub const NAMESPACE: &str = "adit-system";
 /// The release, and the operator's Deployment.
 pub const RELEASE: &str = "adit";
-/// The label of the tests' namespaces.
+/// The label of the tests' namespaces, and of their release.
 pub(crate) const LABEL: &str = "adit-e2e";
 
 /// The provider of this run.
@@ -50,7 +50,10 @@ impl Provider {
             format!("relayImage={}", crate::told("RELAY_IMAGE")),
             "log.level=info\\,adit_operator=debug".to_owned(),
         ];
+        // `make kind` knows by the label what to take away: helm would go on with these values, and the images go.
+        let label = format!("{LABEL}=yes");
         let mut words = vec!["upgrade", "--install", RELEASE, "charts/adit", "--namespace", NAMESPACE];
+        words.extend(["--labels", &label]);
         for set in sets.iter().map(String::as_str).chain(values.iter().copied()) {
             words.extend(["--set", set]);
         }
