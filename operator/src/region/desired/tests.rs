@@ -228,6 +228,56 @@ fn each_change_that_needs_a_restart_makes_another_template() {
 }
 
 #[test]
+fn where_relays_run_and_how_they_are_reached_is_as_asked_for() {
+    let relays = json!({
+        "imagePullSecrets": [{"name": "registry"}],
+        "nodeSelector": {"pool": "public"},
+        "tolerations": [{"key": "public", "operator": "Exists"}],
+        "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
+            {"topologyKey": "kubernetes.io/hostname"},
+        ]}},
+        "topologySpreadConstraints": [
+            {"maxSkew": 2, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule"},
+        ],
+        "priorityClassName": "high",
+    });
+    let mut asked = serde_json::to_value(spec()).unwrap();
+    asked["relays"].as_object_mut().unwrap().extend(relays.as_object().unwrap().clone());
+    asked["exposure"] = json!({
+        "type": "LoadBalancer",
+        "externalTrafficPolicy": "Local",
+        "loadBalancerClass": "example.com/fast",
+        "proxyProtocol": {"trustedCIDRs": ["10.0.0.0/8"]},
+    });
+    let region = Region::new("eu", serde_json::from_value(asked).unwrap());
+    let objects = desired(&inputs(&region));
+    let pod = &template(&objects)["spec"];
+    for (field, value) in relays.as_object().unwrap() {
+        assert_eq!(&pod[field], value, "{field}");
+    }
+    let service = &find(&objects, Kind::Service, "eu-relay").body["spec"];
+    assert_eq!(
+        (&service["externalTrafficPolicy"], &service["loadBalancerClass"]),
+        (&json!("Local"), &json!("example.com/fast"))
+    );
+    let relay = config::relay_yaml(&inputs(&region));
+    assert_eq!(relay["proxyProtocol"], json!({"trustedCIDRs": ["10.0.0.0/8"]}));
+}
+
+#[test]
+fn relays_are_spread_and_go_on_serving_until_all_nodes_know_that_they_go() {
+    let pod = template(&made(spec()))["spec"].clone();
+    let spread = pod["topologySpreadConstraints"].as_array().unwrap();
+    let over: Vec<_> = spread.iter().map(|one| &one["topologyKey"]).collect();
+    assert_eq!(over, ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]);
+    let relay = &pod["containers"][0];
+    let notice = relay["lifecycle"]["preStop"]["sleep"]["seconds"].as_u64().unwrap();
+    let drain = spec().relays.drain_timeout.as_secs();
+    assert!(notice > 0);
+    assert!(pod["terminationGracePeriodSeconds"].as_u64().unwrap() > notice + drain, "no drain is cut off");
+}
+
+#[test]
 fn a_template_of_the_same_inputs_stays_whoever_made_it() {
     let region = Region::new("eu", spec());
     let objects = desired(&inputs(&region));
