@@ -1,6 +1,7 @@
 //! Certificates, from what a person applies to what a relay serves.
 
 mod killed;
+mod refused;
 mod shown;
 
 use crate::cluster::{Cluster, LONG, until};
