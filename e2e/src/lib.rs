@@ -4,8 +4,10 @@
 //! [`Region`](region::Region) there, and publishes services with real clients from outside the cluster.
 //! What a test that failed has made stays in the cluster, to be looked at; the next run begins with removing it.
 
+pub mod authorities;
 pub mod kubectl;
 pub mod namespace;
+pub mod port_forward;
 pub mod provider;
 pub mod region;
 

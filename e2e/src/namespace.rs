@@ -116,6 +116,11 @@ impl Drop for Namespace {
         let here = ["-n", &self.name];
         show(&[&here[..], &["get", "regions,deployments,pods", "-o", "wide"]].concat());
         show(&[&here[..], &["get", "regions", "-o", "yaml"]].concat());
+        show(&[&here[..], &["get", "certificates.adit.dev", "-o", "yaml"]].concat());
+        show(
+            &[&here[..], &["logs", "--selector=app=ca", "--all-containers", "--tail=60", "--prefix"]]
+                .concat(),
+        );
         show(&[&here[..], &["get", "events", "--sort-by=.lastTimestamp"]].concat());
         show(
             &[&here[..], &["logs", "--selector=app.kubernetes.io/component=relay", "--tail=40", "--prefix"]]

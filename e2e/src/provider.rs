@@ -76,7 +76,7 @@ async fn rollout(deployment: &str) {
 async fn clear() {
     helm(&["uninstall", RELEASE, "--namespace", NAMESPACE, "--wait", "--ignore-not-found"]).await;
     // Nobody is left who would take the finalizers off.
-    for kind in ["regions.adit.dev", "complaints.adit.dev"] {
+    for kind in ["regions.adit.dev", "complaints.adit.dev", "certificates.adit.dev"] {
         remove_all(kind).await;
     }
     kubectl(&["delete", "namespace", "--ignore-not-found", "--timeout=180s", NAMESPACE, "tunnels"]).await;

@@ -67,6 +67,7 @@ pub struct Region {
     name: String,
     entrance: Entrance,
     folder: TempDir,
+    trusted: String,
 }
 
 /// A client of a Region: `adit http`, which ends when this is dropped.
@@ -82,7 +83,13 @@ pub struct Client {
 impl Region {
     pub(crate) async fn apply(namespace: &Namespace, name: &str, entrance: Entrance, more: Value) -> Self {
         let folder = tempfile::Builder::new().prefix("adit-e2e-").tempdir().expect("a folder can be made");
-        let region = Self { namespace: namespace.name().to_owned(), name: name.to_owned(), entrance, folder };
+        let region = Self {
+            namespace: namespace.name().to_owned(),
+            name: name.to_owned(),
+            entrance,
+            folder,
+            trusted: String::new(),
+        };
         let mut spec = json!({
             "domain": region.domain(),
             "relays": {"replicas": 2, "drainTimeout": "20s"},
@@ -126,7 +133,12 @@ impl Region {
         self.kubectl(&["wait", &name, "--for=condition=Ready", "--timeout=180s"]).await;
     }
 
-    /// A file with the CA that consumers and clients trust.
+    /// Has consumers and clients that begin from now on trust one more CA (PEM).
+    pub fn trust(&mut self, ca: &str) {
+        self.trusted.push_str(ca);
+    }
+
+    /// A file with the CAs that consumers and clients trust: the development CA, and those of [`Region::trust`].
     pub async fn ca(&self) -> PathBuf {
         let path = self.folder.path().join("ca.pem");
         let name = format!("{}-ca", self.name);
@@ -135,7 +147,7 @@ impl Region {
             run("kubectl", &words, "").await.ok()
         })
         .await;
-        std::fs::write(&path, text).expect("a file can be written");
+        std::fs::write(&path, [&text, "\n", &self.trusted].concat()).expect("a file can be written");
         path
     }
 

@@ -185,16 +185,19 @@ fn spawn(folder: &TempDir, behaviour: &Behaviour) -> Child {
     Child::start(&command)
 }
 
-fn make_certificate(folder: &TempDir) {
+/// The certificate of a CA's own server for these names, and of who has signed it: contents of `ca.pem`, `server.pem` and
+/// `server.key`.
+pub fn server_certificate(names: Vec<String>) -> [(&'static str, String); 3] {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a CA");
     let key = KeyPair::generate().expect("a key");
-    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
     let server = CertificateParams::new(names).expect("names").signed_by(&key, &ca).expect("a certificate");
-    for (file, text) in
-        [("ca.pem", ca.pem()), ("server.pem", server.pem()), ("server.key", key.serialize_pem())]
-    {
+    [("ca.pem", ca.pem()), ("server.pem", server.pem()), ("server.key", key.serialize_pem())]
+}
+
+fn make_certificate(folder: &TempDir) {
+    for (file, text) in server_certificate(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]) {
         fs::write(folder.path().join(file), text).expect("a file can be written");
     }
 }

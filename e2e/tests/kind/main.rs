@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod api_server;
+mod certificates;
 mod changes;
 mod complaints;
 mod losses;

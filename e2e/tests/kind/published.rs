@@ -24,6 +24,11 @@ impl Published {
     /// In a Region `eu`; `more` is merged into its spec.
     pub(crate) async fn new(namespace: Namespace, more: Value) -> Self {
         let region = namespace.region("eu", more).await;
+        Self::at(namespace, region).await
+    }
+
+    /// In a Region that was just made.
+    pub(crate) async fn at(namespace: Namespace, region: Region) -> Self {
         region.wait_ready().await;
         let service = Service::start().await;
         let client = region.client("me", "shop", service.address()).await;

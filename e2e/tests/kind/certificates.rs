@@ -1,0 +1,143 @@
+//! A Certificate: applied with kubectl, issued by a CA in the cluster, served by every relay, renewed under load.
+
+use crate::published::{Published, limits};
+use adit_e2e::{
+    authorities::{Authorities, BLOCKED},
+    kubectl::run,
+    namespace::Namespace,
+    port_forward::PortForward,
+};
+use adit_testkit::{http::WebSocket, soak::Record};
+use serde_json::{Value, json};
+use std::time::Instant;
+
+/// Connections that send request after request while a certificate is renewed.
+const CONNECTIONS: usize = 64;
+/// WebSockets that are open all the time.
+const SOCKETS: usize = 20;
+
+/// What `openssl s_client` finds once it has verified chain and name: the SHA-256 of the certificate as the status has it,
+/// and who has signed it.
+async fn shown(port: u16, name: &str, ca: &str) -> (String, String) {
+    let script = r#"set -e
+        text=$(openssl s_client -connect "127.0.0.1:$0" -servername "$1" -CAfile "$2" \
+            -verify_hostname "$1" -verify_return_error </dev/null 2>&1) || { echo "$text" >&2; exit 1; }
+        echo "$text" | openssl x509 -noout -fingerprint -sha256 -issuer"#;
+    let text = run("sh", &["-c", script, &port.to_string(), name, ca], "").await;
+    let text = text.unwrap_or_else(|error| panic!("{name}: {error}"));
+    let line = |of: &str| text.lines().find(|line| line.contains(of)).unwrap_or_default().to_owned();
+    let fingerprint = line("Fingerprint").rsplit('=').next().unwrap_or_default().replace(':', "");
+    (fingerprint.to_ascii_lowercase(), line("issuer"))
+}
+
+/// Every relay shows this certificate, to whoever asks it alone, for every name.
+async fn is_shown(published: &Published, fingerprint: &Value) {
+    let (namespace, domain) = (&published.namespace, published.region.domain());
+    let relays = namespace.list("pods", "app.kubernetes.io/component=relay").await;
+    assert_eq!(relays.len(), 2);
+    let ca = published.region.ca().await;
+    for relay in relays {
+        let pod = relay["metadata"]["name"].as_str().unwrap();
+        let way = PortForward::to(namespace.name(), &format!("pod/{pod}"), "https").await;
+        for name in [domain.clone(), format!("shop.{domain}"), format!("connect.{domain}")] {
+            let (found, issuer) = shown(way.port(), &name, ca.to_str().unwrap()).await;
+            assert_eq!(found, *fingerprint, "{pod}, {name}");
+            assert!(issuer.contains("Pebble Intermediate CA"), "{issuer}");
+        }
+    }
+}
+
+/// What a condition of the Certificate says: its reason and its message.
+fn said(certificate: &Value, kind: &str) -> (String, String) {
+    let conditions = certificate["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let one = conditions.into_iter().find(|one| one["type"] == kind).unwrap_or_default();
+    let text = |field: &str| one[field].as_str().unwrap_or_default().to_owned();
+    (text("reason"), text("message"))
+}
+
+async fn are_open(sockets: &mut [WebSocket], word: &str) {
+    for socket in sockets {
+        socket.send(1, word).await.unwrap();
+        assert_eq!(socket.receive().await.unwrap().payload, word.as_bytes());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_example_of_a_certificate_is_issued_renewed_under_load_and_kept_when_the_ca_refuses() {
+    let namespace = Namespace::new("certificates").await;
+    let mut region = namespace.region("eu", json!({"limits": limits()})).await;
+    let authorities = Authorities::start(&namespace, &region.domain()).await;
+    region.trust(&authorities.root().await);
+    let published = Published::at(namespace, region).await;
+    let (namespace, region) = (&published.namespace, &published.region);
+    let (consumer, host) = (region.consumer("shop").await, region.host("shop"));
+    let mut sockets = Vec::new();
+    for _ in 0..SOCKETS {
+        sockets.push(consumer.websocket(&host, "/ws").await.unwrap());
+    }
+
+    // Issued.
+    let record = Record::begin("the example of a Certificate, applied, renewed and refused, on Kubernetes");
+    let folder = authorities.of_the_example();
+    let applied = Instant::now();
+    let folder = folder.path().to_str().unwrap();
+    run("kubectl", &["apply", "-k", folder], "").await.unwrap();
+    let wait = ["wait", "certificate.adit.dev/eu", "--for=condition=RolledOut", "--timeout=180s"];
+    namespace.kubectl(&wait).await;
+    let took = applied.elapsed();
+    println!("from kubectl apply to RolledOut: {:.1} s", took.as_secs_f64());
+    let first = namespace.get("certificate.adit.dev", "eu").await.unwrap()["status"].clone();
+    assert_eq!((&first["revision"], &first["served"]["summary"]), (&json!(1), &json!("2/2")), "{first}");
+    is_shown(&published, &first["fingerprint"]).await;
+    are_open(&mut sockets, "issued").await;
+    namespace
+        .until("region", "eu", "says which certificate is served", |region| {
+            region["status"]["notAfter"] == first["notAfter"]
+        })
+        .await;
+
+    // Renewed.
+    let load = published.load(CONNECTIONS).await;
+    load.more(500).await;
+    let text = region.adit(&["renew", "eu", "--wait"]).await.unwrap();
+    assert_eq!(text, "revision 2 is served by 2/2 relays\n");
+    load.more(500).await;
+    let (answered, failures) = load.end().await;
+    assert!(failures.is_empty(), "{} of {answered}: {failures:?}", failures.len());
+    are_open(&mut sockets, "renewed").await;
+    let second = namespace.get("certificate.adit.dev", "eu").await.unwrap()["status"].clone();
+    assert_ne!(second["fingerprint"], first["fingerprint"]);
+    is_shown(&published, &second["fingerprint"]).await;
+
+    // Refused.
+    let blocked = format!("shop.{BLOCKED}");
+    let names = json!({"spec": {"dnsNames": [region.domain(), format!("*.{}", region.domain()), blocked]}});
+    namespace
+        .kubectl(&["patch", "certificate.adit.dev", "eu", "--type=merge", "-p", &names.to_string()])
+        .await;
+    let refused = namespace
+        .until("certificate.adit.dev", "eu", "says what the CA said", |certificate| {
+            said(certificate, "Ready").0 == "NameRejected"
+        })
+        .await;
+    let (_, message) = said(&refused, "Ready");
+    println!("{message}");
+    assert!(message.contains(&blocked), "{message}");
+    assert_eq!(refused["status"]["fingerprint"], second["fingerprint"], "{refused}");
+    is_shown(&published, &second["fingerprint"]).await;
+    assert_eq!(consumer.get(&host, "/").await.unwrap().status, 200);
+    // What is served already is not issued once more.
+    run("kubectl", &["apply", "-k", folder], "").await.unwrap();
+    let restored = namespace.condition("certificate.adit.dev", "eu", "Ready", "True").await;
+    assert_eq!(restored["status"]["revision"], 2, "{restored}");
+    are_open(&mut sockets, "kept").await;
+
+    record.end(format!(
+        "served by all relays after {:.1} s; {answered} requests on {CONNECTIONS} connections while it was renewed, 0 \
+         failed; {SOCKETS} WebSockets open throughout",
+        took.as_secs_f64()
+    ));
+    namespace.kubectl(&["delete", "certificate.adit.dev", "eu", "--timeout=180s"]).await;
+    drop(sockets);
+    published.end().await;
+}
