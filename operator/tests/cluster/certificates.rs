@@ -2,6 +2,7 @@
 
 mod killed;
 mod refused;
+mod relays;
 mod shown;
 
 use crate::cluster::{Cluster, LONG, until};

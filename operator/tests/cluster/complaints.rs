@@ -22,7 +22,7 @@ use std::{
 };
 
 /// Another program of this workspace; `cargo test --workspace` has built it.
-fn program(name: &str) -> PathBuf {
+pub(crate) fn program(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_BIN_EXE_adit-operator")).with_file_name(name);
     assert!(path.is_file(), "{} is not built: cargo test --workspace", path.display());
     path

@@ -14,6 +14,7 @@ mod order;
 mod proof;
 mod request;
 mod seal;
+mod turn;
 
 pub use certificate::KeyAlgorithm;
 pub use client::{CallError, ClientError};

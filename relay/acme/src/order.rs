@@ -8,6 +8,7 @@ use crate::{
     proof::{Prover, Set, Wanted},
     request::{Proof, Request},
     seal::seal,
+    turn::turn,
 };
 use adit_store::{Fence, StoredCertificate, StoredOrder};
 use instant_acme::{
@@ -207,10 +208,11 @@ impl Attempt<'_> {
             match attempt!(identifiers.len(), account.new_order(&replacing).await) {
                 Ok(order) => return Ok(order),
                 // Without the hint that it is a renewal it is an order like any other. A CA that has just issued may not
-                // find its own order yet, and calls that an error of its own.
+                // find its own order yet, and calls that an error of its own; one whose account was another then calls it
+                // unauthorized.
                 Err(Failure::Protocol(Error::Unsupported(_) | Error::Other(_))) => {}
                 Err(Failure::Ca(refused))
-                    if ["alreadyReplaced", "malformed", "conflict", "serverInternal"]
+                    if ["alreadyReplaced", "malformed", "conflict", "serverInternal", "unauthorized"]
                         .contains(&refused.kind.as_str()) => {}
                 Err(other) => return Err(other),
             }
@@ -381,20 +383,38 @@ async fn load(order: &mut Order, names: usize) -> Result<(), Failure> {
 
 /// The account of a request, made if there is none.
 pub(crate) async fn account(issuer: &Issuer, http: &Http, request: &Request) -> Result<Account, Failure> {
-    let keeper = issuer.keeper.public_text();
-    let id = request.account_id(&keeper);
-    let builder = || Account::builder_with_http(Box::new(http.clone()));
-    if let Some(sealed) = issuer.store.acme_account(&id).await? {
-        let text = issuer.keeper.open(ACCOUNT_PURPOSE, &sealed)?;
-        let read = || serde_json::from_slice(&text).map_err(Error::Json);
-        return attempt!(
-            1,
-            match read() {
-                Ok(credentials) => builder().from_credentials(credentials).await,
-                Err(error) => Err(error),
-            }
-        );
+    let id = request.account_id(&issuer.keeper.public_text());
+    if let Some(account) = kept_account(issuer, http, &id).await? {
+        return Ok(account);
     }
+    let turn = turn(&id);
+    let _alone = turn.lock().await;
+    if let Some(account) = kept_account(issuer, http, &id).await? {
+        return Ok(account);
+    }
+    let made = make_account(issuer, http, request, &id).await?;
+    // Another process may have been first: a certificate can be replaced only by the account that has asked for it.
+    Ok(kept_account(issuer, http, &id).await?.unwrap_or(made))
+}
+
+async fn kept_account(issuer: &Issuer, http: &Http, id: &str) -> Result<Option<Account>, Failure> {
+    let Some(sealed) = issuer.store.acme_account(id).await? else { return Ok(None) };
+    let text = issuer.keeper.open(ACCOUNT_PURPOSE, &sealed)?;
+    let read = || serde_json::from_slice(&text).map_err(Error::Json);
+    let account = attempt!(
+        1,
+        match read() {
+            Ok(credentials) =>
+                Account::builder_with_http(Box::new(http.clone())).from_credentials(credentials).await,
+            Err(error) => Err(error),
+        }
+    )?;
+    Ok(Some(account))
+}
+
+async fn make_account(issuer: &Issuer, http: &Http, request: &Request, id: &str) -> Result<Account, Failure> {
+    let keeper = issuer.keeper.public_text();
+    let builder = || Account::builder_with_http(Box::new(http.clone()));
     let email = request.ca.email.as_ref().map(|email| format!("mailto:{email}"));
     let contact: Vec<&str> = email.iter().map(String::as_str).collect();
     let account =
@@ -406,7 +426,7 @@ pub(crate) async fn account(issuer: &Issuer, http: &Http, request: &Request) -> 
         attempt!(1, builder().create(&account, directory.clone(), binding.as_ref()).await)?;
     let text = serde_json::to_vec(&credentials).map_err(Error::Json)?;
     let sealed = seal(&keeper, ACCOUNT_PURPOSE, &text)?;
-    issuer.store.put_acme_account(&id, Some(&sealed)).await?;
+    issuer.store.put_acme_account(id, Some(&sealed)).await?;
     Ok(account)
 }
 

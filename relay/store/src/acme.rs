@@ -93,7 +93,7 @@ impl Store {
         })
     }
 
-    /// Keeps the credentials of an account. None: forgets the account.
+    /// Keeps the credentials of an account, unless it has some: who comes first has made it. None: forgets the account.
     pub async fn put_acme_account(&self, id: &str, credentials: Option<&str>) -> Result<(), StoreError> {
         let (id, credentials) = (id.to_owned(), credentials.map(str::to_owned));
         statement!(self, |connection| {
@@ -101,7 +101,7 @@ impl Store {
                 Some(credentials) => {
                     sqlx::query(
                         "INSERT INTO acme_accounts (id, credentials) VALUES ($1, $2) \
-                         ON CONFLICT (id) DO UPDATE SET credentials = excluded.credentials",
+                         ON CONFLICT (id) DO NOTHING",
                     )
                     .bind(&id)
                     .bind(credentials)

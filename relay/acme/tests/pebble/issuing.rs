@@ -1,7 +1,7 @@
 //! What works.
 
 use crate::place::Place;
-use adit_acme::{Binding, Ca, KeyAlgorithm, Request, SealingKey, State, certificate, open_key};
+use adit_acme::{Binding, Ca, Issuer, KeyAlgorithm, Request, SealingKey, State, certificate, open_key};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 
 /// Issues, and gives the certificate's facts and its key as the region opens it.
@@ -59,6 +59,33 @@ async fn a_renewal_takes_the_place_of_the_one_before_and_keeps_its_key_if_asked(
     assert_ne!(key, other);
     assert_eq!(place.store.certificate(&request.id).await.unwrap().unwrap().revision, 3);
     assert!(place.pebble.log().contains("replaces") || place.pebble.log().contains("eplac"), "ARI says so");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn certificates_that_begin_at_once_share_an_account_and_each_is_renewed() {
+    let place = Place::new().await;
+    let requests = [0, 1, 2, 3].map(|n| place.request(&[&format!("n{n}.example.test")]));
+    let [a, b, c, d] = &requests;
+    tokio::join!(issue(&place, a), issue(&place, b), issue(&place, c), issue(&place, d));
+    for request in requests {
+        issue(&place, &Request { newer_than: Some(u64::MAX), ..request }).await;
+    }
+    let log = place.pebble.log();
+    assert_eq!(log.matches("There are now 1 accounts in memory").count(), 1, "{log}");
+    assert!(!log.contains("There are now 2 accounts in memory"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_lost_the_account_renews_with_another_one() {
+    let place = Place::new().await;
+    let request = place.request(&["shop.example.test"]);
+    issue(&place, &request).await;
+    // What was sealed to the key before cannot be opened any more.
+    let other = Issuer { keeper: SealingKey::of(&[2; 32]), ..place.issuer("two") };
+    let forced = Request { newer_than: Some(u64::MAX), ..request };
+    let progress = other.advance(&forced).await.unwrap();
+    assert_eq!(progress.state, State::Issued, "{:?}", progress.order);
+    assert_eq!(progress.stored.unwrap().revision, 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -166,7 +166,7 @@ pub(crate) async fn accounts_orders_and_failures_are_kept(place: Place) {
     assert_eq!(store.acme_account("a").await.unwrap(), None);
     store.put_acme_account("a", Some("one")).await.unwrap();
     store.put_acme_account("a", Some("two")).await.unwrap();
-    assert_eq!(store.acme_account("a").await.unwrap().as_deref(), Some("two"));
+    assert_eq!(store.acme_account("a").await.unwrap().as_deref(), Some("one"), "who comes first has made it");
     store.put_acme_account("a", None).await.unwrap();
     assert_eq!(store.acme_account("a").await.unwrap(), None);
 
