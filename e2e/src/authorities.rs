@@ -1,6 +1,10 @@
 //! A CA and a name server inside the cluster: Pebble and BIND in one pod of a test's namespace.
 
-use crate::{kubectl::run, namespace::Namespace, port_forward::PortForward};
+use crate::{
+    kubectl::{run, until},
+    namespace::Namespace,
+    port_forward::PortForward,
+};
 use adit_testkit::{bind::KEY_NAME, pebble};
 use serde_json::{Value, json};
 
@@ -62,9 +66,12 @@ impl Authorities {
 
     /// The root that it signs with (PEM).
     pub async fn root(&self) -> String {
-        let way = PortForward::to(&self.namespace, "deployment/ca", &MANAGEMENT_PORT.to_string()).await;
-        let url = format!("https://127.0.0.1:{}/roots/0", way.port());
-        run("curl", &["-sSfk", &url], "").await.unwrap_or_else(|error| panic!("{error}"))
+        until("the CA tells its root", async || {
+            let way = PortForward::to(&self.namespace, "deployment/ca", &MANAGEMENT_PORT.to_string()).await;
+            let url = format!("https://127.0.0.1:{}/roots/0", way.port());
+            run("curl", &["-sSfk", &url], "").await.ok()
+        })
+        .await
     }
 
     /// A folder for `kubectl apply -k`: the example of a Certificate as it stands, and what a person changes in it for
