@@ -3,12 +3,15 @@
 //! Postgres refuses to run as root: then it runs as the system's `postgres` user. Nothing is left behind: a small shell
 //! script waits until the test process lets go of it or is gone, ends a server that still runs, and removes its files.
 
+mod replica;
+
 use crate::{
     port::Port,
     process::{Child, Signal, append_to, is_installed, send, spawn},
 };
 use std::{
     fs,
+    io::Write,
     os::unix::{fs::MetadataExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -34,7 +37,6 @@ const SETTINGS: &[&str] = &[
     "unix_socket_directories=",
     "fsync=off",
     "full_page_writes=off",
-    "synchronous_commit=off",
     "autovacuum=off",
     "shared_buffers=16MB",
     "max_connections=400",
@@ -43,6 +45,9 @@ const SETTINGS: &[&str] = &[
     "logging_collector=off",
     "log_min_messages=warning",
 ];
+
+/// The same, for as long as no other server follows this one.
+const ALONE: &str = "synchronous_commit = off\n";
 
 /// Run with the folder as its argument: ends and removes what is left once standard input is closed.
 const WARDEN: &str = r#"
@@ -86,6 +91,14 @@ impl Postgres {
     ///
     /// Panics when PostgreSQL is not installed or does not start.
     pub fn start() -> Self {
+        let mut postgres = Self::empty();
+        postgres.init();
+        postgres.start_again();
+        postgres
+    }
+
+    /// A folder without a server in it.
+    fn empty() -> Self {
         let programs = programs();
         let folder =
             tempfile::Builder::new().prefix("adit-postgres-").tempdir().expect("a folder can be made");
@@ -97,11 +110,7 @@ impl Postgres {
         let warden = start_warden(folder.path());
         // From here on the warden removes the folder.
         let folder = TempDir::keep(folder);
-        let mut postgres =
-            Self { server: None, programs, port: Port::take(), folder, owner, warden, frozen: Vec::new() };
-        postgres.init();
-        postgres.start_again();
-        postgres
+        Self { server: None, programs, port: Port::take(), folder, owner, warden, frozen: Vec::new() }
     }
 
     /// One server for all tests of this process. It ends with the process.
@@ -204,6 +213,8 @@ impl Postgres {
             "initdb",
             &["-D", &data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"],
         );
+        let mut file = append_to(&self.folder.join("data/postgresql.conf"));
+        file.write_all(ALONE.as_bytes()).expect("the server's folder can be written to");
     }
 
     fn is_ready(&self) -> bool {
@@ -228,7 +239,8 @@ impl Postgres {
         command
     }
 
-    fn run(&self, program: &str, arguments: &[&str]) {
+    /// Gives what the program writes to standard output.
+    fn run(&self, program: &str, arguments: &[&str]) -> String {
         let output = self.command(program).args(arguments).stdin(Stdio::null()).output();
         let output = output.unwrap_or_else(|error| panic!("cannot start {program}: {error}"));
         assert!(
@@ -237,6 +249,7 @@ impl Postgres {
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr)
         );
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 }
 

@@ -1,8 +1,11 @@
 //! Stands between a program and its Postgres and does what networks and poolers do.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU16, AtomicUsize, Ordering},
+    },
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -29,8 +32,17 @@ pub enum Way {
 pub struct Proxy {
     port: u16,
     way: watch::Sender<Way>,
-    dropped: Arc<AtomicUsize>,
+    to: Arc<AtomicU16>,
+    count: Arc<Count>,
     _tasks: JoinSet<()>,
+}
+
+/// What has become of notifications.
+#[derive(Debug, Default)]
+struct Count {
+    dropped: AtomicUsize,
+    /// By their channels.
+    passed: Mutex<HashMap<String, usize>>,
 }
 
 impl Proxy {
@@ -39,22 +51,29 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();
         let way = watch::Sender::new(Way::Open);
-        let dropped = Arc::new(AtomicUsize::new(0));
+        let (to, count) = (Arc::new(AtomicU16::new(to)), Arc::new(Count::default()));
         let mut tasks = JoinSet::new();
-        let (ways, count) = (way.subscribe(), Arc::clone(&dropped));
+        let (ways, lead, counted) = (way.subscribe(), Arc::clone(&to), Arc::clone(&count));
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 let (client, _) = listener.accept().await.expect("a connection");
-                connections.spawn(carry(client, to, ways.clone(), Arc::clone(&count)));
+                let to = lead.load(Ordering::Relaxed);
+                connections.spawn(carry(client, to, ways.clone(), Arc::clone(&counted)));
             }
         });
-        Self { port, way, dropped, _tasks: tasks }
+        Self { port, way, to, count, _tasks: tasks }
     }
 
     /// What becomes of connections from now on.
     pub fn set(&self, way: Way) {
         self.way.send_replace(way);
+    }
+
+    /// New connections lead to this port of 127.0.0.1 from now on; those that are there stay where they are, as behind an
+    /// address that moves from one server to another.
+    pub fn lead_to(&self, port: u16) {
+        self.to.store(port, Ordering::Relaxed);
     }
 
     /// The URL of a database by way of this proxy.
@@ -66,11 +85,16 @@ impl Proxy {
 
     /// How many notifications were kept back.
     pub fn dropped_notifications(&self) -> usize {
-        self.dropped.load(Ordering::Relaxed)
+        self.count.dropped.load(Ordering::Relaxed)
+    }
+
+    /// How many notifications of a channel have been passed on.
+    pub fn passed_notifications(&self, channel: &str) -> usize {
+        self.count.passed.lock().unwrap_or_else(PoisonError::into_inner).get(channel).copied().unwrap_or(0)
     }
 }
 
-async fn carry(client: TcpStream, to: u16, mut ways: watch::Receiver<Way>, dropped: Arc<AtomicUsize>) {
+async fn carry(client: TcpStream, to: u16, mut ways: watch::Receiver<Way>, count: Arc<Count>) {
     let way = *ways.borrow_and_update();
     match way {
         Way::Refuse => return,
@@ -94,7 +118,7 @@ async fn carry(client: TcpStream, to: u16, mut ways: watch::Receiver<Way>, dropp
     };
     let way = tokio::select! {
         _ = tokio::io::copy(&mut from_client, &mut to_server) => Way::Refuse,
-        _ = answers(&mut from_server, &mut to_client, watched, &dropped) => Way::Refuse,
+        _ = answers(&mut from_server, &mut to_client, watched, &count) => Way::Refuse,
         way = changed => way,
     };
     if way == Way::Swallow {
@@ -113,16 +137,23 @@ async fn answers(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
     ways: watch::Receiver<Way>,
-    dropped: &AtomicUsize,
+    count: &Count,
 ) -> std::io::Result<()> {
     loop {
         let kind = from.read_u8().await?;
         let length = from.read_u32().await?;
         let mut body = vec![0; length as usize - 4];
         from.read_exact(&mut body).await?;
-        if kind == b'A' && *ways.borrow() == Way::WithoutNotifications {
-            dropped.fetch_add(1, Ordering::Relaxed);
-            continue;
+        if kind == b'A' {
+            if *ways.borrow() == Way::WithoutNotifications {
+                count.dropped.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
+            // Whose it is, four bytes long, and then the channel's name.
+            let channel =
+                body.get(4..).unwrap_or_default().split(|byte| *byte == 0).next().unwrap_or_default();
+            let channel = String::from_utf8_lossy(channel).into_owned();
+            *count.passed.lock().unwrap_or_else(PoisonError::into_inner).entry(channel).or_default() += 1;
         }
         let mut message = vec![kind];
         message.extend(length.to_be_bytes());

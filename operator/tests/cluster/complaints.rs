@@ -90,7 +90,7 @@ impl<'a> Desk<'a> {
         api.patch(name, &PatchParams::apply("person").force(), &Patch::Apply(&object)).await
     }
 
-    async fn patch(&self, name: &str, spec: Value) -> kube::Result<Complaint> {
+    pub(crate) async fn patch(&self, name: &str, spec: Value) -> kube::Result<Complaint> {
         self.api.patch(name, &PatchParams::default(), &Patch::Merge(json!({ "spec": spec }))).await
     }
 

@@ -5,6 +5,8 @@ mod certificates;
 mod cluster;
 mod complaints;
 mod cutting;
+mod failover;
+mod judgements;
 mod kills;
 mod many;
 mod objects;

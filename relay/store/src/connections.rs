@@ -11,7 +11,7 @@ use crate::{
 use sqlx::{Connection, Executor};
 use std::{
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 use tokio::{runtime::Handle, sync::Semaphore, sync::SemaphorePermit, time::timeout};
@@ -31,8 +31,16 @@ pub(crate) struct Connections<C: Connection> {
     /// Statements that each new connection runs first; may be empty.
     setup: &'static str,
     slots: Semaphore,
-    idle: Mutex<Vec<(C, Instant)>>,
+    idle: Mutex<Idle<C>>,
     runtime: Handle,
+}
+
+/// The connections that nobody uses.
+struct Idle<C> {
+    all: Vec<(C, Instant)>,
+    /// How often the back end has failed. A connection that was made before that is as doubtful as the one that showed it:
+    /// it may lead to a server whose place another has taken, and which still answers what is read.
+    failures: u64,
 }
 
 impl<C> Connections<C>
@@ -41,7 +49,7 @@ where
     for<'c> &'c mut C: Executor<'c, Database = C::Database>,
 {
     pub(crate) fn new(options: C::Options, setup: &'static str, slots: usize, runtime: Handle) -> Arc<Self> {
-        let idle = Mutex::new(Vec::with_capacity(slots));
+        let idle = Mutex::new(Idle { all: Vec::with_capacity(slots), failures: 0 });
         Arc::new(Self { options, setup, slots: Semaphore::new(slots), idle, runtime })
     }
 
@@ -56,21 +64,30 @@ where
     /// A connection that lives as far as one can tell: an idle one or a new one.
     pub(crate) async fn take(&self) -> Result<Taken<'_, C>, sqlx::Error> {
         let permit = self.slots.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
-        while let Some((mut connection, since)) = self.pop() {
+        loop {
+            let outcome = self.outcome();
+            let Some((mut connection, since)) = self.pop() else {
+                return match self.connect().await {
+                    Ok(connection) => Ok(Taken { connection, reused: false, outcome, permit }),
+                    Err(error) => {
+                        outcome.alone();
+                        Err(error)
+                    }
+                };
+            };
             let trusted = since.elapsed() < IDLE_TRUSTED;
             if trusted || matches!(timeout(PING_TIMEOUT, connection.ping()).await, Ok(Ok(()))) {
-                return Ok(Taken { connection, reused: true, home: self, permit });
+                return Ok(Taken { connection, reused: true, outcome, permit });
             }
         }
+    }
+
+    async fn connect(&self) -> Result<C, sqlx::Error> {
         let mut connection = C::connect_with(&self.options).await?;
         if !self.setup.is_empty() {
             connection.execute(self.setup).await?;
         }
-        Ok(Taken { connection, reused: false, home: self, permit })
-    }
-
-    fn pop(&self) -> Option<(C, Instant)> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+        Ok(connection)
     }
 
     /// Runs one call on the store's runtime, within the time limit, whatever becomes of the caller.
@@ -88,12 +105,62 @@ where
     }
 }
 
+impl<C: Connection> Connections<C> {
+    fn idle(&self) -> MutexGuard<'_, Idle<C>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pop(&self) -> Option<(C, Instant)> {
+        self.idle().all.pop()
+    }
+
+    fn outcome(&self) -> Outcome<'_, C> {
+        Outcome { home: self, failures: self.idle().failures, is_known: false }
+    }
+}
+
 /// A connection in use. It is closed when it is dropped; only [`Taken::settle`] may give it back.
 pub(crate) struct Taken<'a, C: Connection> {
     pub(crate) connection: C,
     reused: bool,
-    home: &'a Connections<C>,
+    outcome: Outcome<'a, C>,
     permit: SemaphorePermit<'a>,
+}
+
+/// What becomes of the others by what becomes of one connection. Dropped before that is known, because there was no answer
+/// in time, it counts as a failure of the back end.
+struct Outcome<'a, C: Connection> {
+    home: &'a Connections<C>,
+    failures: u64,
+    is_known: bool,
+}
+
+impl<C: Connection> Outcome<'_, C> {
+    /// All went well: the connection is kept, unless another one has failed meanwhile.
+    fn keep(mut self, connection: C) {
+        self.is_known = true;
+        let mut idle = self.home.idle();
+        if idle.failures == self.failures {
+            idle.all.push((connection, Instant::now()));
+        }
+    }
+
+    /// An error that says nothing of the others.
+    fn alone(mut self) {
+        self.is_known = true;
+    }
+}
+
+impl<C: Connection> Drop for Outcome<'_, C> {
+    fn drop(&mut self) {
+        if !self.is_known {
+            let mut idle = self.home.idle();
+            idle.failures += 1;
+            let doubtful = std::mem::take(&mut idle.all);
+            drop(idle);
+            drop(doubtful);
+        }
+    }
 }
 
 /// What follows from the result of one try.
@@ -108,15 +175,16 @@ impl<C: Connection> Taken<'_, C> {
         *tries += 1;
         match result {
             Ok(value) => {
-                let mut idle = self.home.idle.lock().unwrap_or_else(PoisonError::into_inner);
-                idle.push((self.connection, Instant::now()));
-                drop(idle);
+                self.outcome.keep(self.connection);
                 drop(self.permit);
                 Settled::Done(Ok(value))
             }
             Err(error) => {
-                let lost = self.reused && is_connection_lost(&error);
-                if *tries < TRIES && (lost || is_conflict(&error)) {
+                let is_lost = is_connection_lost(&error);
+                if !is_lost {
+                    self.outcome.alone();
+                }
+                if *tries < TRIES && ((self.reused && is_lost) || is_conflict(&error)) {
                     tracing::debug!(%error, tries, "the store's call is tried again");
                     Settled::Again
                 } else {

@@ -19,9 +19,10 @@ use tokio::{runtime::Handle, time::timeout};
 const CONNECTIONS: usize = 2;
 
 /// What each connection is told first. The server gives up what the relay no longer waits for, and a database whose
-/// default is a stricter isolation would only add conflicts: every statement here is right at this level.
+/// default is a stricter isolation would only add conflicts: every statement here is right at this level. A standby
+/// refuses the last line: what it would answer may be old, and a primary never becomes one while a connection stays.
 const SETUP: &str = "SET statement_timeout = '2s'; SET idle_in_transaction_session_timeout = '2s'; \
-     SET default_transaction_isolation = 'read committed'";
+     SET default_transaction_isolation = 'read committed'; BEGIN READ WRITE; COMMIT";
 
 /// What a relay does with which tables. It changes no schema, no suspension and nothing of another kind of program.
 const RELAY_RIGHTS: [(&str, &str); 6] = [

@@ -13,8 +13,14 @@ use adit_testkit::{
 };
 use std::{
     net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+use tokio::task::JoinHandle;
 
 /// One region; what is dropped first stands first.
 pub(crate) struct Place {
@@ -117,6 +123,35 @@ pub(crate) async fn is_up(client: &Client) {
     until("the tunnel has a URL", || client.url(&tunnel).is_some()).await;
 }
 
+/// A client that comes back over and over with the credential in `folder`, until it is told to stop: it goes a moment after
+/// it has been let in, and at once when it is refused. Gives how often it came.
+pub(crate) fn returning(
+    provider: Arc<Provider>,
+    folder: PathBuf,
+    name: &'static str,
+    stop: Arc<AtomicBool>,
+) -> JoinHandle<u64> {
+    tokio::spawn(async move {
+        let mut runs = 0;
+        while !stop.load(Ordering::Relaxed) {
+            let spec = http(&provider.service, name);
+            let client = provider.eu.without_token().state_dir(&folder).tunnel(spec).start().unwrap();
+            runs += 1;
+            let tunnel = client.tunnels()[0].clone();
+            let end = std::time::Instant::now() + Duration::from_secs(5);
+            while client.url(&tunnel).is_none() && std::time::Instant::now() < end {
+                if tokio::time::timeout(Duration::from_millis(2), client.closed()).await.is_ok() {
+                    break;
+                }
+            }
+            let moment = Duration::from_millis(rand::random_range(0..150));
+            let _ = tokio::time::timeout(moment, client.closed()).await;
+            drop(client);
+        }
+        runs
+    })
+}
+
 /// Why a client has ended.
 pub(crate) async fn ended(client: &Client) -> adit::Problem {
     let closed = tokio::time::timeout(Duration::from_secs(60), client.closed()).await;
@@ -177,11 +212,22 @@ impl Provider {
     }
 
     pub(crate) async fn at(url: String) -> Self {
+        Self::with_one_apart(url, None).await
+    }
+
+    /// The same, and one relay reaches the store by a URL of its own.
+    pub(crate) async fn with_one_apart(url: String, apart: Option<(&str, String)>) -> Self {
         let store = Store::open(&url.parse().unwrap()).unwrap();
         store.migrate().await.unwrap();
         let (eu, us) = (Redis::start(), Redis::start());
-        let (of_eu, of_us) =
-            (Place::region("eu.localhost", &url, &eu), Place::region("us.localhost", &url, &us));
+        let region = |domain, redis| {
+            let region = Place::region(domain, &url, redis);
+            match &apart {
+                Some((relay, own)) => region.store_of(relay, own),
+                None => region,
+            }
+        };
+        let (of_eu, of_us) = (region("eu.localhost", &eu), region("us.localhost", &us));
         let (eu, us) =
             tokio::join!(Place::start(of_eu, eu, &["a", "b"]), Place::start(of_us, us, &["us-a", "us-b"]));
         Self { eu, us, store, service: Service::start().await }

@@ -1,0 +1,130 @@
+//! Postgres fails over while a Complaint is being enforced: an operator, and relays of two regions.
+
+use crate::{
+    cluster::{Cluster, LONG, until},
+    complaints::{Desk, condition, migrated, place},
+};
+use adit_api::complaint::Phase;
+use adit_store::Store;
+use adit_testkit::{
+    http::Service,
+    postgres::Postgres,
+    proxy::{Proxy, Way},
+};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// What the condition says while one relay is outstanding.
+const WAITS: &str = "waits for 1 of 2 relays: us-a of us.localhost";
+
+fn against(account: &str, decision: &str) -> Value {
+    json!({"against": {"account": format!("adit|{account}")}, "category": "Spam", "decision": decision})
+}
+
+/// Does something with servers that blocks its thread.
+async fn servers<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.unwrap()
+}
+
+/// Waits until the condition says that the store is away, and what was outstanding before.
+async fn the_store_is_away(cluster: &Cluster, desk: &Desk<'_>, name: &str, outstanding: &str) {
+    let end = Instant::now() + LONG;
+    loop {
+        let (status, reason, message) = condition(&desk.api.get(name).await.unwrap(), "Enforced");
+        let is_away = (status.as_str(), reason.as_str()) == ("False", "StoreUnavailable");
+        if is_away && message.ends_with(outstanding) {
+            return;
+        }
+        assert!(Instant::now() < end, "{name}: {status} {reason}: {message}; {}", cluster.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Waits until both relays have confirmed, and looks into the history.
+async fn is_enforced_once(desk: &Desk<'_>, store: &Store, name: &str) {
+    let done = desk.is(name, Phase::Enforced).await;
+    assert_eq!(done.status.clone().unwrap().relays.summary, "2/2");
+    assert_eq!(condition(&done, "Enforced").1, "AllRelays");
+    let deeds = store.complaint_history(&done.metadata.uid.unwrap()).await.unwrap();
+    let deeds: Vec<String> = deeds.into_iter().map(|entry| entry.what).collect();
+    assert_eq!(deeds, ["filed", "acknowledged", "enforced"], "{name}: nothing is lost or done twice");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_fails_over_in_the_middle_and_the_condition_says_what_is_outstanding() {
+    let (mut first, url, mut second) = servers(Postgres::pair).await;
+    let (address, apart) = (Proxy::start(first.port()).await, Proxy::start(first.port()).await);
+    let mut cluster = Cluster::new().await;
+    cluster.store = address.url(&url);
+    let _operator = cluster.operator();
+    let desk = Desk::new(&cluster);
+    migrated(&desk).await;
+    let (folder, service) = (tempfile::tempdir().unwrap(), Service::start().await);
+    let eu = place("eu.localhost", "a", &cluster.store);
+    let us = place("us.localhost", "us-a", &apart.url(&url));
+    let clients = [
+        (eu.client(folder.path(), "eve", "eve-shop", &service), "eve-shop"),
+        (us.client(folder.path(), "eve", "eve-there", &service), "eve-there"),
+        (eu.client(folder.path(), "mallory", "mallory-shop", &service), "mallory-shop"),
+    ];
+    let _bob = us.client(folder.path(), "bob", "blog", &service);
+    let statuses = async || {
+        [
+            eu.status("eve-shop").await,
+            us.status("eve-there").await,
+            eu.status("mallory-shop").await,
+            us.status("blog").await,
+        ]
+    };
+    until("all are served", async || statuses().await == [200; 4]).await;
+
+    // One relay does not reach the store when the decision is made.
+    apart.set(Way::Refuse);
+    for (name, account) in [("cpl-1", "eve"), ("cpl-2", "mallory")] {
+        desk.apply(name, against(account, "Pending")).await.unwrap();
+        desk.is(name, Phase::Open).await;
+    }
+    desk.apply("cpl-1", against("eve", "Acknowledged")).await.unwrap();
+    until("one of two has confirmed", async || {
+        let found = desk.api.get("cpl-1").await.unwrap();
+        found.status.is_some() && condition(&found, "Enforced").2 == WAITS
+    })
+    .await;
+    assert_eq!(eu.status("eve-shop").await, 403);
+
+    // The primary dies. What is decided now waits; nobody who is innocent does.
+    let _first = servers(move || {
+        first.crash();
+        first
+    })
+    .await;
+    desk.apply("cpl-2", against("mallory", "Acknowledged")).await.unwrap();
+    desk.patch("cpl-1", json!({"description": "looked at again"})).await.unwrap();
+    for (name, outstanding) in [("cpl-1", WAITS), ("cpl-2", "")] {
+        the_store_is_away(&cluster, &desk, name, outstanding).await;
+    }
+    assert_eq!([eu.status("eve-shop").await, us.status("blog").await], [403, 200]);
+
+    let second = servers(move || {
+        second.promote();
+        second
+    })
+    .await;
+    for way in [&address, &apart] {
+        way.lead_to(second.port());
+    }
+    apart.set(Way::Open);
+    let store = Store::open(&cluster.store.parse().unwrap()).unwrap();
+    for name in ["cpl-1", "cpl-2"] {
+        is_enforced_once(&desk, &store, name).await;
+    }
+    assert_eq!(statuses().await, [403, 403, 403, 200]);
+    assert_eq!(store.suspensions_version().await.unwrap(), 2);
+    for (mut client, name) in clients {
+        let ended = client.wait(LONG).and_then(|status| status.code());
+        assert_eq!(ended, Some(5), "{name}: {}", client.output());
+    }
+    // What is decided from now on is enforced as before.
+    desk.apply("cpl-3", against("trudy", "Acknowledged")).await.unwrap();
+    desk.is("cpl-3", Phase::Enforced).await;
+}

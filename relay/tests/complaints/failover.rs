@@ -1,0 +1,266 @@
+//! Postgres fails over while complaints are being enforced.
+
+use crate::place::{
+    Provider, against, complaint, ended, http, is_enforced, is_served, is_up, judge, now, returning,
+    standing, status,
+};
+use adit::Client;
+use adit_store::{Complaint, Decision, Phase, StoreError};
+use adit_testkit::{
+    postgres::Postgres,
+    proxy::{Proxy, Way},
+    soak::{Record, scale, soaking},
+    wait::until,
+};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{sync::watch, task::JoinHandle};
+
+/// The channel on which Postgres tells relays that they should read again.
+const CHANGED: &str = "adit";
+/// How many complaints are decided while Postgres fails over.
+const UNDER_WAY: usize = 8;
+/// With the one that is being enforced then.
+const COUNT: u64 = UNDER_WAY as u64 + 1;
+
+/// Two servers, the second of which has all that the first one acknowledged, and what leads to the one that is the store.
+struct Pair {
+    /// Where all find the store but one relay.
+    address: Proxy,
+    /// Where that relay finds it.
+    apart: Proxy,
+    first: Postgres,
+    second: Postgres,
+}
+
+impl Pair {
+    async fn start() -> (Self, String) {
+        let (first, url, second) = tokio::task::spawn_blocking(Postgres::pair).await.unwrap();
+        let (address, apart) = (Proxy::start(first.port()).await, Proxy::start(first.port()).await);
+        (Self { address, apart, first, second }, url)
+    }
+
+    async fn crash(mut self) -> Self {
+        tokio::task::spawn_blocking(|| {
+            self.first.crash();
+            self
+        })
+        .await
+        .unwrap()
+    }
+
+    async fn promote(mut self) -> Self {
+        tokio::task::spawn_blocking(|| {
+            self.second.promote();
+            for way in [&self.address, &self.apart] {
+                way.lead_to(self.second.port());
+            }
+            self
+        })
+        .await
+        .unwrap()
+    }
+}
+
+/// Decides about one complaint after the other, each as often as it takes until the store has acknowledged it.
+fn decide(provider: Arc<Provider>, acknowledged: watch::Sender<Vec<Complaint>>) -> JoinHandle<u32> {
+    tokio::spawn(async move {
+        let mut refused = 0;
+        for n in 0..UNDER_WAY {
+            let filing =
+                complaint(&format!("cpl-{n}"), against(&format!("mallory-{n}")), Decision::Acknowledged);
+            let end = Instant::now() + Duration::from_secs(120);
+            let judged = loop {
+                match provider.store.judge(&filing, now()).await {
+                    Ok(judged) => break judged.complaint,
+                    Err(error) => assert!(Instant::now() < end, "{error}"),
+                }
+                refused += 1;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            };
+            acknowledged.send_modify(|all| all.push(judged));
+        }
+        refused
+    })
+}
+
+/// Asks every relay for what an innocent account serves, over and over. Gives how many were served and what else came.
+fn asked(provider: Arc<Provider>, stop: Arc<AtomicBool>) -> JoinHandle<(u64, Vec<u16>)> {
+    tokio::spawn(async move {
+        let (host, mut served, mut others) = (provider.us.host("blog"), 0, vec![]);
+        while !stop.load(Ordering::Relaxed) {
+            for relay in &provider.us.relays {
+                match status(relay.http(), &host).await {
+                    200 => served += 1,
+                    other => others.push(other),
+                }
+            }
+        }
+        (served, others)
+    })
+}
+
+async fn offenders(provider: &Provider) -> Vec<Client> {
+    let mut all = vec![];
+    for n in 0..UNDER_WAY {
+        let place = if n % 2 == 0 { &provider.eu } else { &provider.us };
+        all.push(provider.client(place, &format!("mallory-{n}"), &format!("mallory-{n}")).await);
+    }
+    all
+}
+
+/// Nobody is served under a name any more, wherever he asks.
+async fn nobody_is_served(provider: &Provider, name: &str) {
+    for (place, relay) in [(&provider.eu, 0), (&provider.eu, 1), (&provider.us, 0), (&provider.us, 1)] {
+        let status = status(place.relays[relay].http(), &place.host(name)).await;
+        assert!([403, 404].contains(&status), "{name} at {}: {status}", place.relays[relay].name);
+    }
+}
+
+/// What has been done about a complaint.
+async fn deeds(provider: &Provider, id: &str) -> Vec<String> {
+    provider.store.complaint_history(id).await.unwrap().into_iter().map(|entry| entry.what).collect()
+}
+
+/// Until the relays are told of a change again, and do not find it by reading every few seconds. Gives how many complaints
+/// that took.
+async fn are_told_again(provider: &Provider, pair: &Pair) -> u64 {
+    let end = Instant::now() + Duration::from_secs(60);
+    for n in 1.. {
+        let before = pair.address.passed_notifications(CHANGED) + pair.apart.passed_notifications(CHANGED);
+        let filing = complaint(&format!("later-{n}"), against(&format!("later-{n}")), Decision::Acknowledged);
+        let acknowledged = judge(&provider.store, &filing).await;
+        is_enforced(&provider.store, &acknowledged).await;
+        // A relay may have read it before it was told.
+        let told = || {
+            let now = pair.address.passed_notifications(CHANGED) + pair.apart.passed_notifications(CHANGED);
+            now - before >= provider.relays().count()
+        };
+        let moment = Instant::now() + Duration::from_secs(1);
+        while !told() && Instant::now() < moment {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        if told() {
+            return n;
+        }
+        assert!(Instant::now() < end, "nobody listens to the new primary");
+    }
+    unreachable!("it counts without an end")
+}
+
+/// Waits until a complaint is enforced by all relays but the one that does not reach the store.
+async fn only_one_is_outstanding(provider: &Provider, complaint: &Complaint) {
+    let only_one = [("us.localhost".to_owned(), "us-b".to_owned())];
+    let end = Instant::now() + Duration::from_secs(60);
+    while standing(&provider.store, complaint).await.outstanding != only_one {
+        assert!(Instant::now() < end, "{:?}", standing(&provider.store, complaint).await);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// All complaints are enforced by all relays, and each was decided once.
+async fn is_done_once(provider: &Provider, all: &[Complaint]) {
+    let mut versions: Vec<u64> = all.iter().map(|one| one.version).collect();
+    versions.sort_unstable();
+    assert_eq!(versions, (1..=COUNT).collect::<Vec<_>>(), "each was decided once");
+    for one in all {
+        assert_eq!(deeds(provider, &one.filing.id).await, ["filed", "acknowledged"]);
+        assert_eq!(standing(&provider.store, one).await.phase, Phase::Enforced);
+    }
+    for relay in provider.relays() {
+        let known = ["adit_suspensions", "adit_suspensions_version"].map(|name| relay.metric(name));
+        assert_eq!(known, [COUNT; 2], "{}", relay.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_fails_over_in_the_middle_and_nothing_is_lost_or_done_twice() {
+    let record = Record::begin("Postgres fails over while complaints are enforced");
+    let (mut words, rounds) = (vec![], scale(1, 7));
+    for _ in 0..rounds {
+        words.push(fail_over().await);
+    }
+    record.end(words.join("; "));
+}
+
+async fn fail_over() -> String {
+    let (pair, url) = Pair::start().await;
+    let apart = Some(("us-b", pair.apart.url(&url)));
+    let provider = Arc::new(Provider::with_one_apart(pair.address.url(&url), apart).await);
+    let folder = tempfile::tempdir().unwrap();
+    let eve = provider.eu.builder("eve").state_dir(folder.path());
+    let eve = eve.tunnel(http(&provider.service, "shop")).start().unwrap();
+    is_up(&eve).await;
+    let mallory = offenders(&provider).await;
+    let bob = provider.client(&provider.us, "bob", "blog").await;
+    is_served(&provider.us, &provider.us.host("blog")).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let innocent = asked(provider.clone(), stop.clone());
+
+    // One complaint is enforced by all relays but one, which does not reach the store.
+    pair.apart.set(Way::Refuse);
+    let begun = judge(&provider.store, &complaint("cpl-eve", against("eve"), Decision::Acknowledged)).await;
+    only_one_is_outstanding(&provider, &begun).await;
+    assert_eq!(ended(&eve).await.code, "suspended");
+    let back = returning(provider.clone(), folder.path().to_owned(), "shop", stop.clone());
+
+    // Others are being decided when the first server dies.
+    let (sender, mut acknowledged) = watch::channel(vec![]);
+    let deciding = decide(provider.clone(), sender);
+    acknowledged.wait_for(|all: &Vec<Complaint>| all.len() >= 2).await.unwrap();
+    let crashed = Instant::now();
+    let pair = pair.crash().await;
+    let before = acknowledged.borrow().clone();
+    let away = provider.store.relays_seen().await;
+    assert!(matches!(away, Err(StoreError::Unreachable(_))), "{away:?}");
+    for _ in 0..5 {
+        nobody_is_served(&provider, "shop").await;
+    }
+
+    let pair = pair.promote().await;
+    pair.apart.set(Way::Open);
+    until("the new primary is the store", || deciding.is_finished()).await;
+    let refused = deciding.await.unwrap();
+    for one in &before {
+        let kept = provider.store.complaint(&one.filing.id).await.unwrap();
+        assert_eq!(kept.as_ref(), Some(one), "what was acknowledged is kept as it was");
+    }
+    let mut all = acknowledged.borrow().clone();
+    all.push(begun);
+    for one in &all {
+        is_enforced(&provider.store, one).await;
+    }
+    let took = crashed.elapsed();
+    // From now on nobody of them is served, however often he comes back.
+    for n in 0..UNDER_WAY {
+        nobody_is_served(&provider, &format!("mallory-{n}")).await;
+    }
+    for _ in 0..20 {
+        nobody_is_served(&provider, "shop").await;
+    }
+    for client in &mallory {
+        assert_eq!(ended(client).await.code, "suspended");
+    }
+    is_done_once(&provider, &all).await;
+    let told = are_told_again(&provider, &pair).await;
+
+    stop.store(true, Ordering::Relaxed);
+    let (served, others) = innocent.await.unwrap();
+    assert!(others.is_empty() && served > 0, "{served} requests of the innocent were served, and {others:?}");
+    let runs = back.await.unwrap();
+    drop((bob, pair));
+    if soaking() {
+        assert!(took < Duration::from_secs(30), "{took:?}");
+    }
+    format!(
+        "{} of {COUNT} decided before the crash, {refused} calls refused, all enforced {} ms after it; {runs} returns of \
+         an offender, {served} requests of the innocent served; told of complaint {told} after it",
+        before.len() + 1,
+        took.as_millis(),
+    )
+}
