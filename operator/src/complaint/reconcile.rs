@@ -168,15 +168,23 @@ async fn say(
         return Ok(status);
     }
     let before = complaint.status.as_ref().and_then(|status| status.phase);
-    let patch =
+    let mut patch =
         json!({ "apiVersion": Complaint::api_version(&()), "kind": Complaint::kind(&()), "status": status });
+    let is_retold = !matches!(outcome, Outcome::Judged(..));
+    if is_retold {
+        // It repeats what the status said, which may have been written anew since it was read.
+        patch["metadata"] = json!({ "resourceVersion": complaint.resource_version() });
+    }
     let api: Api<Complaint> = api(complaint, context);
     let (name, params) = (complaint.name_any(), PatchParams::apply(MANAGER).force());
     let patch = Patch::Apply(&patch);
     let written = tokio::time::timeout(CALL, api.patch_status(&name, &params, &patch)).await;
-    written
-        .map_err(|_| ReconcileError::Slow)?
-        .map_err(|error| ReconcileError::Write("status", Box::new(error)))?;
+    match written.map_err(|_| ReconcileError::Slow)? {
+        Ok(_) => {}
+        // The newer one is looked at next.
+        Err(kube::Error::Api(refused)) if is_retold && refused.code == 409 => return Ok(status),
+        Err(error) => return Err(ReconcileError::Write("status", Box::new(error))),
+    }
     if before != status.phase || matches!(outcome, Outcome::Stopped(..)) {
         context.events.judged(complaint, &status).await;
     }
