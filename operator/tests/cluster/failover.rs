@@ -2,7 +2,7 @@
 
 use crate::{
     cluster::{Cluster, LONG, until},
-    complaints::{Desk, condition, migrated, place},
+    complaints::{Desk, condition, deeds, migrated, place},
 };
 use adit_api::complaint::Phase;
 use adit_store::Store;
@@ -45,8 +45,7 @@ async fn is_enforced_once(desk: &Desk<'_>, store: &Store, name: &str) {
     let done = desk.is(name, Phase::Enforced).await;
     assert_eq!(done.status.clone().unwrap().relays.summary, "2/2");
     assert_eq!(condition(&done, "Enforced").1, "AllRelays");
-    let deeds = store.complaint_history(&done.metadata.uid.unwrap()).await.unwrap();
-    let deeds: Vec<String> = deeds.into_iter().map(|entry| entry.what).collect();
+    let deeds = deeds(store, &done.metadata.uid.unwrap()).await;
     assert_eq!(deeds, ["filed", "acknowledged", "enforced"], "{name}: nothing is lost or done twice");
 }
 
@@ -119,7 +118,8 @@ async fn postgres_fails_over_in_the_middle_and_the_condition_says_what_is_outsta
         is_enforced_once(&desk, &store, name).await;
     }
     assert_eq!(statuses().await, [403, 403, 403, 200]);
-    assert_eq!(store.suspensions_version().await.unwrap(), 2);
+    until("there are two suspensions", async || store.suspensions_version().await.is_ok_and(|all| all == 2))
+        .await;
     for (mut client, name) in clients {
         let ended = client.wait(LONG).and_then(|status| status.code());
         assert_eq!(ended, Some(5), "{name}: {}", client.output());

@@ -2,7 +2,7 @@
 
 use crate::{
     cluster::{Cluster, LONG, spec, until},
-    complaints::{Desk, condition, migrated, place},
+    complaints::{Desk, condition, deeds, migrated, place},
 };
 use adit_api::complaint::Phase;
 use adit_testkit::{http::Service, process::Child};
@@ -66,9 +66,10 @@ async fn what_is_edited_after_the_decision_is_carried_out_and_its_end_comes_by_i
     drop(bank);
     let id = again.metadata.uid.unwrap();
     let store = adit_store::Store::open(&cluster.store.parse().unwrap()).unwrap();
-    let deeds: Vec<String> =
-        store.complaint_history(&id).await.unwrap().into_iter().map(|entry| entry.what).collect();
-    assert_eq!(deeds, ["filed", "acknowledged", "enforced", "changed", "changed", "changed"]);
+    assert_eq!(
+        deeds(&store, &id).await,
+        ["filed", "acknowledged", "enforced", "changed", "changed", "changed"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

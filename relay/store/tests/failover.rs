@@ -8,7 +8,8 @@ mod place;
 use adit_protocol::Account;
 use adit_store::{Store, StoreError, Suspended, Suspension, Wakeups};
 use adit_testkit::{postgres::Postgres, proxy::Proxy};
-use place::{NOW, until, wish};
+use place::{LONG, NOW, until, wish};
+use std::time::Instant;
 
 fn suspension(id: &str) -> Suspension {
     Suspension {
@@ -22,6 +23,17 @@ fn suspension(id: &str) -> Suspension {
     }
 }
 
+/// What the store answers once it does: on a busy machine a call may take longer than it is given.
+async fn patient<T, E: std::fmt::Debug>(call: impl AsyncFn() -> Result<T, E>) -> T {
+    let end = Instant::now() + LONG;
+    loop {
+        match call().await {
+            Ok(answer) => return answer,
+            Err(error) => assert!(Instant::now() < end, "{error:?}"),
+        }
+    }
+}
+
 async fn started() -> (Postgres, String, Postgres) {
     tokio::task::spawn_blocking(Postgres::pair).await.unwrap()
 }
@@ -32,23 +44,24 @@ async fn a_standby_is_not_taken_for_the_store() {
     let (mut first, url, mut second) = started().await;
     let beside = Store::open(&url.parse().unwrap()).unwrap();
     beside.migrate().await.unwrap();
-    beside.suspend(&suspension("s-1")).await.unwrap();
+    patient(async || beside.suspend(&suspension("s-1")).await).await;
 
     let proxy = Proxy::start(second.port()).await;
     let store = Store::open(&proxy.url(&url).parse().unwrap()).unwrap();
     let mut changes = store.changes();
     changes.next().await;
     let read = store.suspensions(NOW).await;
-    assert!(matches!(read, Err(StoreError::Unreachable(_))), "{read:?}");
+    assert!(matches!(read, Err(StoreError::Unreachable(_) | StoreError::Timeout)), "{read:?}");
     let ping = store.ping().await;
-    assert!(matches!(ping, Err(StoreError::Unreachable(_))), "{ping:?}");
+    assert!(matches!(ping, Err(StoreError::Unreachable(_) | StoreError::Timeout)), "{ping:?}");
     assert_eq!(store.wakeups(), Wakeups::PollingOnly);
 
     first.crash();
     second.promote();
     until("it is the store now", async || store.ping().await.is_ok()).await;
-    assert_eq!(store.suspensions(NOW).await.unwrap().list.len(), 1, "what was acknowledged is there");
-    assert_eq!(store.reserve(&wish("shop", "ada", "i-1")).await.unwrap().generation, 1);
+    let read = patient(async || store.suspensions(NOW).await).await;
+    assert_eq!(read.list.len(), 1, "what was acknowledged is there");
+    assert_eq!(patient(async || store.reserve(&wish("shop", "ada", "i-1")).await).await.generation, 1);
     until("notifications arrive", async || store.wakeups() == Wakeups::Notified).await;
 }
 
@@ -63,19 +76,20 @@ async fn a_server_that_acknowledges_no_change_any_more_is_not_read_from_either()
     for round in 0..20 {
         // Both connections are in use.
         let (a, b) = (wish(&format!("a{round}"), "ada", "i"), wish(&format!("b{round}"), "bob", "i"));
-        let (a, b) = tokio::join!(store.reserve(&a), store.reserve(&b));
-        assert_eq!((a.unwrap().generation, b.unwrap().generation), (1, 1));
+        let reserve = async |wish| patient(async || store.reserve(wish).await).await.generation;
+        assert_eq!(tokio::join!(reserve(&a), reserve(&b)), (1, 1));
     }
 
     second.promote();
     proxy.lead_to(second.port());
     let beside = Store::open(&proxy.url(&url).parse().unwrap()).unwrap();
-    let version = beside.suspend(&suspension("s-1")).await.unwrap();
+    let version = patient(async || beside.suspend(&suspension("s-1")).await).await;
     let lost = store.reserve(&wish("lost", "ada", "i")).await;
     assert!(lost.is_err(), "no other server has it: {lost:?}");
     // One connection showed it; what the other one leads to is no better.
-    let read = store.suspensions(NOW).await.unwrap();
+    let read = patient(async || store.suspensions(NOW).await).await;
     assert_eq!((read.version, read.list.len()), (version, 1));
-    assert_eq!(store.reserve(&wish("lost", "bob", "i")).await.unwrap().generation, 1, "nobody has had it");
+    let reserved = patient(async || store.reserve(&wish("lost", "bob", "i")).await).await;
+    assert_eq!(reserved.generation, 1, "nobody has had it");
     drop(first);
 }

@@ -2,7 +2,7 @@
 
 use adit::{Client, ClientBuilder, TunnelSpec, service::Service as Address};
 use adit_protocol::{Account, Kind};
-use adit_store::{Decision, Filing, Phase, Scope, Standing, Store, Subject};
+use adit_store::{Decision, Filing, Phase, Scope, Standing, Store, StoreError, Subject};
 use adit_testkit::{
     balancer::Balancer,
     http::{Consumer, Service},
@@ -181,14 +181,26 @@ pub(crate) fn against(account: &str) -> Subject {
     Subject::Account(Account::managed(account))
 }
 
+/// What the store answers once it does: on a busy machine a call may take longer than it is given. Every call may be repeated.
+pub(crate) async fn patient<T>(call: impl AsyncFn() -> Result<T, StoreError>) -> T {
+    let end = std::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        match call().await {
+            Ok(answer) => return answer,
+            Err(error) => assert!(std::time::Instant::now() < end, "{error:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// Decides about a complaint; how far its version has come is for [`standing`] to say.
 pub(crate) async fn judge(store: &Store, filing: &Filing) -> adit_store::Complaint {
-    store.judge(filing, now()).await.unwrap().complaint
+    patient(async || store.judge(filing, now()).await).await.complaint
 }
 
 /// How far a complaint has come.
 pub(crate) async fn standing(store: &Store, complaint: &adit_store::Complaint) -> Standing {
-    Standing::of(complaint, &store.relays_seen().await.unwrap(), now())
+    Standing::of(complaint, &patient(async || store.relays_seen().await).await, now())
 }
 
 /// Waits until every relay has confirmed.
