@@ -168,9 +168,7 @@ impl Attempt<'_> {
         let names = self.request.names.len();
         let now = crate::issuer::now();
         let young = self.row.made_for == made_for && self.row.ordered_at + ORDER_SECONDS > now;
-        if let (Some(url), Some(sealed), true) = (&self.row.url, &self.row.key, young) {
-            let key = self.issuer.keeper.open(ORDER_PURPOSE, sealed)?;
-            let key = KeyPair::from_pem(&String::from_utf8_lossy(&key))?;
+        if let (Some(url), Some(key), true) = (&self.row.url, self.key_of_the_order(), young) {
             let mut order = attempt!(names, account.order(url.clone()).await)?;
             if order.state().status != OrderStatus::Invalid {
                 return Ok((order, key));
@@ -220,17 +218,37 @@ impl Attempt<'_> {
         attempt!(identifiers.len(), account.new_order(&wanted).await)
     }
 
-    /// The key for a new order: another one, or that of the certificate before.
+    /// The key of the order that is under way. One that cannot be opened, as what it was sealed to is lost, costs a new
+    /// order and nothing else.
+    fn key_of_the_order(&self) -> Option<KeyPair> {
+        let opened = self.issuer.keeper.open(ORDER_PURPOSE, self.row.key.as_ref()?);
+        let key = opened.inspect_err(|error| {
+            tracing::warn!(certificate = self.request.id, %error, "another order is made");
+        });
+        KeyPair::from_pem(&String::from_utf8_lossy(&key.ok()?)).ok()
+    }
+
+    /// The key for a new order: another one, or that of the certificate before unless it cannot be opened any more.
     async fn key(&self) -> Result<KeyPair, Failure> {
         if !self.request.rotate
             && let Some(stored) = self.stored
-            && let Some(pem) = self.issuer.open_key(&stored.id).await?
+            && let Some(pem) = self.key_of_the_certificate(&stored.id).await?
             && let Ok(key) = KeyPair::from_pem(&pem)
             && std::mem::discriminant(&self.request.algorithm) == std::mem::discriminant(&algorithm_of(&key))
         {
             return Ok(key);
         }
         Ok(self.request.algorithm.generate()?)
+    }
+
+    async fn key_of_the_certificate(&self, id: &str) -> Result<Option<String>, Failure> {
+        match self.issuer.open_key(id).await {
+            Err(Failure::Seal(error)) => {
+                tracing::warn!(certificate = id, %error, "its key is lost: it gets another one");
+                Ok(None)
+            }
+            opened => opened,
+        }
     }
 
     /// Has the CA believe in every name.

@@ -3,6 +3,7 @@
 use crate::place::Place;
 use adit_acme::{Binding, Ca, Issuer, KeyAlgorithm, Request, SealingKey, State, certificate, open_key};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use std::time::Duration;
 
 /// Issues, and gives the certificate's facts and its key as the region opens it.
 async fn issue(place: &Place, request: &Request) -> (certificate::Facts, String) {
@@ -86,6 +87,32 @@ async fn who_has_lost_the_account_renews_with_another_one() {
     let progress = other.advance(&forced).await.unwrap();
     assert_eq!(progress.state, State::Issued, "{:?}", progress.order);
     assert_eq!(progress.stored.unwrap().revision, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_lost_every_key_in_the_middle_of_an_order_makes_others() {
+    let place = Place::new().await;
+    let request = Request { rotate: false, ..place.request(&["shop.example.test"]) };
+    let (_, before) = issue(&place, &request).await;
+    let forced = Request { newer_than: Some(u64::MAX), ..request };
+    let one = place.issuer("one");
+    let begun = async {
+        while place.store.acme_order(&forced.id).await.unwrap().is_none_or(|order| order.url.is_none()) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::select! {
+        progress = one.advance(&forced) => panic!("{progress:?}"),
+        () = begun => {}
+    }
+    let other = Issuer { keeper: SealingKey::of(&[2; 32]), ..one };
+    let progress = other.advance(&forced).await.unwrap();
+    assert_eq!(progress.state, State::Issued, "{:?}", progress.order);
+    let set = place.store.certificates_for("eu.example").await.unwrap();
+    let (stored, sealed) = &set.list[0];
+    let key = open_key(&SealingKey::of(&[7; 32]), &stored.id, sealed).unwrap();
+    certificate::check(&stored.chain, &key, &forced.names, stored.issued_at).unwrap();
+    assert_ne!(key, before);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
