@@ -9,7 +9,7 @@ export PATH := $(BUILD_CACHE)/tools/bin:$(PATH):/usr/sbin:/sbin
 TEST_PACKAGES := redis-server postgresql haproxy openssl curl procps bind9
 
 .DEFAULT_GOAL := help
-.PHONY: help run test e2e kind kind-down check build where crds fmt soak bench clean
+.PHONY: help run test e2e kind kind-down check build where crds fmt soak bench profile clean
 .PHONY: check-format check-tidy check-lints check-docs check-deps check-bench
 
 help: ## print this list
@@ -40,7 +40,7 @@ kind-down: ## end that cluster
 check: check-format check-tidy check-lints check-docs check-deps check-bench ## formatting, lints, docs, dependencies: everything but the tests
 
 build: ## build the programs as they are shipped
-	cargo build --profile dist --bin adit --bin adit-relay --bin adit-operator --bin kubectl-adit
+	@scripts/build adit adit-relay adit-operator kubectl-adit
 	@$(MAKE) -s where
 
 where: ## print the folder that `make build` puts them into
@@ -61,6 +61,9 @@ soak: ## the tests of real sockets at a hundred times their size, with seconds, 
 
 bench: ## measure Adit beside nginx, rathole, bore, ... into docs/performance.md; options in BENCH="--help"
 	@scripts/bench $(BENCH)
+
+profile: ## count what the programs do under load into bench/adit.profdata, by which `make build` optimises
+	@scripts/profile
 
 clean: ## remove what `make run` wrote and all build output
 	rm -rf .run
