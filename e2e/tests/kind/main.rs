@@ -5,6 +5,7 @@ mod api_server;
 mod certificates;
 mod changes;
 mod complaints;
+mod judgements;
 mod losses;
 mod operator;
 mod plugin;
