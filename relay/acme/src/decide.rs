@@ -22,7 +22,7 @@ pub struct Situation<'a> {
     pub made_for: &'a str,
     /// How long before its end it should be renewed, in seconds; absent: by its life.
     pub renew_before: Option<u64>,
-    /// Whether a person asks for a new one now.
+    /// Whether a new one is wanted now: a person asks for it, or the key of this one is lost.
     pub forced: bool,
     /// The certificate that is served.
     pub stored: Option<&'a StoredCertificate>,

@@ -1,28 +1,24 @@
 //! Looks at a certificate and does what there is to do.
 
 use crate::{
-    certificate,
+    after, certificate,
     client::Http,
     decide::{ASK_SECONDS, LEDGER_SECONDS, Situation, Step, count, decide, free_at, pause, renewal_time},
     dns::Resolvers,
     failure::{Failure, cause},
-    order::{self, Attempt},
+    order::Attempt,
     request::Request,
-    seal::{SealingKey, seal},
+    seal::SealingKey,
 };
-use adit_store::{Fence, SealedKey, Store, StoreError, StoredCertificate, StoredOrder};
+use adit_store::{Fence, Store, StoreError, StoredCertificate, StoredOrder};
 use std::{
     net::SocketAddr,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::time::{interval, timeout};
 
-/// What the private keys of certificates are sealed for.
-const KEY_PURPOSE: &str = "certificate";
-/// The recipient of who issues; no region has this domain.
-const KEEPER: &str = "issuer";
 /// How long a fence lasts that is not held on to, in seconds: after so long another one takes a killed one's place.
-const FENCE_SECONDS: u64 = 15;
+pub(crate) const FENCE_SECONDS: u64 = 15;
 /// How often it is held on to.
 const HOLD: Duration = Duration::from_secs(4);
 /// The longest that one attempt takes. The next one goes on with its order.
@@ -93,19 +89,6 @@ pub struct Progress {
     pub clock_ahead: Option<i64>,
 }
 
-/// Whose certificate it is and where it goes, whoever issued it.
-#[derive(Clone, Debug)]
-pub struct Spread<'a> {
-    /// Under which it is kept.
-    pub id: &'a str,
-    /// The names that it is for.
-    pub names: &'a [String],
-    /// The domains of the regions; empty: all.
-    pub regions: &'a [String],
-    /// A digest of what was asked for.
-    pub made_for: String,
-}
-
 impl Issuer {
     /// Looks at a certificate, and does the next thing that there is to do. This may take up to three minutes.
     ///
@@ -115,7 +98,7 @@ impl Issuer {
         let (stored, order, step) = self.look(request).await?;
         let work = matches!(step, Step::Issue { .. } | Step::AskWhen)
             || stored.as_ref().is_some_and(|stored| stored.regions != request.regions)
-            || (stored.is_some() && !self.is_spread(request).await?);
+            || (stored.is_some() && !self.is_spread(&request.id, &request.regions).await?);
         if !work {
             return Ok(progress(request, step_state(step), (stored, order), step, None));
         }
@@ -145,8 +128,10 @@ impl Issuer {
             let failed = self.store.failed_validations(&request.ca.directory, name, since).await?;
             names_free_at = names_free_at.max(free_at(&failed));
         }
-        let forced =
+        let wanted =
             request.newer_than.zip(stored.as_ref()).is_some_and(|(than, stored)| stored.issued_at <= than);
+        let forced =
+            wanted || (stored.is_some() && self.is_out_of_reach(&request.id, &request.regions).await?);
         let situation = Situation {
             made_for: &request.made_for(),
             renew_before: request.renew_before,
@@ -276,7 +261,7 @@ impl Issuer {
         http: &Http,
         fence: &Fence,
     ) -> Result<(), StoreError> {
-        let asked = match order::renewal(self, http, request, stored).await {
+        let asked = match after::renewal(self, http, request, stored).await {
             Ok(asked) => asked,
             Err(failure) => {
                 tracing::debug!(
@@ -293,146 +278,6 @@ impl Issuer {
         self.store.put_acme_order(&row, fence).await.map(drop)
     }
 
-    /// Who should have a certificate's key: the regions that serve it, and who issues.
-    async fn recipients(&self, regions: &[String]) -> Result<Vec<(String, String)>, StoreError> {
-        let mut all = self.store.regions().await?;
-        all.retain(|(region, _)| regions.is_empty() || regions.contains(region));
-        all.push((KEEPER.to_owned(), self.keeper.public_text()));
-        Ok(all)
-    }
-
-    async fn is_spread(&self, request: &Request) -> Result<bool, StoreError> {
-        let mut wanted: Vec<_> = self.recipients(&request.regions).await?;
-        let keys = self.store.certificate_keys(&request.id).await?;
-        let mut has: Vec<_> = keys
-            .iter()
-            .map(|key| (key.recipient.clone(), key.sealed.split('/').next().unwrap_or_default().to_owned()))
-            .collect();
-        wanted.sort();
-        has.sort();
-        Ok(wanted == has)
-    }
-
-    /// Seals the key anew if regions have come, gone, or changed their keys.
-    async fn spread(&self, request: &Request, fence: &Fence) -> Result<(), Failure> {
-        let Some(mut stored) = self.store.certificate(&request.id).await? else { return Ok(()) };
-        if stored.regions == request.regions && self.is_spread(request).await? {
-            return Ok(());
-        }
-        let Some(pem) = self.open_key(&request.id).await? else { return Ok(()) };
-        stored.regions.clone_from(&request.regions);
-        let keys = self.seal_all(&request.id, &request.regions, &pem).await?;
-        let order = self.store.acme_order(&request.id).await?;
-        if !self.store.put_certificate(&stored, &keys, fence).await? {
-            return Err(Failure::Lost);
-        }
-        // Where it goes has nothing to do with what the CA has said.
-        if let Some(order) = order {
-            self.store.put_acme_order(&order, fence).await?;
-        }
-        Ok(())
-    }
-
-    /// The private key of a certificate (PEM), if it was sealed to this issuer.
-    ///
-    /// # Errors
-    /// [`Failure`].
-    pub async fn open_key(&self, id: &str) -> Result<Option<String>, Failure> {
-        let keys = self.store.certificate_keys(id).await?;
-        let Some(own) = keys.iter().find(|key| key.recipient == KEEPER) else { return Ok(None) };
-        let opened = open_key(&self.keeper, id, &own.sealed)?;
-        Ok(Some(opened))
-    }
-
-    async fn seal_all(&self, id: &str, regions: &[String], pem: &str) -> Result<Vec<SealedKey>, Failure> {
-        let purpose = format!("{KEY_PURPOSE} {id}");
-        let mut keys = Vec::new();
-        for (recipient, public) in self.recipients(regions).await? {
-            match seal(&public, &purpose, pem.as_bytes()) {
-                // The public key stands before it, so that anyone can see whether it is still the right one.
-                Ok(sealed) => keys.push(SealedKey { recipient, sealed: format!("{public}/{sealed}") }),
-                Err(error) => tracing::error!(region = recipient, %error, "a region's public key is none"),
-            }
-        }
-        Ok(keys)
-    }
-
-    pub(crate) async fn put(
-        &self,
-        request: &Request,
-        chain: String,
-        key: &str,
-        fence: &Fence,
-    ) -> Result<(), Failure> {
-        let spread = Spread {
-            id: &request.id,
-            names: &request.names,
-            regions: &request.regions,
-            made_for: request.made_for(),
-        };
-        self.put_checked(&spread, chain, key, fence).await
-    }
-
-    async fn put_checked(
-        &self,
-        spread: &Spread<'_>,
-        chain: String,
-        key: &str,
-        fence: &Fence,
-    ) -> Result<(), Failure> {
-        let facts = certificate::check(&chain, key, spread.names, now())?;
-        let keys = self.seal_all(spread.id, spread.regions, key).await?;
-        let at = (spread.names, spread.regions);
-        let row = certificate::row(spread.id, at, chain, &facts, spread.made_for.clone(), now());
-        match self.store.put_certificate(&row, &keys, fence).await? {
-            true => Ok(()),
-            false => Err(Failure::Lost),
-        }
-    }
-
-    /// Has relays serve a certificate that came from elsewhere, unless they do already.
-    ///
-    /// # Errors
-    /// [`Failure`]: what is served stays.
-    pub async fn publish(
-        &self,
-        spread: &Spread<'_>,
-        chain: &str,
-        key: &str,
-    ) -> Result<StoredCertificate, Failure> {
-        let facts = certificate::check(chain, key, spread.names, now())?;
-        let name = format!("certificate/{}", spread.id);
-        let stored = self.store.certificate(spread.id).await?;
-        if let Some(stored) = stored.filter(|stored| {
-            stored.fingerprint == facts.fingerprint
-                && stored.chain == chain
-                && stored.made_for == spread.made_for
-                && stored.regions == spread.regions
-                && stored.names == spread.names
-        }) {
-            let request_free = self.has_all(spread).await?;
-            if request_free {
-                return Ok(stored);
-            }
-        }
-        let fence =
-            self.store.take_fence(&name, &self.holder, FENCE_SECONDS, now()).await?.ok_or(Failure::Lost)?;
-        let put = self.put_checked(spread, chain.to_owned(), key, &fence).await;
-        let _ = self.store.leave_fence(&fence).await;
-        put?;
-        self.store.certificate(spread.id).await?.ok_or(Failure::Lost)
-    }
-
-    async fn has_all(&self, spread: &Spread<'_>) -> Result<bool, StoreError> {
-        let wanted = self.recipients(spread.regions).await?;
-        let keys = self.store.certificate_keys(spread.id).await?;
-        let has = |(recipient, public): &(String, String)| {
-            keys.iter()
-                .any(|key| key.recipient == *recipient && key.sealed.starts_with(&format!("{public}/")))
-        };
-        Ok(wanted.len() == keys.len() && wanted.iter().all(has))
-    }
-
     /// Revokes what was issued for a request.
     ///
     /// # Errors
@@ -440,20 +285,10 @@ impl Issuer {
     pub async fn revoke(&self, request: &Request) -> Result<(), Failure> {
         let Some(stored) = self.store.certificate(&request.id).await? else { return Ok(()) };
         let http = Http::new(request.ca.bundle.as_deref())?;
-        timeout(ATTEMPT, order::revoke(self, &http, request, &stored))
+        timeout(ATTEMPT, after::revoke(self, &http, request, &stored))
             .await
             .unwrap_or(Err(Failure::Slow("the revocation")))
     }
-}
-
-/// Opens the private key of a certificate (PEM) that was sealed to one's own public key.
-///
-/// # Errors
-/// [`Failure::Seal`].
-pub fn open_key(own: &SealingKey, id: &str, sealed: &str) -> Result<String, Failure> {
-    let text = sealed.split_once('/').map_or(sealed, |(_, text)| text);
-    let opened = own.open(&format!("{KEY_PURPOSE} {id}"), text)?;
-    String::from_utf8(opened).map_err(|_| crate::seal::SealError::Open.into())
 }
 
 fn step_state(step: Step) -> State {

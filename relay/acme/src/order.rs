@@ -1,31 +1,26 @@
 //! One order, from wherever it stands to a certificate.
 
 use crate::{
+    account::account,
     certificate,
-    client::{CallError, Http},
+    client::Http,
     failure::{Failure, Refused},
     issuer::Issuer,
     proof::{Prover, Set, Wanted},
     request::{Proof, Request},
+    retry::{again, attempt},
     seal::seal,
-    turn::turn,
 };
 use adit_store::{Fence, StoredCertificate, StoredOrder};
 use instant_acme::{
-    Account, AuthorizationStatus, CertificateIdentifier, ChallengeStatus, ChallengeType, Error,
-    ExternalAccountKey, Identifier, NewAccount, NewOrder, Order, OrderStatus,
+    Account, AuthorizationStatus, CertificateIdentifier, ChallengeStatus, ChallengeType, Error, Identifier,
+    NewOrder, Order, OrderStatus,
 };
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use serde_json::json;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How often an operation is tried whose nonce was refused: the ACME crate tries three times within each.
-const NONCE_TRIES: usize = 12;
-/// How often one is tried that found nobody at home: a CA that starts anew is soon back.
-const CONNECT_TRIES: usize = 20;
-/// The pause between those.
-const CONNECT_PAUSE: Duration = Duration::from_secs(1);
 /// How long the CA may take for what it does by itself.
 const POLL: Duration = Duration::from_secs(60);
 /// An order that is older than this is not gone on with, in seconds: it would end before it is done.
@@ -34,43 +29,6 @@ const ORDER_SECONDS: u64 = 3600;
 const FORGOTTEN: usize = 3;
 /// What private keys are sealed for while they wait for their certificate.
 const ORDER_PURPOSE: &str = "acme order";
-/// What accounts are sealed for.
-const ACCOUNT_PURPOSE: &str = "acme account";
-
-/// Whether another try may do better, and the pause before it.
-fn again(error: &Error, nonces: &mut usize, connects: &mut usize, names: usize) -> Option<Duration> {
-    match error {
-        Error::Api(problem) if problem.r#type.as_deref().is_some_and(|kind| kind.ends_with(":badNonce")) => {
-            *nonces += 1;
-            (*nonces < NONCE_TRIES + names).then_some(Duration::ZERO)
-        }
-        Error::Other(other) => match other.downcast_ref::<CallError>()? {
-            CallError::Connect(..) | CallError::Broken(..) => {
-                *connects += 1;
-                (*connects < CONNECT_TRIES).then_some(CONNECT_PAUSE)
-            }
-            _ => None,
-        },
-        // What instant-acme says of a nonce that it could not get: the server is in trouble, which may pass.
-        _ => None,
-    }
-}
-
-/// Tries an operation until it succeeds or another try is of no use.
-macro_rules! attempt {
-    ($names:expr, $operation:expr) => {{
-        let (mut nonces, mut connects) = (0, 0);
-        loop {
-            match $operation {
-                Err(error) => match again(&error, &mut nonces, &mut connects, $names) {
-                    Some(pause) => sleep(pause).await,
-                    None => break Err(Failure::from(error)),
-                },
-                Ok(done) => break Ok(done),
-            }
-        }
-    }};
-}
 
 /// What one attempt works with.
 pub(crate) struct Attempt<'a> {
@@ -190,19 +148,15 @@ impl Attempt<'_> {
     async fn new_order(&self, account: &Account) -> Result<Order, Failure> {
         let identifiers: Vec<_> =
             self.request.names.iter().map(|name| Identifier::Dns(name.clone())).collect();
-        let mut wanted = NewOrder::new(&identifiers);
-        if let Some(profile) = &self.request.ca.profile {
-            wanted = wanted.profile(profile);
-        }
+        let wanted = || match &self.request.ca.profile {
+            Some(profile) => NewOrder::new(&identifiers).profile(profile),
+            None => NewOrder::new(&identifiers),
+        };
         let same = self.stored.filter(|stored| stored.made_for == self.request.made_for());
         let leaf = same.and_then(|stored| certificate::chain(&stored.chain).ok());
         let before = leaf.as_ref().and_then(|chain| CertificateIdentifier::try_from(&chain[0]).ok());
         if let Some(before) = before {
-            let replacing = NewOrder::new(&identifiers).replaces(before);
-            let replacing = match &self.request.ca.profile {
-                Some(profile) => replacing.profile(profile),
-                None => replacing,
-            };
+            let replacing = wanted().replaces(before);
             match attempt!(identifiers.len(), account.new_order(&replacing).await) {
                 Ok(order) => return Ok(order),
                 // Without the hint that it is a renewal it is an order like any other. A CA that has just issued may not
@@ -215,7 +169,7 @@ impl Attempt<'_> {
                 Err(other) => return Err(other),
             }
         }
-        attempt!(identifiers.len(), account.new_order(&wanted).await)
+        attempt!(identifiers.len(), account.new_order(&wanted()).await)
     }
 
     /// The key of the order that is under way. One that cannot be opened, as what it was sealed to is lost, costs a new
@@ -397,98 +351,6 @@ async fn load(order: &mut Order, names: usize) -> Result<(), Failure> {
         }
         loaded
     })
-}
-
-/// The account of a request, made if there is none.
-pub(crate) async fn account(issuer: &Issuer, http: &Http, request: &Request) -> Result<Account, Failure> {
-    let id = request.account_id(&issuer.keeper.public_text());
-    if let Some(account) = kept_account(issuer, http, &id).await? {
-        return Ok(account);
-    }
-    let turn = turn(&id);
-    let _alone = turn.lock().await;
-    if let Some(account) = kept_account(issuer, http, &id).await? {
-        return Ok(account);
-    }
-    let made = make_account(issuer, http, request, &id).await?;
-    // Another process may have been first: a certificate can be replaced only by the account that has asked for it.
-    Ok(kept_account(issuer, http, &id).await?.unwrap_or(made))
-}
-
-async fn kept_account(issuer: &Issuer, http: &Http, id: &str) -> Result<Option<Account>, Failure> {
-    let Some(sealed) = issuer.store.acme_account(id).await? else { return Ok(None) };
-    let text = issuer.keeper.open(ACCOUNT_PURPOSE, &sealed)?;
-    let read = || serde_json::from_slice(&text).map_err(Error::Json);
-    let account = attempt!(
-        1,
-        match read() {
-            Ok(credentials) =>
-                Account::builder_with_http(Box::new(http.clone())).from_credentials(credentials).await,
-            Err(error) => Err(error),
-        }
-    )?;
-    Ok(Some(account))
-}
-
-async fn make_account(issuer: &Issuer, http: &Http, request: &Request, id: &str) -> Result<Account, Failure> {
-    let keeper = issuer.keeper.public_text();
-    let builder = || Account::builder_with_http(Box::new(http.clone()));
-    let email = request.ca.email.as_ref().map(|email| format!("mailto:{email}"));
-    let contact: Vec<&str> = email.iter().map(String::as_str).collect();
-    let account =
-        NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
-    let binding = request.ca.binding.as_ref();
-    let binding = binding.map(|binding| ExternalAccountKey::new(binding.key_id.clone(), &binding.key));
-    let directory = &request.ca.directory;
-    let (account, credentials) =
-        attempt!(1, builder().create(&account, directory.clone(), binding.as_ref()).await)?;
-    let text = serde_json::to_vec(&credentials).map_err(Error::Json)?;
-    let sealed = seal(&keeper, ACCOUNT_PURPOSE, &text)?;
-    issuer.store.put_acme_account(id, Some(&sealed)).await?;
-    Ok(account)
-}
-
-/// When the CA suggests to renew a certificate, in seconds since 1970: a moment within its window that is the same
-/// whoever asks; and after how many seconds to ask again. Nothing from a CA that does not say.
-pub(crate) async fn renewal(
-    issuer: &Issuer,
-    http: &Http,
-    request: &Request,
-    stored: &StoredCertificate,
-) -> Result<Option<(u64, u64)>, Failure> {
-    let chain = certificate::chain(&stored.chain)?;
-    let Ok(id) = CertificateIdentifier::try_from(&chain[0]) else { return Ok(None) };
-    let account = account(issuer, http, request).await?;
-    let asked = attempt!(1, account.renewal_info(&id).await);
-    let (info, again) = match asked {
-        Ok(asked) => asked,
-        Err(Failure::Protocol(_)) => return Ok(None),
-        Err(failure) => return Err(failure),
-    };
-    let seconds = |at: time::OffsetDateTime| u64::try_from(at.unix_timestamp()).unwrap_or(0);
-    let (start, end) = (seconds(info.suggested_window.start), seconds(info.suggested_window.end));
-    let spread = u64::from_str_radix(stored.fingerprint.get(..8).unwrap_or("0"), 16).unwrap_or(0);
-    let at = start + spread % end.saturating_sub(start).max(1);
-    Ok(Some((at, again.as_secs())))
-}
-
-/// Revokes a certificate.
-pub(crate) async fn revoke(
-    issuer: &Issuer,
-    http: &Http,
-    request: &Request,
-    stored: &StoredCertificate,
-) -> Result<(), Failure> {
-    let chain = certificate::chain(&stored.chain)?;
-    let account = account(issuer, http, request).await?;
-    let wanted = instant_acme::RevocationRequest {
-        certificate: &chain[0],
-        reason: Some(instant_acme::RevocationReason::CessationOfOperation),
-    };
-    match attempt!(1, account.revoke(&wanted).await) {
-        Err(Failure::Ca(refused)) if refused.kind == "alreadyRevoked" => Ok(()),
-        done => done,
-    }
 }
 
 fn algorithm_of(key: &KeyPair) -> certificate::KeyAlgorithm {

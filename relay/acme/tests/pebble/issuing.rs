@@ -116,6 +116,29 @@ async fn who_has_lost_every_key_in_the_middle_of_an_order_makes_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_region_that_comes_after_the_issuers_key_was_lost_gets_another_certificate_at_once() {
+    let place = Place::new().await;
+    let request = place.request(&["shop.example.test"]);
+    let (before, _) = issue(&place, &request).await;
+    let other = Issuer { keeper: SealingKey::of(&[2; 32]), ..place.issuer("two") };
+    // Relays have it and it is not due: the loss alone costs no certificate.
+    let progress = other.advance(&request).await.unwrap();
+    assert_eq!(progress.stored.unwrap().fingerprint, before.fingerprint);
+    place.store.put_region("us.example", &SealingKey::of(&[8; 32]).public_text()).await.unwrap();
+    let progress = other.advance(&request).await.unwrap();
+    assert_eq!(progress.state, State::Issued, "{:?}", progress.order);
+    for (region, key) in [("eu.example", [7; 32]), ("us.example", [8; 32])] {
+        let set = place.store.certificates_for(region).await.unwrap();
+        let (stored, sealed) = &set.list[0];
+        let key = open_key(&SealingKey::of(&key), &stored.id, sealed).unwrap();
+        let facts = certificate::check(&stored.chain, &key, &request.names, stored.issued_at).unwrap();
+        assert_ne!(facts.fingerprint, before.fingerprint, "{region}");
+    }
+    let again = other.advance(&request).await.unwrap();
+    assert_ne!(again.state, State::Issued);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_ca_says_when_to_renew() {
     let place = Place::new().await;
     let request = place.request(&["shop.example.test"]);
