@@ -1,5 +1,7 @@
 //! One look at one Region: see, decide, apply, say.
 
+mod replicas;
+mod rights;
 mod unreadable;
 
 use super::{
@@ -11,7 +13,7 @@ use super::{
     finalize::{self, Finalized},
     material::{Material, Moment},
     names::Names,
-    observe::{ObserveError, Said, Seen, observe},
+    observe::{ObserveError, Seen, observe},
     status::{Observed, State, Wanted, status},
 };
 use crate::{
@@ -22,7 +24,7 @@ use crate::{
     store_view::{StoreView, words},
 };
 use adit_api::{Region, RegionStatus};
-use adit_store::{Store, StoreUrl};
+use adit_store::Store;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::OwnerReference, jiff::Timestamp};
 use kube::{
     Api, Client, Resource,
@@ -30,6 +32,8 @@ use kube::{
     core::DeserializeGuard,
     runtime::{controller::Action, reflector::Store as Regions},
 };
+use replicas::Replicas;
+use rights::{grant, put_sealing_key};
 use serde_json::json;
 use std::{
     collections::{BTreeSet, HashSet},
@@ -42,8 +46,6 @@ use time::OffsetDateTime;
 const AGAIN: Duration = Duration::from_secs(300);
 /// How soon, while something is missing that no watch tells of.
 const SOON: Duration = Duration::from_secs(5);
-
-const POISONED: &str = "no code panics while it holds this lock";
 
 /// What all looks share.
 pub struct Context {
@@ -283,65 +285,6 @@ fn rfc3339(time: OffsetDateTime) -> String {
     Timestamp::from_second(time.unix_timestamp()).map(|time| time.to_string()).unwrap_or_default()
 }
 
-/// Who says how many relays there are.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Replicas {
-    /// For a Deployment that is not there yet.
-    initial: Option<i32>,
-    /// To be applied apart, by a manager of its own.
-    apart: Option<i32>,
-}
-
-impl Replicas {
-    /// `now` is how many there are asked for, and who has said so.
-    fn of(region: &Region, now: Option<(i32, Said)>) -> Self {
-        let wanted = region.replicas();
-        let Some((now, said)) = now else { return Self { initial: Some(wanted), apart: None } };
-        let apart = match region.spec.relays.autoscaling.as_ref().filter(|_| !region.spec.suspended) {
-            // The autoscaler's from here on: never fewer than there are, but within its bounds.
-            Some(autoscaling) if now == 0 => Some(autoscaling.min),
-            Some(autoscaling) if said == Said::WithTheRest => {
-                Some(now.clamp(autoscaling.min, autoscaling.max))
-            }
-            Some(_) => None,
-            None if now != wanted || said != Said::Apart => Some(wanted),
-            None => None,
-        };
-        Self { initial: None, apart }
-    }
-}
-
-/// Says what the keys of certificates are sealed to for this region: its relays have the other half. A failure shows in
-/// the store's condition, and the next look tries again.
-async fn put_sealing_key(region: &Region, material: &Material, context: &Context) {
-    let Some(store) = &context.store else { return };
-    let Some(public) = material.sealing_key() else { return };
-    if let Err(error) = store.put_region(&region.spec.domain, &public).await {
-        tracing::warn!(error = words(&error), "the region's public key is not in the store");
-    }
-}
-
-/// Gives the relays' role its rights, once in this process's life. A failure shows in the relays' readiness.
-async fn grant(seen: &Seen, context: &Context) {
-    let (Some(store), Some(url)) = (&context.store, &seen.store_url) else { return };
-    let Some(role) = url.parse::<StoreUrl>().ok().and_then(|url| url.role()) else { return };
-    if context.granted.lock().expect(POISONED).contains(&role) {
-        return;
-    }
-    match store.grant_relay(&role).await {
-        Ok(()) => {
-            context.granted.lock().expect(POISONED).insert(role);
-        }
-        Err(error) => {
-            tracing::warn!(
-                role,
-                error = &error as &dyn std::error::Error,
-                "the relays' role was given no rights"
-            );
-        }
-    }
-}
-
 /// Writes the status, if it has changed.
 async fn say(
     region: &Region,
@@ -407,6 +350,3 @@ async fn finalize(region: &Region, place: &Place, context: &Context) -> Result<A
 fn jittered(pause: Duration) -> Duration {
     pause.mul_f64(rand::random_range(0.9..1.1))
 }
-
-#[cfg(test)]
-mod tests;
