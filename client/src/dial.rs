@@ -124,8 +124,8 @@ pub(crate) struct Answer {
 pub(crate) async fn dial(shared: &Shared, ask: Ask) -> Result<Answer, DialError> {
     let shown = shared.identity.show().await.map_err(|problem| DialError::Token(Box::new(problem)))?;
     let tcp = timeout(CONNECT, connect(shared)).await.map_err(|_| DialError::ConnectTimeout)??;
-    // Small frames leave at once: they are put together before they are written.
-    let _ = tcp.set_nodelay(true);
+    // A system that refuses makes nothing but a slower session.
+    let _ = adit_mux::socket::prepare(&tcp);
     timeout(HELLO, async {
         let mut io = shared.tls.connect(&shared.relay.host(), tcp).await?;
         let reply = hello::exchange(&mut io, &shared.identity, &shown, ask).await;

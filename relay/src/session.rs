@@ -48,6 +48,8 @@ enum HelloError {
 
 /// Serves one client's connection to the end.
 pub async fn accept(relay: Arc<Relay>, accepted: Accepted, tcp: TcpStream, remote: SocketAddr) {
+    // A system that refuses makes nothing but a slower session.
+    let _ = adit_mux::socket::prepare(&tcp);
     let handshake =
         StartHandshake::from_parts(accepted, Port::new(tcp)).into_stream(relay.tls.clients.clone());
     let Ok(Ok(mut io)) = timeout(HELLO, handshake).await else {

@@ -2,19 +2,25 @@
 //!
 //! h2 flushes after every DATA frame. Behind TLS each flush is a record and a system call of its own. [`Buffered`] takes
 //! what h2 writes and keeps it; the task that drives the connection sends it with [`Flusher::poll`] after h2 has done
-//! all that there was to do. Large writes go straight through.
+//! all that there was to do. Large writes go straight through, one at a time: what h2 has not handed over yet can still be
+//! overtaken by the frames of other streams.
 
 use bytes::{Buf, BytesMut};
 use std::{
     io::{self, IoSlice},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// How many bytes are kept before a write waits for the connection.
 const CAPACITY: usize = 64 * 1024;
+/// The same while the connection takes nothing: what is kept is ahead of all that comes, however urgent.
+const BLOCKED_CAPACITY: usize = 16 * 1024;
 /// A write of this many bytes is not worth a copy.
 const LARGE: usize = 32 * 1024;
 /// A buffer that has grown beyond this is given back once it is empty, so that idle sessions hold little memory.
@@ -25,7 +31,51 @@ struct Inner<T> {
     pending: BytesMut,
     /// A flush that failed: the next read or write returns it.
     failed: Option<io::Error>,
-    flushed: bool,
+    /// The connection was given something, of which its TLS may have a part yet.
+    unsent: bool,
+    /// The same, and it was a large write.
+    large: bool,
+    traffic: Traffic,
+}
+
+/// What has moved on a connection, whatever it means.
+#[derive(Clone, Debug, Default)]
+pub struct Traffic(Arc<Moved>);
+
+#[derive(Debug, Default)]
+struct Moved {
+    came: AtomicU64,
+    left: AtomicU64,
+    blocked: AtomicBool,
+}
+
+/// What had moved at some moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    came: u64,
+    left: u64,
+}
+
+impl Traffic {
+    /// What has moved until now.
+    pub fn mark(&self) -> Mark {
+        Mark { came: self.0.came.load(Ordering::Relaxed), left: self.0.left.load(Ordering::Relaxed) }
+    }
+
+    /// Whether anything has come since then; or something has left, of what this side still waits to send more of.
+    pub fn has_moved_since(&self, before: Mark) -> bool {
+        let now = self.mark();
+        now.came > before.came || (now.left > before.left && self.is_blocked())
+    }
+
+    /// Whether this side waits to send more.
+    pub fn is_blocked(&self) -> bool {
+        self.0.blocked.load(Ordering::Relaxed)
+    }
+
+    fn set_blocked(&self, blocked: bool) {
+        self.0.blocked.store(blocked, Ordering::Relaxed);
+    }
 }
 
 /// A byte stream whose flushes wait for its [`Flusher`].
@@ -41,8 +91,20 @@ fn lock<T>(inner: &Mutex<Inner<T>>) -> MutexGuard<'_, Inner<T>> {
 impl<T> Buffered<T> {
     /// Both halves for one byte stream.
     pub fn new(io: T) -> (Self, Flusher<T>) {
-        let inner = Arc::new(Mutex::new(Inner { io, pending: BytesMut::new(), failed: None, flushed: true }));
+        let inner = Arc::new(Mutex::new(Inner {
+            io,
+            pending: BytesMut::new(),
+            failed: None,
+            unsent: false,
+            large: false,
+            traffic: Traffic::default(),
+        }));
         (Self(inner.clone()), Flusher(inner))
+    }
+
+    /// Tells what has moved.
+    pub fn traffic(&self) -> Traffic {
+        lock(&self.0).traffic.clone()
     }
 }
 
@@ -50,33 +112,43 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Flusher<T> {
     /// Sends what is kept, as far as the connection takes it now; goes on when the task is woken.
     pub fn poll(&self, cx: &mut Context<'_>) {
         let mut inner = lock(&self.0);
-        if inner.flushed && inner.pending.is_empty() {
-            return;
-        }
         let polled = match inner.poll_drain(cx) {
-            Poll::Ready(Ok(())) => Pin::new(&mut inner.io).poll_flush(cx),
+            Poll::Ready(Ok(())) => inner.poll_sent(cx),
             other => other,
         };
-        match polled {
-            Poll::Ready(Ok(())) => inner.flushed = true,
-            Poll::Ready(Err(error)) => {
-                inner.failed = Some(error);
-                inner.flushed = true;
-                inner.pending.clear();
-                cx.waker().wake_by_ref();
-            }
-            Poll::Pending => {}
+        if let Poll::Ready(Err(error)) = polled {
+            inner.failed = Some(error);
+            inner.unsent = false;
+            inner.pending.clear();
+            cx.waker().wake_by_ref();
         }
     }
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Inner<T> {
+    /// Has the connection send what it was given.
+    fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.unsent {
+            let polled = Pin::new(&mut self.io).poll_flush(cx);
+            self.traffic.set_blocked(polled.is_pending());
+            ready!(polled)?;
+            self.unsent = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Gives the connection what is kept.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.pending.is_empty() {
-            let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.pending))?;
+            ready!(self.poll_sent(cx))?;
+            self.unsent = true;
+            let polled = Pin::new(&mut self.io).poll_write(cx, &self.pending);
+            self.traffic.set_blocked(polled.is_pending());
+            let written = ready!(polled)?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
+            self.note_left(written);
             self.pending.advance(written);
         }
         if self.pending.capacity() > KEPT {
@@ -85,6 +157,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Inner<T> {
             self.pending.clear();
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn note_left(&self, bytes: usize) {
+        self.traffic.0.left.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     fn take_failure(&mut self) -> io::Result<()> {
@@ -96,7 +172,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Buffered<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut inner = lock(&self.0);
         inner.take_failure()?;
-        Pin::new(&mut inner.io).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut inner.io).poll_read(cx, buf);
+        inner.traffic.0.came.fetch_add((buf.filled().len() - before) as u64, Ordering::Relaxed);
+        polled
     }
 }
 
@@ -112,13 +191,24 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Buffered<T> {
     ) -> Poll<io::Result<usize>> {
         let mut inner = lock(&self.0);
         inner.take_failure()?;
+        if inner.large {
+            // Until it has left, h2 begins no other frame after this one, and any stream's can be the next.
+            ready!(inner.poll_sent(cx))?;
+            inner.large = false;
+        }
         let total: usize = bufs.iter().map(|buf| buf.len()).sum();
-        if total >= LARGE || inner.pending.len() + total > CAPACITY {
+        let capacity = if inner.traffic.is_blocked() { BLOCKED_CAPACITY } else { CAPACITY };
+        if total >= LARGE || inner.pending.len() + total > capacity {
             ready!(inner.poll_drain(cx))?;
         }
-        inner.flushed = false;
         if total >= LARGE {
-            return Pin::new(&mut inner.io).poll_write_vectored(cx, bufs);
+            ready!(inner.poll_sent(cx))?;
+            (inner.large, inner.unsent) = (true, true);
+            let polled = Pin::new(&mut inner.io).poll_write_vectored(cx, bufs);
+            if let Poll::Ready(Ok(written)) = polled {
+                inner.note_left(written);
+            }
+            return polled;
         }
         for buf in bufs {
             inner.pending.extend_from_slice(buf);
@@ -166,6 +256,52 @@ mod tests {
         let mut received = vec![0; sent.len()];
         far.read_exact(&mut received).await.unwrap();
         assert!(sent == received);
+    }
+
+    /// As TLS does, it takes what it is given and keeps what it cannot send.
+    #[derive(Default)]
+    struct Keeping {
+        kept: usize,
+        blocked: bool,
+    }
+
+    impl AsyncRead for Keeping {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Keeping {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            self.kept += buf.len();
+            Poll::Ready(Ok(buf.len()))
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            if self.blocked && self.kept > 0 {
+                return Poll::Pending;
+            }
+            self.kept = 0;
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn nothing_follows_a_large_write_into_tls_before_it_has_left() {
+        let (mut buffered, Flusher(inner)) = Buffered::new(Keeping::default());
+        let (large, mut cx) = (vec![0; LARGE], Context::from_waker(std::task::Waker::noop()));
+        let mut write = |data: &[u8]| Pin::new(&mut buffered).poll_write(&mut cx, data).is_ready();
+        inner.lock().unwrap().io.blocked = true;
+        assert!(write(&large));
+        assert!(!write(&large));
+        assert!(!write(b"the rest of a frame"));
+        inner.lock().unwrap().io.blocked = false;
+        assert!(write(b"the rest of a frame"));
+        assert_eq!(inner.lock().unwrap().io.kept, 0, "the large one is gone");
     }
 
     #[tokio::test]

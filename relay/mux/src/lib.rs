@@ -2,12 +2,14 @@
 //!
 //! It is HTTP/2 (RFC 9113) on any byte stream, spoken by the `h2` crate. The opener ([`open`]) opens every stream, the
 //! acceptor ([`accept`]) takes them: on a tunnel the relay is the opener although the client dialled. This crate has
-//! the settings that both ends need, one flush for the frames of many streams ([`buffered`]), liveness ([`ping`]),
-//! and the copies: a message body to and from a stream ([`body`]), a byte stream to and from a stream ([`splice`]).
+//! the settings that both ends need, of TCP too ([`socket`]), one flush for the frames of many streams ([`buffered`]),
+//! liveness ([`ping`]), and the copies: a message body to and from a stream ([`body`]), a byte stream to and from a stream
+//! ([`splice`]).
 
 pub mod body;
 pub mod buffered;
 pub mod ping;
+pub mod socket;
 pub mod splice;
 
 use buffered::{Buffered, Flusher};
@@ -61,6 +63,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     let (io, flusher) = Buffered::new(io);
+    let traffic = io.traffic();
     let (opener, mut connection) = h2::client::Builder::new()
         .initial_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -74,7 +77,7 @@ where
         .enable_push(false)
         .handshake(io)
         .await?;
-    let pinger = ping::Pinger::new(connection.ping_pong().expect("taken for the first time"));
+    let pinger = ping::Pinger::new(connection.ping_pong().expect("taken for the first time"), traffic);
     Ok((opener, pinger, Driver { connection, flusher }))
 }
 
@@ -87,6 +90,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     let (io, flusher) = Buffered::new(io);
+    let traffic = io.traffic();
     let handshake = h2::server::Builder::new()
         .initial_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -109,7 +113,7 @@ where
         polled
     })
     .await?;
-    let pinger = ping::Pinger::new(connection.ping_pong().expect("taken for the first time"));
+    let pinger = ping::Pinger::new(connection.ping_pong().expect("taken for the first time"), traffic);
     Ok((Acceptor { connection, flusher }, pinger))
 }
 

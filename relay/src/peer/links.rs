@@ -206,7 +206,7 @@ impl Peers {
         let address = self.address(id).ok_or(LinkError::NoAddress)?;
         let tls = self.tls.as_ref().ok_or(LinkError::NoAddress)?.load_full();
         let tcp = TcpStream::connect(address).await.map_err(LinkError::Dial)?;
-        tcp.set_nodelay(true).map_err(LinkError::Dial)?;
+        adit_mux::socket::prepare(&tcp).map_err(LinkError::Dial)?;
         let io = TlsConnector::from(tls.client.clone()).connect(tls.name.clone(), tcp).await;
         let (opener, pinger, driver) =
             adit_mux::open(io.map_err(LinkError::Dial)?).await.map_err(LinkError::Start)?;

@@ -20,6 +20,8 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 /// Serves one link to the end.
 pub async fn serve(relay: Arc<Relay>, tcp: TcpStream, remote: SocketAddr) {
     let Some(tls) = relay.peers.tls.as_ref().map(|tls| tls.load_full()) else { return };
+    // A system that refuses makes nothing but a slower link.
+    let _ = adit_mux::socket::prepare(&tcp);
     let Ok(Ok(io)) = timeout(HANDSHAKE, TlsAcceptor::from(tls.server.clone()).accept(tcp)).await else {
         tracing::warn!(%remote, "a peer's TLS handshake failed");
         return;
