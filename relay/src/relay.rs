@@ -43,8 +43,8 @@ use tokio_util::sync::CancellationToken;
 const REMEMBERED: Duration = Duration::from_secs(adit_store::LEASE_SECONDS);
 /// The most endpoints that are remembered so.
 const MOST_REMEMBERED: usize = 100_000;
-/// How long a session may take from its claim to its first stream.
-const BEGINNING: Duration = Duration::from_secs(1);
+/// The longest that a session may take from its claim to its first stream; its welcome may take as long.
+const BEGINNING: Duration = Duration::from_secs(5);
 /// When a store that is away is worth another try, in milliseconds.
 const RETRY_MS: u64 = 2000;
 

@@ -4,7 +4,7 @@ use crate::{
     lanes,
     local::{Served, Session, StreamPlace},
     metrics::Count,
-    peer::{LinkError, PeerPlace},
+    peer::{LinkError, PeerPlace, dial, links::BRIEF},
     relay::Relay,
     route::Route,
     table::Row,
@@ -139,21 +139,29 @@ async fn peer(relay: &Relay, row: &Row, tried: &[Who]) -> Result<Upstream, Failu
     let records = relay.registry.table().relays();
     let load =
         |id: &RelayId| records.iter().find(|record| record.relay == *id).map_or(u32::MAX, |r| r.streams);
-    let mut full = false;
-    while !others.is_empty() {
+    let (mut full, mut slow, mut patience) = (false, vec![], BRIEF);
+    loop {
+        if others.is_empty() && patience == BRIEF {
+            // There is no better one: now they get all the time that there is.
+            (others, patience) = (std::mem::take(&mut slow), dial::MOST);
+        }
         let two = others.iter().copied().choose_multiple(&mut rand::rng(), 2);
-        let chosen = two.into_iter().min_by_key(|id| load(id)).expect("there is at least one").clone();
-        match relay.peers.opener(&chosen, &row.account).await {
+        let Some(chosen) = two.into_iter().min_by_key(|id| load(id)) else { break };
+        match relay.peers.opener(chosen, &row.account, patience).await {
             Ok((opener, place)) => {
                 let endpoint =
                     HeaderValue::from_str(&row.endpoint.to_string()).expect("an endpoint is ASCII");
                 let header = (HeaderName::from_static(stream::PEER_ENDPOINT), endpoint);
-                return Ok(Upstream { opener, header, who: Who::Relay(chosen), place: Place::Peer(place) });
+                let who = Who::Relay(chosen.clone());
+                return Ok(Upstream { opener, header, who, place: Place::Peer(place) });
             }
             Err(error) => {
-                full |= matches!(error, LinkError::Full);
-                tracing::debug!(peer = %chosen, error = &error as &dyn std::error::Error, "no link to a peer");
-                others.retain(|id| **id != chosen);
+                full |= error == LinkError::Full;
+                tracing::debug!(peer = %chosen, error = &error as &dyn std::error::Error, "no place on a link");
+                if error == LinkError::Slow {
+                    slow.push(chosen);
+                }
+                others.retain(|id| *id != chosen);
             }
         }
     }

@@ -94,7 +94,7 @@ pub(super) async fn ask(peers: &Peers, endpoint: &Endpoint) -> Option<Arc<Row>> 
 }
 
 async fn ask_one(peers: &Peers, peer: &adit_protocol::RelayId, endpoint: &Endpoint) -> Option<Known> {
-    let (opener, _place) = peers.opener(peer, &nobody()).await.ok()?;
+    let (opener, _place) = peers.opener(peer, &nobody(), PATIENCE).await.ok()?;
     let request = Request::builder()
         .method(Method::HEAD)
         .uri("https://ask.invalid/")

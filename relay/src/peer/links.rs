@@ -1,39 +1,35 @@
 //! The links that this relay opens: a few connections to each peer, some on each lane, dialled when they are needed.
+//!
+//! A dial goes on whoever waits for it, and requests that come meanwhile wait for the same one.
 
-use super::tls::PeerTls;
-use crate::{
-    lanes,
-    metrics::{Count, LaneMetrics},
-    table::Table,
-};
+use super::{dial, tls::PeerTls};
+use crate::{lanes, metrics::LaneMetrics, table::Table};
 use adit_mux::{MAX_STREAMS, Opener};
 use adit_protocol::{Account, Endpoint, RelayId};
 use arc_swap::ArcSwap;
 use std::{
     collections::HashMap,
-    io,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
-use tokio::{net::TcpStream, sync::oneshot, time::timeout};
-use tokio_rustls::TlsConnector;
+use tokio::{sync::Notify, time::timeout_at};
 
 /// The least number of connections to a peer.
 const CONNECTIONS: usize = 4;
 /// One account gets at most this many streams of one connection: no tenant can fill a link.
 const ACCOUNT_STREAMS: usize = MAX_STREAMS / 8;
-/// How long a dial may take before another peer is tried.
-const DIAL: Duration = Duration::from_millis(300);
+/// How long a dial may have taken before another peer is tried, if there is one.
+pub const BRIEF: Duration = Duration::from_millis(300);
 /// After a dial that failed a peer is left alone for so long.
 const REST: Duration = Duration::from_millis(500);
 
 const POISONED: &str = "no code panics while it holds this lock";
 
 /// Why there is no stream to a peer.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
     /// This relay has no peer certificate, or the peer has not told where it listens.
     #[error("the peer cannot be reached: it has told no address, or this relay has no peer certificate")]
@@ -41,18 +37,9 @@ pub enum LinkError {
     /// The last dial failed a moment ago.
     #[error("the last dial failed a moment ago")]
     Resting,
-    /// The dial took too long.
-    #[error("the peer did not answer in {} ms", DIAL.as_millis())]
+    /// The dial takes longer than the caller would wait. It goes on.
+    #[error("the peer has not answered yet")]
     Slow,
-    /// The dial failed.
-    #[error("the peer cannot be dialled")]
-    Dial(#[source] io::Error),
-    /// HTTP/2 did not start.
-    #[error("the link did not start")]
-    Start(#[source] h2::Error),
-    /// The link was cut before the peer had said what it takes.
-    #[error("the link was cut before the peer had said what it takes")]
-    Cut,
     /// All connections have as many streams as the account may have.
     #[error("all links are full")]
     Full,
@@ -100,10 +87,95 @@ impl Drop for PeerPlace {
     }
 }
 
+/// The links to one peer.
 #[derive(Debug, Default)]
 struct Peer {
-    connections: Mutex<Vec<Arc<Connection>>>,
-    rests_until: Mutex<Option<std::time::Instant>>,
+    links: Mutex<Links>,
+    /// Notified whenever a dial has ended.
+    dialled: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Links {
+    connections: Vec<Arc<Connection>>,
+    /// The dials that are under way: for which lane, and since when.
+    dials: Vec<(Option<usize>, Instant)>,
+    rests_until: Option<Instant>,
+}
+
+/// What a caller gets of the links to a peer.
+enum Found {
+    Place(PeerPlace),
+    /// Nothing before the dial ends that has begun then; if that is too late, this is why.
+    Nothing(Instant, LinkError),
+}
+
+impl Links {
+    /// A place on the caller's lane. The flag says that a dial has to be made for that lane, which counts as made.
+    fn find(
+        &mut self,
+        lane: Option<usize>,
+        each: usize,
+        account: &Account,
+    ) -> (Result<Found, LinkError>, bool) {
+        self.connections.retain(|one| !is_over(&one.opener));
+        let mine: Vec<_> = self.connections.iter().filter(|one| one.lane == lane).cloned().collect();
+        let streams = |one: &&Arc<Connection>| one.streams.load(Ordering::Relaxed);
+        let least = mine.iter().min_by_key(streams);
+        let now = Instant::now();
+        let wanted = mine.len() + self.dials_of(lane).count() < each
+            && least.is_none_or(|one| streams(&one) > 0)
+            && self.rests_until.is_none_or(|until| now >= until);
+        if wanted {
+            self.dials.push((lane, now));
+        }
+        let place = least
+            .and_then(|one| one.place(account))
+            .or_else(|| mine.iter().find_map(|one| one.place(account)));
+        let why_none = if mine.is_empty() { LinkError::Slow } else { LinkError::Full };
+        let found = match (place, self.dials_of(lane).min()) {
+            (Some(place), _) => Ok(Found::Place(place)),
+            (None, Some(begun)) => Ok(Found::Nothing(begun, why_none)),
+            (None, None) if mine.is_empty() => Err(LinkError::Resting),
+            (None, None) => Err(LinkError::Full),
+        };
+        (found, wanted)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.connections.is_empty() && self.dials.is_empty()
+    }
+
+    fn end_dial(&mut self, lane: Option<usize>) {
+        if let Some(place) = self.dials.iter().position(|(of, _)| *of == lane) {
+            self.dials.swap_remove(place);
+        }
+    }
+
+    fn dials_of(&self, lane: Option<usize>) -> impl Iterator<Item = Instant> {
+        self.dials.iter().filter(move |(of, _)| *of == lane).map(|(_, begun)| *begun)
+    }
+}
+
+impl Peer {
+    fn links(&self) -> MutexGuard<'_, Links> {
+        self.links.lock().expect(POISONED)
+    }
+
+    /// A dial for this lane has ended.
+    fn dialled(&self, lane: Option<usize>, opener: Option<Opener>) {
+        let mut links = self.links();
+        links.end_dial(lane);
+        match opener {
+            Some(opener) => {
+                let (streams, accounts) = (AtomicUsize::new(0), Mutex::default());
+                links.connections.push(Arc::new(Connection { lane, opener, streams, accounts }));
+            }
+            None => links.rests_until = Some(Instant::now() + REST),
+        }
+        drop(links);
+        self.dialled.notify_waiters();
+    }
 }
 
 /// All links that this relay opens.
@@ -140,96 +212,50 @@ impl Peers {
         }
     }
 
-    /// A place for one stream of an account on a connection to a peer, of the caller's lane where that is possible.
+    /// A place for one stream of an account on a connection to a peer, of the caller's lane. Without any it waits for one
+    /// that is dialled, until the dial has taken as long as `patience`, [`dial::MOST`] being as long as it can take.
     ///
     /// # Errors
     /// [`LinkError`].
-    pub async fn opener(&self, id: &RelayId, account: &Account) -> Result<(Opener, PeerPlace), LinkError> {
-        let peer = self.peers.lock().expect(POISONED).entry(id.clone()).or_default().clone();
-        let lane = lanes::current();
-        let mine: Vec<_> = {
-            let mut connections = peer.connections.lock().expect(POISONED);
-            connections.retain(|one| !is_over(&one.opener));
-            connections.iter().filter(|one| one.lane == lane).cloned().collect()
-        };
-        let least = mine.iter().min_by_key(|one| one.streams.load(Ordering::Relaxed));
-        let busy = least.is_none_or(|one| one.streams.load(Ordering::Relaxed) > 0);
-        if let Some(place) =
-            least.filter(|_| mine.len() >= self.each || !busy).and_then(|one| one.place(account))
-        {
-            return Ok((place.connection.opener.clone(), place));
-        }
-        if mine.len() < self.each {
-            match self.dial(id, &peer, lane).await {
-                Ok(connection) => {
-                    let place = connection.place(account).ok_or(LinkError::Full)?;
-                    return Ok((connection.opener.clone(), place));
-                }
-                Err(error) if mine.is_empty() => return Err(error),
-                Err(_) => {}
-            }
-        }
-        let place = mine.iter().find_map(|one| one.place(account)).ok_or(LinkError::Full)?;
-        Ok((place.connection.opener.clone(), place))
-    }
-
-    async fn dial(
+    pub async fn opener(
         &self,
         id: &RelayId,
-        peer: &Peer,
-        lane: Option<usize>,
-    ) -> Result<Arc<Connection>, LinkError> {
-        if peer.rests_until.lock().expect(POISONED).is_some_and(|until| std::time::Instant::now() < until) {
-            return Err(LinkError::Resting);
-        }
-        let dialled = match timeout(DIAL, self.connect(id)).await {
-            Ok(dialled) => dialled,
-            Err(_) => Err(LinkError::Slow),
-        };
-        match dialled {
-            Ok(opener) => {
-                self.metrics.count(Count::PeerDials);
-                let (streams, accounts) = (AtomicUsize::new(0), Mutex::default());
-                let connection = Arc::new(Connection { lane, opener, streams, accounts });
-                peer.connections.lock().expect(POISONED).push(connection.clone());
-                Ok(connection)
-            }
-            Err(error) => {
-                self.metrics.count(Count::PeerFailures);
-                *peer.rests_until.lock().expect(POISONED) = Some(std::time::Instant::now() + REST);
-                Err(error)
+        account: &Account,
+        patience: Duration,
+    ) -> Result<(Opener, PeerPlace), LinkError> {
+        let peer = self.peers.lock().expect(POISONED).entry(id.clone()).or_default().clone();
+        let lane = lanes::current();
+        loop {
+            // It hears of every dial that ends from here on.
+            let dialled = peer.dialled.notified();
+            let (found, wanted) = peer.links().find(lane, self.each, account);
+            let dial = if wanted { self.dial(id, &peer, lane) } else { Ok(()) };
+            match found? {
+                Found::Place(place) => return Ok((place.connection.opener.clone(), place)),
+                Found::Nothing(begun, why) => {
+                    dial?;
+                    timeout_at((begun + patience).into(), dialled).await.map_err(|_| why)?;
+                }
             }
         }
     }
 
-    async fn connect(&self, id: &RelayId) -> Result<Opener, LinkError> {
-        let address = self.address(id).ok_or(LinkError::NoAddress)?;
-        let tls = self.tls.as_ref().ok_or(LinkError::NoAddress)?.load_full();
-        let tcp = TcpStream::connect(address).await.map_err(LinkError::Dial)?;
-        adit_mux::socket::prepare(&tcp).map_err(LinkError::Dial)?;
-        let io = TlsConnector::from(tls.client.clone()).connect(tls.name.clone(), tcp).await;
-        let (opener, pinger, driver) =
-            adit_mux::open(io.map_err(LinkError::Dial)?).await.map_err(LinkError::Start)?;
-        let metrics = self.metrics.clone();
-        let (told, answered) = oneshot::channel();
-        let mut told = Some(told);
-        let measured = move |_| {
-            if let Some(told) = told.take() {
-                // A caller that has given up does not mind.
-                let _ = told.send(());
-            }
+    /// Dials in the background.
+    fn dial(&self, id: &RelayId, peer: &Arc<Peer>, lane: Option<usize>) -> Result<(), LinkError> {
+        let Some((address, tls)) = self.address(id).zip(self.tls.as_ref().map(ArcSwap::load_full)) else {
+            peer.links().end_dial(lane);
+            peer.dialled.notify_waiters();
+            return Err(LinkError::NoAddress);
         };
+        let (id, peer, metrics) = (id.clone(), peer.clone(), self.metrics.clone());
         tokio::spawn(async move {
-            // A peer that hangs is noticed by its silence; what was under way on the link fails then.
-            let lost =
-                tokio::select! { ended = driver => ended.is_err(), _ = pinger.watch(measured) => true };
-            if lost {
-                metrics.count(Count::PeerFailures);
+            let dialled = dial::dial(&address, &tls, &metrics).await;
+            if let Err(error) = &dialled {
+                tracing::debug!(peer = %id, error = error as &dyn std::error::Error, "no link to a peer");
             }
+            peer.dialled(lane, dialled.ok());
         });
-        // A peer's settings come before its first answer to a ping. Without them no Upgrade could be sent.
-        answered.await.map_err(|_| LinkError::Cut)?;
-        Ok(opener)
+        Ok(())
     }
 
     fn address(&self, id: &RelayId) -> Option<String> {
@@ -251,10 +277,7 @@ impl Peers {
     /// Forgets the links to relays that are not there any more.
     pub fn prune(&self) {
         let known = self.others();
-        self.peers
-            .lock()
-            .expect(POISONED)
-            .retain(|id, peer| known.contains(id) || !peer.connections.lock().expect(POISONED).is_empty());
+        self.peers.lock().expect(POISONED).retain(|id, peer| known.contains(id) || !peer.links().is_empty());
     }
 
     /// A peer that may serve an endpoint which the table does not have, while the registry is away.

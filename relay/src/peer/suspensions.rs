@@ -33,7 +33,7 @@ pub(super) async fn ask(peers: &Peers, known: Option<u64>) -> Option<Suspensions
 }
 
 async fn ask_one(peers: &Peers, peer: &RelayId, known: Option<u64>) -> Option<Suspensions> {
-    let (opener, _place) = peers.opener(peer, &Account::managed("adit-ask")).await.ok()?;
+    let (opener, _place) = peers.opener(peer, &Account::managed("adit-ask"), PATIENCE).await.ok()?;
     let request = Request::builder()
         .method(Method::GET)
         .uri("https://ask.invalid/")
