@@ -32,6 +32,10 @@ const REPORTS: usize = 256;
 /// How many tunnels may wait to be asked for again, over all sessions.
 const RETRIES: usize = 8 * MAX_TUNNELS;
 
+/// How long a session serves on after another one has taken its place: so long the region's relays may take to hear of
+/// the other. A relay that drains gives its clients 3 s at least.
+const LINGER: Duration = Duration::from_secs(2);
+
 /// A session that is dialled or up.
 struct Live {
     cut: CancellationToken,
@@ -57,6 +61,8 @@ pub(crate) struct Homing {
     report: mpsc::Sender<(Key, Report)>,
     /// Tunnels to ask for again on a session.
     again: Vec<(Instant, Key, TunnelId)>,
+    /// Sessions to leave.
+    leave: Vec<(Instant, Key)>,
     give_up_after: Option<Duration>,
     /// Since when there has been no session.
     without: Option<Instant>,
@@ -86,6 +92,7 @@ impl Homing {
             reports,
             report,
             again: vec![],
+            leave: vec![],
             give_up_after,
             without: Some(Instant::now()),
             ever_up: false,
@@ -128,6 +135,7 @@ impl Homing {
                 () = sleep_until(wake) => {}
             }
             self.ask_again();
+            self.leave_sessions();
         };
         if let Err(problem) = &ended {
             self.tell_end(problem);
@@ -171,8 +179,9 @@ impl Homing {
         let now = Instant::now();
         let give_up = self.without.zip(self.give_up_after).map(|(without, patience)| without + patience);
         let again = self.again.iter().map(|(at, ..)| *at).min();
+        let leave = self.leave.iter().map(|(at, _)| *at).min();
         let dial = self.homes.next_dial(now).filter(|_| self.doomed.is_none());
-        [give_up, again, dial].into_iter().flatten().min().unwrap_or(now + Duration::from_secs(3600))
+        [give_up, again, leave, dial].into_iter().flatten().min().unwrap_or(now + Duration::from_secs(3600))
     }
 
     /// Dials as many sessions as are missing.
@@ -219,6 +228,15 @@ impl Homing {
             if let Some(ask) = self.shared.tunnel(&id).and_then(|tunnel| tunnel.ask()) {
                 self.command(key, Command::Tell(ToRelay::Open(ask)));
             }
+        }
+    }
+
+    fn leave_sessions(&mut self) {
+        let now = Instant::now();
+        let (due, later) = std::mem::take(&mut self.leave).into_iter().partition(|(at, _)| *at <= now);
+        self.leave = later;
+        for (_, key) in due {
+            self.command(key, Command::Finish(ToRelay::Leave {}));
         }
     }
 

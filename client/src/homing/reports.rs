@@ -1,7 +1,7 @@
 //! What dials and sessions report, and what follows from it.
 
 use super::{
-    Homing, RETRIES, Up,
+    Homing, LINGER, RETRIES, Up,
     homes::Search,
     probe::probe_services,
     verdict::{self, MOST_RETRY, Verdict},
@@ -13,7 +13,7 @@ use crate::{
     session::{Command, End, Key, Report},
     tunnels::LIMITED,
 };
-use adit_protocol::{Code, Elsewhere, Refused, ToClient, ToRelay, Welcome};
+use adit_protocol::{Code, Elsewhere, Refused, ToClient, Welcome};
 use std::time::Duration;
 use tokio::{
     sync::mpsc,
@@ -137,9 +137,10 @@ impl Homing {
         for refused in &welcome.refused {
             self.tunnel_refused(key, refused);
         }
-        let letting_go = self.homes.up(key, welcome, now);
-        for other in letting_go {
-            self.command(other, Command::Finish(ToRelay::Leave {}));
+        for left in self.homes.up(key, welcome, now) {
+            // One that is too many itself serves nothing that others do not.
+            let at = if left == key { now } else { now + LINGER };
+            self.leave.push((at, left));
         }
         self.tell_home();
         if first {
@@ -211,6 +212,7 @@ impl Homing {
         self.tell_session(key, SessionState::Closed, Some(reason.clone()));
         self.live.remove(&key);
         self.again.retain(|(_, of, _)| *of != key);
+        self.leave.retain(|(_, of)| *of != key);
         let missed = self.homes.down(key, now);
         let last = [Code::Replaced, Code::Suspended, Code::UpgradeRequired];
         if let End::Closed(code, message, notice) = end

@@ -125,6 +125,18 @@ impl Fleet {
         }
     }
 
+    /// Waits until the load balancer sends consumers to a relay.
+    pub(crate) async fn is_balanced_to(&self, index: usize) {
+        let (consumer, end) =
+            (Consumer::plain(self.balancer.http()), Instant::now() + Duration::from_secs(60));
+        let taken = || self.relays[index].metric("adit_connections_total");
+        let before = taken();
+        while taken() == before {
+            assert!(Instant::now() < end, "{} gets no connection", self.relays[index].name);
+            consumer.get(HOST, "/").await.unwrap();
+        }
+    }
+
     /// The relays that have sessions of clients.
     pub(crate) fn homes(&self) -> Vec<usize> {
         let has = |index: &usize| self.relays[*index].metric("adit_sessions_open") > 0;

@@ -1,7 +1,7 @@
 //! A region under load while its relays restart, die and hang, and while Redis goes away.
 
 use crate::place::{Fleet, HOST};
-use adit_testkit::{http::Consumer, load::Load, wait::until};
+use adit_testkit::{http::Consumer, load::Load, soak::scale, wait::until};
 use std::time::{Duration, Instant};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -64,6 +64,43 @@ async fn a_rolling_restart_under_load_fails_no_request() {
     assert!(
         failures.is_empty(),
         "{} of {answered} failed: {:?}",
+        failures.len(),
+        &failures[..failures.len().min(10)]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_only_relay_is_replaced_under_load_and_no_request_fails() {
+    let mut fleet = Fleet::start().await;
+    let consumers = [fleet.balancer.http()];
+    for gone in [1, 2] {
+        fleet.relays[gone].child.kill();
+    }
+    let load = || Load::start(&consumers, 32, HOST, "/bytes/1000");
+    // The load balancer may not have noticed yet.
+    loop {
+        let trial = load();
+        trial.more(200).await;
+        if trial.end().await.1.is_empty() {
+            break;
+        }
+    }
+    let load = load();
+    let mut last = 0;
+    for next in std::iter::repeat_n([1, 0], scale(2, 50)).flatten() {
+        load.more(200).await;
+        let Fleet { region, relays, .. } = &mut fleet;
+        region.start_again(&mut relays[next]);
+        relays[next].wait_ready();
+        fleet.is_balanced_to(next).await;
+        fleet.relays[last].child.term();
+        until("the old one has ended", || !fleet.relays[last].child.is_running()).await;
+        last = next;
+    }
+    let (answered, failures) = load.end().await;
+    assert!(
+        failures.is_empty(),
+        "{} of {answered}: {:?}",
         failures.len(),
         &failures[..failures.len().min(10)]
     );
