@@ -56,6 +56,13 @@ pub struct Mark {
     left: u64,
 }
 
+impl Mark {
+    /// How many bytes had moved, either way.
+    pub fn bytes(self) -> u64 {
+        self.came + self.left
+    }
+}
+
 impl Traffic {
     /// What has moved until now.
     pub fn mark(&self) -> Mark {

@@ -58,7 +58,7 @@ async fn connect(address: &str, tls: &PeerTls, metrics: Arc<LaneMetrics>) -> Res
     tokio::spawn(async move {
         // A peer that hangs is noticed by its silence; what was under way on the link fails then.
         let lost =
-            tokio::select! { ended = driver => ended.is_err(), _ = pinger.watch(measured) => true };
+            tokio::select! { ended = driver => ended.is_err(), _ = pinger.near().watch(measured) => true };
         if lost {
             metrics.count(Count::PeerFailures);
         }

@@ -32,7 +32,7 @@ pub async fn serve(relay: Arc<Relay>, tcp: TcpStream, remote: SocketAddr) {
             tokio::spawn(answer(relay.clone(), request, respond));
         }
     };
-    tokio::select! { () = streams => {}, _ = pinger.watch(|_| {}) => {} }
+    tokio::select! { () = streams => {}, _ = pinger.near().watch(|_| {}) => {} }
 }
 
 async fn answer(relay: Arc<Relay>, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {

@@ -12,6 +12,7 @@ use crate::{
     metrics::{Count, Gauge},
     relay::Relay,
 };
+use adit_mux::ping::Silent;
 use adit_protocol::{Code, ToClient};
 use http::HeaderValue;
 use std::{
@@ -74,7 +75,13 @@ pub async fn run(relay: Arc<Relay>, io: ClientIo, admission: Admission) {
     let mut control = None;
     let ended = tokio::select! {
         _ = &mut driver => Ended::Lost,
-        _ = watch => Ended::Silent,
+        silent = watch => match silent {
+            Silent::Ended => Ended::Lost,
+            Silent::Silence(_) | Silent::Late(_) => {
+                tracing::info!(session = %session.id, %silent, "the client is taken for gone");
+                Ended::Silent
+            }
+        },
         ended = async {
             let Some(answered) = asked.answered().await else { return Ended::Broken };
             session.set_answered();
