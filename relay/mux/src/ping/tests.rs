@@ -141,3 +141,16 @@ async fn who_takes_what_this_side_waits_to_send_is_there() {
     let (silent, _) = asked.await.unwrap();
     assert!(matches!(silent, Err(Silent::Silence(after)) if after >= SLOW), "{silent:?}");
 }
+
+#[tokio::test]
+async fn a_pause_of_this_process_is_no_silence_of_the_other_side() {
+    let (_opener, pinger, mut far) = connected(1 << 16, ENDLESS).await;
+    let asked = ask(pinger);
+    let payload = far.asked().await;
+    std::thread::sleep(2 * PROMPT);
+    // All that has become due meanwhile comes first.
+    tokio::time::sleep(LOOK / 10).await;
+    assert!(!asked.is_finished(), "it was taken for gone");
+    far.answer(&payload).await;
+    asked.await.unwrap().0.unwrap();
+}
