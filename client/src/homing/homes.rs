@@ -20,7 +20,11 @@ const SLOW: Duration = Duration::from_secs(2);
 const MAX_DIALS: usize = 3;
 /// How often another relay is looked for in a row.
 const TRIES: u32 = 8;
-/// Then it is looked for again after this time.
+/// Then so many times more, each time after a longer pause: load balancers show a new relay a second or two late.
+const LATER_TRIES: u32 = 8;
+/// The first of these pauses, and the second; every two are twice as long as the two before.
+const LATER: Duration = Duration::from_secs(1);
+/// Then it is looked for again after this time, from the beginning.
 const SINGLE_HOMED: Duration = Duration::from_secs(30);
 /// The same in a region that has no other relay, as far as its relay knows.
 const ONE_RELAY: Duration = Duration::from_secs(200);
@@ -282,6 +286,12 @@ impl Homes {
         if self.searches < TRIES {
             self.search_at = Some(now + TRY_PAUSE.mul_f64(jitter));
             return Search::GoesOn;
+        }
+        let later = self.searches - TRIES;
+        if later < LATER_TRIES && !moving && !thin && self.homes().len() < HOMES {
+            let wait = LATER * 2_u32.pow(later / 2);
+            self.search_at = Some(now + wait.mul_f64(0.75 + jitter / 2.0));
+            return Search::InVain;
         }
         self.searches = 0;
         let wait = match (moving, thin) {
