@@ -3,6 +3,9 @@
 //! What costs in a proxy is waking another thread. A consumer's connection is accepted, read and answered on one lane,
 //! and a client holds a session on each lane where it can, so that most requests never leave the core that they came in on.
 
+mod balance;
+
+use balance::Balance;
 use std::{
     cell::Cell,
     future::Future,
@@ -14,11 +17,15 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use tokio::{runtime::Handle, sync::oneshot, task::JoinHandle};
+use tokio::{
+    runtime::{Handle, Runtime},
+    sync::oneshot,
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
-/// How often a lane says that it is alive.
-const BEAT: Duration = Duration::from_millis(500);
+/// How often a lane says that it is alive, and how busy.
+const BEAT: Duration = Duration::from_millis(100);
 
 /// How many tasks run before the lane looks for new IO.
 const EVENT_INTERVAL: u32 = 61;
@@ -37,10 +44,17 @@ pub fn current() -> Option<usize> {
 pub struct Lane {
     /// Its place among the relay's lanes, from 0.
     pub index: usize,
-    handle: Handle,
+    all: Arc<All>,
     /// Milliseconds between `epoch` and the lane's last beat.
     beat: Arc<AtomicU64>,
     epoch: Instant,
+}
+
+/// What lanes know of one another.
+#[derive(Debug)]
+struct All {
+    handles: Vec<Handle>,
+    balance: Balance,
 }
 
 impl Lane {
@@ -50,13 +64,32 @@ impl Lane {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        self.handle.spawn(future)
+        self.all.handles[self.index].spawn(future)
+    }
+
+    /// The runtime that a connection which came in on this lane should move to, if it is better off on another lane.
+    pub fn better(&self) -> Option<&Handle> {
+        Some(&self.all.handles[self.all.balance.better(self.index)?])
     }
 
     /// How long ago the lane was last seen alive: less than a second unless it is stuck.
     pub fn silence(&self) -> Duration {
         let last = Duration::from_millis(self.beat.load(Ordering::Relaxed));
         self.epoch.elapsed().saturating_sub(last)
+    }
+
+    /// Says again and again that the lane is alive, and how busy it was.
+    async fn beats(self) {
+        let metrics = Handle::current().metrics();
+        let (mut busy, mut at) = (Duration::ZERO, self.epoch);
+        loop {
+            let (now_busy, now) = (metrics.worker_total_busy_duration(0), Instant::now());
+            let since = u64::try_from(now.duration_since(self.epoch).as_millis()).unwrap_or(u64::MAX);
+            self.beat.store(since, Ordering::Relaxed);
+            self.all.balance.note(self.index, now_busy.saturating_sub(busy), now.duration_since(at));
+            (busy, at) = (now_busy, now);
+            tokio::time::sleep(BEAT).await;
+        }
     }
 }
 
@@ -74,36 +107,23 @@ impl Lanes {
     /// # Errors
     /// When the system gives no thread or no event queue.
     pub fn start(count: usize) -> io::Result<Self> {
+        let runtimes = (0..count).map(|_| runtime()).collect::<io::Result<Vec<_>>>()?;
+        let handles = runtimes.iter().map(|runtime| runtime.handle().clone()).collect();
+        let all = Arc::new(All { handles, balance: Balance::new(count) });
         let mut lanes = Self { lanes: vec![], stop: CancellationToken::new(), threads: vec![] };
-        for index in 0..count {
-            lanes.start_one(index)?;
+        for (index, runtime) in runtimes.into_iter().enumerate() {
+            let (beat, epoch) = (Arc::default(), Instant::now());
+            lanes.start_one(Lane { index, all: all.clone(), beat, epoch }, runtime)?;
         }
         Ok(lanes)
     }
 
-    fn start_one(&mut self, index: usize) -> io::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .event_interval(EVENT_INTERVAL)
-            .build()?;
-        let lane = Lane {
-            index,
-            handle: runtime.handle().clone(),
-            beat: Arc::new(AtomicU64::new(0)),
-            epoch: Instant::now(),
-        };
+    fn start_one(&mut self, lane: Lane, runtime: Runtime) -> io::Result<()> {
         let (stop, beating) = (self.stop.clone(), lane.clone());
-        self.threads.push(thread::Builder::new().name(format!("lane-{index}")).spawn(move || {
-            CURRENT.set(Some(index));
+        self.threads.push(thread::Builder::new().name(format!("lane-{}", lane.index)).spawn(move || {
+            CURRENT.set(Some(beating.index));
             runtime.block_on(async {
-                let beats = async {
-                    loop {
-                        let since = u64::try_from(beating.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
-                        beating.beat.store(since, Ordering::Relaxed);
-                        tokio::time::sleep(BEAT).await;
-                    }
-                };
-                tokio::select! { () = stop.cancelled() => {}, () = beats => {} }
+                tokio::select! { () = stop.cancelled() => {}, () = beating.beats() => {} }
             });
             runtime.shutdown_timeout(Duration::from_secs(1));
         })?);
@@ -130,6 +150,10 @@ impl Lanes {
     }
 }
 
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().event_interval(EVENT_INTERVAL).build()
+}
+
 impl Drop for Lanes {
     fn drop(&mut self) {
         self.stop.cancel();
@@ -152,5 +176,25 @@ mod tests {
             assert!(lane.silence() < Duration::from_secs(60));
         }
         assert_eq!(current(), None);
+    }
+
+    #[test]
+    fn a_busy_lane_knows_of_an_idle_one_and_an_idle_one_keeps_what_comes() {
+        let lanes = Lanes::start(2).unwrap();
+        let [busy, idle] = lanes.all() else { panic!("there are two") };
+        let work = busy.spawn(async {
+            loop {
+                let begun = Instant::now();
+                while begun.elapsed() < Duration::from_millis(5) {}
+                tokio::task::yield_now().await;
+            }
+        });
+        let end = Instant::now() + Duration::from_secs(60);
+        while busy.better().map(Handle::id) != Some(idle.all.handles[1].id()) {
+            assert!(idle.better().is_none());
+            assert!(Instant::now() < end, "it does not find the idle one: {:?}", idle.all.balance);
+            thread::sleep(Duration::from_millis(10));
+        }
+        work.abort();
     }
 }

@@ -4,11 +4,14 @@
 //! what h2 writes and keeps it; the task that drives the connection sends it with [`Flusher::poll`] after h2 has done
 //! all that there was to do. Large writes go straight through, one at a time: what h2 has not handed over yet can still be
 //! overtaken by the frames of other streams.
+//!
+//! A connection that has much to read or to write does so in turns: between two of them the thread looks at what else there
+//! is to do, so that a small message of another connection, or stream, does not wait for a whole window.
 
 use bytes::{Buf, BytesMut};
 use std::{
     io::{self, IoSlice},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -23,6 +26,8 @@ const CAPACITY: usize = 64 * 1024;
 const BLOCKED_CAPACITY: usize = 16 * 1024;
 /// A write of this many bytes is not worth a copy.
 const LARGE: usize = 32 * 1024;
+/// How many bytes are read, and how many are written in large writes, in one turn.
+const TURN: usize = 128 * 1024;
 /// A buffer that has grown beyond this is given back once it is empty, so that idle sessions hold little memory.
 const KEPT: usize = 4 * 1024;
 
@@ -35,6 +40,10 @@ struct Inner<T> {
     unsent: bool,
     /// The same, and it was a large write.
     large: bool,
+    /// How many bytes were read in this turn.
+    read: usize,
+    /// How many were written in large writes.
+    written: usize,
     traffic: Traffic,
 }
 
@@ -104,6 +113,8 @@ impl<T> Buffered<T> {
             failed: None,
             unsent: false,
             large: false,
+            read: 0,
+            written: 0,
             traffic: Traffic::default(),
         }));
         (Self(inner.clone()), Flusher(inner))
@@ -115,10 +126,17 @@ impl<T> Buffered<T> {
     }
 }
 
+/// Has the task polled again once the runtime has looked for other IO and run what is ready. To wake it at once would not do:
+/// the runtime looks for IO when no task is ready, or after many.
+fn give_way(cx: &mut Context<'_>) {
+    let _ = pin!(tokio::task::yield_now()).poll(cx);
+}
+
 impl<T: AsyncRead + AsyncWrite + Unpin> Flusher<T> {
-    /// Sends what is kept, as far as the connection takes it now; goes on when the task is woken.
+    /// Sends what is kept, as far as the connection takes it now; goes on when the task is woken. With it a turn ends.
     pub fn poll(&self, cx: &mut Context<'_>) {
         let mut inner = lock(&self.0);
+        (inner.read, inner.written) = (0, 0);
         let polled = match inner.poll_drain(cx) {
             Poll::Ready(Ok(())) => inner.poll_sent(cx),
             other => other,
@@ -179,9 +197,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Buffered<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut inner = lock(&self.0);
         inner.take_failure()?;
+        if inner.read >= TURN {
+            give_way(cx);
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         let polled = Pin::new(&mut inner.io).poll_read(cx, buf);
-        inner.traffic.0.came.fetch_add((buf.filled().len() - before) as u64, Ordering::Relaxed);
+        let came = buf.filled().len() - before;
+        inner.read += came;
+        inner.traffic.0.came.fetch_add(came as u64, Ordering::Relaxed);
         polled
     }
 }
@@ -210,9 +234,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Buffered<T> {
         }
         if total >= LARGE {
             ready!(inner.poll_sent(cx))?;
+            if inner.written >= TURN {
+                give_way(cx);
+                return Poll::Pending;
+            }
             (inner.large, inner.unsent) = (true, true);
             let polled = Pin::new(&mut inner.io).poll_write_vectored(cx, bufs);
             if let Poll::Ready(Ok(written)) = polled {
+                inner.written += written;
                 inner.note_left(written);
             }
             return polled;
@@ -294,6 +323,68 @@ mod tests {
 
         fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
             Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Brings and takes whatever is asked for.
+    struct Endless;
+
+    impl AsyncRead for Endless {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            buf.initialize_unfilled();
+            buf.set_filled(buf.capacity());
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Endless {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(buf.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    struct Woken(AtomicU64);
+
+    impl std::task::Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_turn_ends_and_another_comes() {
+        const CHUNK: usize = 16 * 1024;
+        let woken = Arc::new(Woken(AtomicU64::new(0)));
+        let waker = woken.clone().into();
+        let mut cx = Context::from_waker(&waker);
+        let (mut buffered, flusher) = Buffered::new(Endless);
+        let mut space = vec![0; CHUNK];
+        for turn in 1..4 {
+            let (mut read, mut written) = (0, 0);
+            let mut into = ReadBuf::new(&mut space);
+            while Pin::new(&mut buffered).poll_read(&mut cx, &mut into).is_ready() {
+                into.clear();
+                read += CHUNK;
+            }
+            assert_eq!((read, woken.0.load(Ordering::Relaxed)), (TURN, 2 * turn - 1));
+            while Pin::new(&mut buffered).poll_write(&mut cx, &[0; LARGE]).is_ready() {
+                written += LARGE;
+            }
+            assert_eq!((written, woken.0.load(Ordering::Relaxed)), (TURN, 2 * turn));
+            assert!(Pin::new(&mut buffered).poll_write(&mut cx, b"small").is_ready(), "it is only kept");
+            flusher.poll(&mut cx);
         }
     }
 

@@ -39,6 +39,11 @@ impl Pinger {
         Self { ping, traffic, line: Line::default(), look: LOOK }
     }
 
+    /// What moves on the connection.
+    pub fn traffic(&self) -> Traffic {
+        self.traffic.clone()
+    }
+
     /// The two ends are side by side: silence for 5 s is none of the line's.
     #[must_use]
     pub fn near(mut self) -> Self {

@@ -1,9 +1,13 @@
-//! Listening sockets: one for each lane and address, among which the kernel spreads connections (SO_REUSEPORT).
+//! Listening sockets: one for each lane and address, among which the kernel spreads connections (SO_REUSEPORT). One that
+//! comes in on a busy lane moves on to an idle one.
 
 use crate::lanes::Lane;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime::Handle,
+};
 use tokio_util::sync::CancellationToken;
 
 /// How many connections may wait to be accepted.
@@ -59,11 +63,11 @@ impl Listener {
         F: Future<Output = ()> + Send + 'static,
     {
         for (lane, socket) in lanes.iter().zip(self.sockets) {
-            let (connection, closed) = (connection.clone(), closed.clone());
+            let (connection, closed, own) = (connection.clone(), closed.clone(), lane.clone());
             lane.spawn(async move {
                 tokio::select! {
                     () = closed.cancelled() => {}
-                    result = accept(socket, connection) => {
+                    result = accept(&own, socket, connection) => {
                         if let Err(error) = result {
                             tracing::error!(%error, "a listener has died");
                         }
@@ -87,7 +91,7 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-async fn accept<F, S>(socket: std::net::TcpListener, connection: Arc<S>) -> io::Result<()>
+async fn accept<F, S>(lane: &Lane, socket: std::net::TcpListener, connection: Arc<S>) -> io::Result<()>
 where
     S: Fn(TcpStream, SocketAddr) -> F + Send + Sync + 'static,
     F: Future<Output = ()> + Send + 'static,
@@ -97,8 +101,12 @@ where
         match listener.accept().await {
             Ok((tcp, remote)) => {
                 // Small frames must not wait for the acknowledgement of earlier ones.
-                if tcp.set_nodelay(true).is_ok() {
-                    tokio::spawn(connection(tcp, remote));
+                if tcp.set_nodelay(true).is_err() {
+                    continue;
+                }
+                match lane.better() {
+                    None => drop(tokio::spawn(connection(tcp, remote))),
+                    Some(other) => hand_over(other, tcp, remote, connection.clone()),
                 }
             }
             Err(error) if is_of_one_connection(&error) => {}
@@ -110,7 +118,68 @@ where
     }
 }
 
+fn hand_over<F, S>(to: &Handle, tcp: TcpStream, remote: SocketAddr, connection: Arc<S>)
+where
+    S: Fn(TcpStream, SocketAddr) -> F + Send + Sync + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let Ok(tcp) = tcp.into_std() else { return };
+    to.spawn(async move {
+        if let Ok(tcp) = TcpStream::from_std(tcp) {
+            connection(tcp, remote).await;
+        }
+    });
+}
+
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lanes::{self, Lanes};
+    use std::{sync::mpsc, time::Instant};
+
+    #[test]
+    fn connections_that_come_in_on_a_busy_lane_move_to_an_idle_one() {
+        const CONNECTIONS: usize = 40;
+        let lanes = Lanes::start(2).unwrap();
+        let busy = lanes.all()[0].spawn(async {
+            loop {
+                let begun = Instant::now();
+                while begun.elapsed() < Duration::from_millis(2) {}
+                tokio::task::yield_now().await;
+            }
+        });
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+        let address = listener.address;
+        let (tell, told) = mpsc::channel();
+        let closed = CancellationToken::new();
+        let connection = move |tcp: TcpStream, _| {
+            let tell = tell.clone();
+            async move {
+                // It can only be read on a lane whose runtime it has joined.
+                tcp.readable().await.unwrap();
+                tell.send(lanes::current()).unwrap();
+            }
+        };
+        listener.serve(lanes.all(), &closed, Arc::new(connection));
+        let end = Instant::now() + Duration::from_secs(60);
+        while lanes.all()[0].better().is_none() {
+            assert!(Instant::now() < end, "the busy lane never finds the idle one");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let idle = (0..CONNECTIONS).filter(|_| {
+            // Few at a time move.
+            std::thread::sleep(Duration::from_millis(50));
+            drop(std::net::TcpStream::connect(address).unwrap());
+            told.recv_timeout(Duration::from_secs(60)).unwrap() == Some(1)
+        });
+        let idle = idle.count();
+        assert!(idle >= CONNECTIONS - 4, "{idle} of {CONNECTIONS} connections were served on the idle lane");
+        closed.cancel();
+        busy.abort();
+    }
 }

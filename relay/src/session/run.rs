@@ -54,6 +54,7 @@ pub async fn run(relay: Arc<Relay>, io: ClientIo, admission: Admission) {
         client_version,
         crate::relay::now(),
         opener,
+        pinger.traffic(),
     );
     session.set_expires(identity.credential.expires);
     // With the control stream the client hears that its tunnels are open: from then on they have to be. The stream leaves

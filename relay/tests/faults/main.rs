@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod aborts;
+mod bulk;
 mod consumers;
 mod files;
 mod place;

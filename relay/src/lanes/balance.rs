@@ -1,0 +1,104 @@
+//! Which lane takes a new connection.
+//!
+//! The system spreads connections by their addresses, however busy a lane is. With many of them that evens out, and each
+//! stays on the core that it came in on. But one that comes in where a download keeps the lane busy, while another lane has
+//! nothing to do, is better off there.
+
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+/// A lane that was busy for less than this, in thousandths of the time, keeps what comes.
+const BUSY: u32 = 250;
+/// What a connection that is moved counts as until the next looks tell: of many that come at once each would find the same
+/// lane idle.
+const MOVED: u32 = 100;
+
+/// How busy each lane is lately, in thousandths of the time.
+#[derive(Debug)]
+pub(super) struct Balance(Vec<AtomicU32>);
+
+impl Balance {
+    /// Lanes that do nothing yet.
+    pub(super) fn new(lanes: usize) -> Self {
+        Self((0..lanes).map(|_| AtomicU32::new(0)).collect())
+    }
+
+    /// A look at a lane: it was busy for so long, of so long. What it was before counts as much as this.
+    pub(super) fn note(&self, lane: usize, busy: Duration, of: Duration) {
+        let thousandths = busy.as_micros().saturating_mul(1000) / of.as_micros().max(1);
+        let now = u32::try_from(thousandths).unwrap_or(u32::MAX).min(1000);
+        let load = &self.0[lane];
+        load.store(u32::midpoint(load.load(Ordering::Relaxed), now), Ordering::Relaxed);
+    }
+
+    /// The lane for a connection that came in on this one, if another is not half as busy.
+    pub(super) fn better(&self, own: usize) -> Option<usize> {
+        let mine = self.0[own].load(Ordering::Relaxed);
+        if mine < BUSY {
+            return None;
+        }
+        let busy = |(_, load): &(usize, &AtomicU32)| load.load(Ordering::Relaxed);
+        let (least, load) = self.0.iter().enumerate().min_by_key(busy)?;
+        if load.load(Ordering::Relaxed) >= mine / 2 {
+            return None;
+        }
+        load.fetch_add(MOVED, Ordering::Relaxed);
+        Some(least)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOOK: Duration = Duration::from_millis(100);
+
+    /// Lanes that have been busy for so many percent of a while.
+    fn lanes(percent: &[u32]) -> Balance {
+        let balance = Balance::new(percent.len());
+        for _ in 0..20 {
+            look(&balance, percent);
+        }
+        balance
+    }
+
+    fn look(balance: &Balance, percent: &[u32]) {
+        for (lane, percent) in percent.iter().enumerate() {
+            balance.note(lane, LOOK / 100 * *percent, LOOK);
+        }
+    }
+
+    #[test]
+    fn a_connection_stays_unless_its_lane_is_busy_and_another_is_not() {
+        assert_eq!(lanes(&[20, 0]).better(0), None, "it is not busy");
+        assert_eq!(lanes(&[90, 60]).better(0), None, "the other one is nearly as busy");
+        assert_eq!(lanes(&[60, 90]).better(0), None, "the other one is busier");
+        assert_eq!(lanes(&[60, 20]).better(0), Some(1));
+        assert_eq!(lanes(&[50, 60, 10, 20]).better(1), Some(2), "the least busy of all");
+        assert_eq!(lanes(&[100]).better(0), None, "there is no other");
+    }
+
+    #[test]
+    fn of_many_that_come_at_once_a_few_go_elsewhere() {
+        let balance = lanes(&[80, 0]);
+        let gone = |times: usize| (0..times).filter(|_| balance.better(0).is_some()).count();
+        assert_eq!(gone(100), 4, "each counts as a tenth of the time");
+        look(&balance, &[80, 10]);
+        assert_eq!(gone(100), 2, "they were less than that");
+        look(&balance, &[80, 60]);
+        assert_eq!(gone(100), 0, "it was enough");
+    }
+
+    #[test]
+    fn a_look_counts_as_much_as_all_before() {
+        let balance = Balance::new(1);
+        let mut seen = vec![];
+        for busy in [100, 100, 0, 0] {
+            look(&balance, &[busy]);
+            seen.push(balance.0[0].load(Ordering::Relaxed));
+        }
+        assert_eq!(seen, [500, 750, 375, 187]);
+    }
+}

@@ -1,0 +1,72 @@
+//! What comes beside a download.
+
+use crate::{
+    consumers::{Kind, busy},
+    place::{HOST, Place},
+};
+use adit_testkit::wait::until;
+use std::{
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinHandle,
+};
+
+const MIB: usize = 1024 * 1024;
+/// How many requests come beside it: fewer than what makes the download's session the better one again.
+const BESIDE: usize = 12;
+
+/// Downloads until it is aborted. Answers with how many bytes have come so far.
+async fn download(place: &Place) -> (JoinHandle<()>, Arc<AtomicUsize>) {
+    let mut tcp = TcpStream::connect(place.relay.http()).await.unwrap();
+    let head = format!("GET /bytes/{} HTTP/1.1\r\nhost: {HOST}\r\n\r\n", usize::MAX / 2);
+    tcp.write_all(head.as_bytes()).await.unwrap();
+    let bytes = Arc::new(AtomicUsize::new(0));
+    let come = bytes.clone();
+    let task = tokio::spawn(async move {
+        let mut buffer = vec![0; 256 * 1024];
+        loop {
+            let read = tcp.read(&mut buffer).await.unwrap();
+            assert!(read > 0, "it has ended");
+            come.fetch_add(read, Ordering::Relaxed);
+        }
+    });
+    (task, bytes)
+}
+
+/// How many streams each session has, the least first.
+fn streams(place: &Place) -> Vec<u64> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_adit-relay"));
+    let told =
+        command.args(["admin", "sessions", "--json", "--config"]).arg(&place.relay.config).output().unwrap();
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    let list: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
+    let mut streams: Vec<_> =
+        list.as_array().unwrap().iter().map(|one| one["streams"].as_u64().unwrap()).collect();
+    streams.sort_unstable();
+    streams
+}
+
+/// The system spreads consumers' connections among the lanes, and each lane has a session of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_beside_a_download_take_another_session() {
+    let place = Place::start("lanes: 2\nlimits: {requestsPerSecond: 100000}").await;
+    let _tunnel = place.http().await;
+    until("the client has a session on each lane", || place.relay.metric("adit_sessions_open") == 2).await;
+    let (download, bytes) = download(&place).await;
+    until("much has come", || bytes.load(Ordering::Relaxed) > 32 * MIB).await;
+    let beside = busy(&place, Kind::Wait, BESIDE, 0).await;
+    let streams = streams(&place);
+    assert_eq!(streams.iter().sum::<u64>(), 1 + BESIDE as u64);
+    // A download that has paused for a tenth of a second is no bulk meanwhile: one or two may have been there then.
+    assert!(streams[0] <= 4, "{streams:?} streams: half of the requests are behind the download");
+    assert!(!download.is_finished());
+    download.abort();
+    drop(beside);
+}
