@@ -25,8 +25,14 @@ class Spread:
         return middle if low == high else f"{middle} ({low}–{high})"
 
 
+def when(run: dict) -> tuple[int, int]:
+    """A run's round, and its turn in that."""
+    return run["round"], run.get("turn", 0)
+
+
 class Results:
-    """Runs by row and test. Each is a dict with `row`, `test`, `round`, and either `error` or what was measured."""
+    """Runs by row and test. Each is a dict with `row`, `test`, `round`, and either `error` or what was measured; and `turn`
+    where a round has more than one run of its row and test."""
 
     def __init__(self, runs: Iterable[dict] = ()):
         self.runs = list(runs)
@@ -59,11 +65,11 @@ class Results:
         return Spread.of(run[field] for run in self.of(row, test) if run.get(field) is not None)
 
     def ratio(self, row: str, other: str, test: str, field: str, other_field: str | None = None) -> Spread | None:
-        """The ratio of two rows' values, round by round: what is near in time is compared with each other."""
-        divisors = {run["round"]: run.get(other_field or field) for run in self.of(other, test)}
+        """The ratio of two rows' values, turn by turn: what is near in time is compared with each other."""
+        divisors = {when(run): run.get(other_field or field) for run in self.of(other, test)}
         return Spread.of(
-            run[field] / divisors[run["round"]] for run in self.of(row, test)
-            if run.get(field) is not None and divisors.get(run["round"])
+            run[field] / divisors[when(run)] for run in self.of(row, test)
+            if run.get(field) is not None and divisors.get(when(run))
         )
 
     def errors(self) -> list[str]:

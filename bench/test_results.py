@@ -40,6 +40,12 @@ class ResultsTest(unittest.TestCase):
         ])
         self.assertEqual(results.ratio("adit", "nginx2", "h1", "cpu"), Spread(0.75, 0.5, 1.0))
 
+    def test_a_ratio_compares_runs_of_the_same_turn_of_a_round(self):
+        values = {("adit", 0): 1.0, ("nginx2", 0): 2.0, ("adit", 1): 9.0, ("nginx2", 1): 3.0}
+        results = Results([run(row, 0, value) | {"turn": turn} for (row, turn), value in values.items()])
+        self.assertEqual(results.ratio("adit", "nginx2", "h1", "cpu"), Spread(1.75, 0.5, 3.0))
+        self.assertEqual(results.rounds(), 1)
+
     def test_a_run_that_failed_is_reported_and_counts_for_nothing(self):
         failed = {"row": "adit", "test": "h1", "round": 1, "error": "no answer\nmore"}
         results = Results([run("adit", 0, 1.0), failed])
