@@ -11,7 +11,7 @@ use crate::{limits::AccountUse, registry::Claim};
 use adit_mux::MAX_STREAMS;
 use adit_protocol::{Account, Endpoint, InstanceId, RelayId, SessionId, TunnelId};
 use adit_store::Lease;
-use choice::{Candidate, choose};
+use choice::choose;
 use http::HeaderValue;
 use std::{
     collections::HashMap,
@@ -73,15 +73,12 @@ impl Served {
     /// are closing or full, are left out.
     pub fn session(&self, lane: Option<usize>, avoid: impl Fn(&Session) -> bool) -> Option<&Arc<Session>> {
         let now = Instant::now();
-        let open = self
-            .sessions
-            .iter()
-            .filter(|one| !one.is_closing() && one.streams() < MAX_STREAMS && !avoid(one));
-        choose(open.map(|session| Candidate {
-            is_near: Some(session.lane) == lane,
-            weight: session.weight(now),
-            session,
-        }))
+        let open = |one: &&Arc<Session>| !one.is_closing() && one.streams() < MAX_STREAMS && !avoid(one);
+        let those = |near: bool| {
+            let lane = self.sessions.iter().filter(move |one| (Some(one.lane) == lane) == near);
+            lane.filter(&open).map(|one| (one.weight(now), one))
+        };
+        choose(those(true), those(false))
     }
 }
 

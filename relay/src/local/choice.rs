@@ -12,34 +12,22 @@ pub struct Weight {
     pub streams: usize,
 }
 
-/// One that could take the stream.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Candidate<T> {
-    /// Whether it lives on the caller's lane: a stream elsewhere wakes another thread for every message.
-    pub(super) is_near: bool,
-    pub(super) weight: Weight,
-    pub(super) session: T,
-}
-
-/// The least of the caller's lane, if there is one. When that carries bulk, one of another lane that has none is better, as
-/// long as it has not so many streams that it were no better off.
-pub(super) fn choose<T>(candidates: impl Iterator<Item = Candidate<T>>) -> Option<T> {
-    let (mut near, mut far): (Option<Candidate<T>>, Option<Candidate<T>>) = (None, None);
-    for one in candidates {
-        let least = if one.is_near { &mut near } else { &mut far };
-        if least.as_ref().is_none_or(|least| one.weight < least.weight) {
-            *least = Some(one);
-        }
+/// Of the sessions of the caller's lane the least: a stream elsewhere wakes another thread for every message. When that
+/// carries bulk, one of another lane that has none is better, as long as it has not so many streams that it were no better
+/// off. The others are looked at only when they are in question, as what is known of them is in another core's cache.
+pub(super) fn choose<T>(
+    near: impl Iterator<Item = (Weight, T)>,
+    far: impl Iterator<Item = (Weight, T)>,
+) -> Option<T> {
+    let Some((weight, near)) = near.min_by_key(|(weight, _)| *weight) else {
+        return far.min_by_key(|(weight, _)| *weight).map(|(_, session)| session);
+    };
+    if !weight.is_bulk {
+        return Some(near);
     }
-    let is_better = |far: &Candidate<T>, near: &Candidate<T>| {
-        near.weight.is_bulk && !far.weight.is_bulk && far.weight.streams < near.weight.streams + BULK_STREAMS
-    };
-    let chosen = match (near, far) {
-        (Some(near), Some(far)) if is_better(&far, &near) => Some(far),
-        (Some(near), _) => Some(near),
-        (None, far) => far,
-    };
-    chosen.map(|one| one.session)
+    let better = |far: &(Weight, T)| !far.0.is_bulk && far.0.streams < weight.streams + BULK_STREAMS;
+    let far = far.filter(better).min_by_key(|(weight, _)| *weight);
+    Some(far.map_or(near, |(_, session)| session))
 }
 
 #[cfg(test)]
@@ -53,11 +41,11 @@ mod tests {
 
     /// The index of the one that is chosen.
     fn chosen(candidates: &[(bool, bool, usize)]) -> Option<usize> {
-        let candidate = |(session, &(is_near, is_bulk, streams))| {
-            let weight = Weight { is_bulk, streams };
-            Candidate { is_near, weight, session }
+        let those = |near: bool| {
+            let all = candidates.iter().enumerate().filter(move |(_, (is_near, ..))| *is_near == near);
+            all.map(|(index, &(_, is_bulk, streams))| (Weight { is_bulk, streams }, index))
         };
-        choose(candidates.iter().enumerate().map(candidate))
+        choose(those(NEAR), those(FAR))
     }
 
     #[test]
@@ -77,6 +65,13 @@ mod tests {
         assert_eq!(chosen(&[(NEAR, BULK, 1), (FAR, SMALL, 16)]), Some(1));
         assert_eq!(chosen(&[(NEAR, BULK, 1), (FAR, SMALL, 17)]), Some(0), "there it would wait, too");
         assert_eq!(chosen(&[(NEAR, BULK, 1), (NEAR, SMALL, 30), (FAR, SMALL, 0)]), Some(1));
+    }
+
+    #[test]
+    fn other_lanes_are_not_looked_at_without_need() {
+        let near = std::iter::once((Weight { is_bulk: false, streams: 9 }, "near"));
+        let far = std::iter::from_fn(|| -> Option<(Weight, &str)> { panic!("it was looked at") });
+        assert_eq!(choose(near, far), Some("near"));
     }
 
     #[test]
