@@ -97,7 +97,7 @@ def table(head: list[str], lines: list[list[str]]) -> list[str]:
 def render(results: Results, machine: str) -> str:
     """Everything that was measured, as Markdown."""
     text = [f"Measured on {machine}; {results.rounds()} rounds, all rows in turn in each. A value is the median with "
-            "the lowest and the highest; a ratio is the median of each round's own. `*`: disturbed by foreign load."]
+            "the lowest and the highest; a ratio is the median of each turn's own. `*`: disturbed by foreign load."]
     for test, title, columns in TABLES:
         lines = [
             [row.title, *(cell(results, row.key) for _, cell in columns), runs(test)(results, row.key)]
