@@ -30,7 +30,10 @@ class Bound:
         if value is None:
             return f"{self.text}: not measured"
         word = "holds" if self.holds(value.middle) else "**missed**"
-        return f"{self.text}: {value.show('{:.2f}') + ' × ' if self.row else ''}{word}"
+        if not self.row:
+            return f"{self.text}: {word}"
+        turns = "1 turn" if value.count == 1 else f"{value.count} turns"
+        return f"{self.text}: {value.show('{:.2f}')} × in {turns}: {word}"
 
 
 @dataclass(frozen=True)

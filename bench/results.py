@@ -9,16 +9,17 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Spread:
-    """A median with the lowest and the highest."""
+    """A median with the lowest and the highest, and of how many."""
 
     middle: float
     low: float
     high: float
+    count: int
 
     @classmethod
     def of(cls, values: Iterable[float]) -> "Spread | None":
         found = list(values)
-        return cls(statistics.median(found), min(found), max(found)) if found else None
+        return cls(statistics.median(found), min(found), max(found), len(found)) if found else None
 
     def show(self, form: str = "{:,.0f}") -> str:
         low, middle, high = (form.format(value) for value in (self.low, self.middle, self.high))
@@ -47,17 +48,20 @@ class Results:
             before += max((run["round"] for run in own), default=-1) + 1
         return cls(runs)
 
+    def good(self, row: str, test: str) -> list[dict]:
+        """The runs that did not fail."""
+        return [run for run in self.runs if run["row"] == row and run["test"] == test and "error" not in run]
+
     def of(self, row: str, test: str) -> list[dict]:
         """The good runs; those that foreign load disturbed are left out as long as two others remain."""
-        good = [run for run in self.runs if run["row"] == row and run["test"] == test and "error" not in run]
+        good = self.good(row, test)
         quiet = [run for run in good if not run.get("disturbed")]
         return quiet if len(quiet) >= 2 else good
 
     def marked(self, row: str, test: str) -> str:
         """How many runs count, with * when disturbed ones had to be among them and how many were left out."""
-        good = [run for run in self.runs if run["row"] == row and run["test"] == test and "error" not in run]
         counted = self.of(row, test)
-        left_out = len(good) - len(counted)
+        left_out = len(self.good(row, test)) - len(counted)
         star = "*" if any(run.get("disturbed") for run in counted) else ""
         return f"{len(counted)}{star}" + (f" (+{left_out} disturbed)" if left_out else "")
 
@@ -65,12 +69,16 @@ class Results:
         return Spread.of(run[field] for run in self.of(row, test) if run.get(field) is not None)
 
     def ratio(self, row: str, other: str, test: str, field: str, other_field: str | None = None) -> Spread | None:
-        """The ratio of two rows' values, turn by turn: what is near in time is compared with each other."""
-        divisors = {when(run): run.get(other_field or field) for run in self.of(other, test)}
-        return Spread.of(
-            run[field] / divisors[when(run)] for run in self.of(row, test)
-            if run.get(field) is not None and divisors.get(when(run))
-        )
+        """The ratio of two rows' values, turn by turn: what is near in time is compared with each other. Turns in which foreign
+        load disturbed either run are left out as long as two others remain."""
+        divisors = {when(run): run for run in self.good(other, test) if run.get(other_field or field)}
+        pairs = [
+            (run, divisors[when(run)]) for run in self.good(row, test)
+            if run.get(field) is not None and when(run) in divisors
+        ]
+        quiet = [pair for pair in pairs if not any(run.get("disturbed") for run in pair)]
+        counted = quiet if len(quiet) >= 2 else pairs
+        return Spread.of(run[field] / divisor[other_field or field] for run, divisor in counted)
 
     def errors(self) -> list[str]:
         return [

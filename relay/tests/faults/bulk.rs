@@ -1,10 +1,7 @@
 //! What comes beside a download.
 
-use crate::{
-    consumers::{Kind, busy},
-    place::{HOST, Place},
-};
-use adit_testkit::wait::until;
+use crate::place::{HOST, Place};
+use adit_testkit::{http::Wire, wait::until};
 use std::{
     collections::HashMap,
     process::Command,
@@ -21,13 +18,12 @@ use tokio::{
 
 const MIB: usize = 1024 * 1024;
 /// How many requests come beside it: fewer than what makes the download's session the better one again.
-const BESIDE: usize = 12;
+const BESIDE: usize = 15;
 
 /// Downloads until it is aborted. Answers with how many bytes have come so far.
 async fn download(place: &Place) -> (JoinHandle<()>, Arc<AtomicUsize>) {
     let mut tcp = TcpStream::connect(place.relay.http()).await.unwrap();
-    let head = format!("GET /bytes/{} HTTP/1.1\r\nhost: {HOST}\r\n\r\n", usize::MAX / 2);
-    tcp.write_all(head.as_bytes()).await.unwrap();
+    tcp.write_all(&get(&format!("/bytes/{}", usize::MAX / 2))).await.unwrap();
     let bytes = Arc::new(AtomicUsize::new(0));
     let come = bytes.clone();
     let task = tokio::spawn(async move {
@@ -41,6 +37,10 @@ async fn download(place: &Place) -> (JoinHandle<()>, Arc<AtomicUsize>) {
     (task, bytes)
 }
 
+fn get(path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nhost: {HOST}\r\n\r\n").into_bytes()
+}
+
 /// How many streams each session has.
 fn streams(place: &Place) -> HashMap<String, u64> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_adit-relay"));
@@ -52,16 +52,26 @@ fn streams(place: &Place) -> HashMap<String, u64> {
     sessions.map(|one| (one["session"].to_string(), one["streams"].as_u64().unwrap())).collect()
 }
 
-/// The system spreads consumers' connections among the lanes, and each lane has a session of its own.
+/// The system spreads consumers' connections among the lanes, and each lane has a session of its own. Those that were there
+/// before the download stay on its lane.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_beside_a_download_take_another_session() {
     let place = Place::start("lanes: 2\nlimits: {requestsPerSecond: 100000}").await;
     let _tunnel = place.http().await;
     until("the client has a session on each lane", || place.relay.metric("adit_sessions_open") == 2).await;
+    let mut consumers = vec![];
+    for _ in 0..BESIDE {
+        let mut consumer = place.consumer().connect().await.unwrap();
+        assert_eq!(consumer.send(&get("/")).await.unwrap().status, 200);
+        consumers.push(consumer);
+    }
     let (download, bytes) = download(&place).await;
     until("much has come", || bytes.load(Ordering::Relaxed) > 32 * MIB).await;
     let (its_session, _) = streams(&place).into_iter().find(|(_, streams)| *streams == 1).unwrap();
-    let beside = busy(&place, Kind::Wait, BESIDE, 0).await;
+    let before = place.service.requests();
+    let ask = |mut consumer: Wire| tokio::spawn(async move { consumer.send(&get("/hang")).await });
+    let asked: Vec<_> = consumers.into_iter().map(ask).collect();
+    until("the service has all requests", || place.service.requests() == before + BESIDE as u64).await;
     let streams = streams(&place);
     assert_eq!(streams.values().sum::<u64>(), 1 + BESIDE as u64);
     // A download that has paused for a tenth of a second is no bulk meanwhile: one or two may have been there then.
@@ -69,5 +79,5 @@ async fn requests_beside_a_download_take_another_session() {
     assert!(there <= 3, "{there} of {BESIDE} requests are behind the download");
     assert!(!download.is_finished());
     download.abort();
-    drop(beside);
+    asked.iter().for_each(JoinHandle::abort);
 }
