@@ -53,7 +53,7 @@ crds: ## write crds/ from the types in operator/api
 fmt: ## format the Rust sources
 	cargo fmt --all
 
-soak: ## the tests of real sockets at a hundred times their size, with seconds, into docs/soak.md
+soak: ## the tests of real sockets at up to a hundred times their size, with seconds, into docs/soak.md
 	@scripts/need $(TEST_PACKAGES)
 	@scripts/kube-programs kube-apiserver etcd kubectl
 	@. scripts/versions && scripts/go-tool pebble "github.com/letsencrypt/pebble/v2/cmd/pebble@$$pebble"

@@ -1,4 +1,4 @@
-//! Long runs of the usual tests: `make soak` sets `SOAK=1`, and tests do a hundred times as much.
+//! Long runs of the usual tests: `make soak` sets `SOAK=1`, and tests do up to a hundred times as much.
 //!
 //! The variable is not an `ADIT_` one, because the programs under test refuse those that they do not know.
 
