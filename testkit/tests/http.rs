@@ -1,6 +1,9 @@
 //! The service and the consumer, against each other.
 
-use adit_testkit::http::{Consumer, Frame, Service, pattern};
+use adit_testkit::{
+    http::{Consumer, Frame, Service, pattern},
+    wait::until,
+};
 use std::{io, time::Duration};
 use tokio::io::AsyncWriteExt;
 
@@ -106,6 +109,17 @@ async fn http2_in_clear_with_trailers() {
     let answer = sender.send_request(request).await.unwrap().into_body().collect().await.unwrap();
     assert_eq!(answer.trailers().unwrap()["grpc-status"], "0");
     assert_eq!(answer.to_bytes(), b"\0\0\0\0\x02hi"[..]);
+}
+
+#[tokio::test]
+async fn a_reader_of_events_that_is_gone_is_missed() {
+    let (service, consumer) = start().await;
+    let mut wire = consumer.connect().await.unwrap();
+    wire.write_all(b"GET /sse/1 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    while wire.line().await.unwrap().unwrap() != "data: 0" {}
+    assert_eq!(service.open_connections(), 1);
+    drop(wire);
+    until("its connection has ended", || service.open_connections() == 0).await;
 }
 
 #[tokio::test]

@@ -9,14 +9,14 @@ use adit_testkit::{
     wait::{open_files, until},
 };
 
-/// Enough for a thousand consumers, the client's and the service's connections.
+/// Enough for a thousand consumers, the client's and the service's connections, and those that the service has not missed yet.
 const FILES: u64 = 6_000;
 
 const LIMITS: &str = "limits: {requestsPerSecond: 1000000, streams: 10000}";
 
 /// All consumers are in the middle of something and leave at once; everything is as before then.
 async fn leave_at_once(name: &'static str, kinds: &[(Kind, usize)]) {
-    open_files(FILES);
+    open_files(scale(FILES, 2 * FILES));
     let record = Record::begin(name);
     let place = Place::start(LIMITS).await;
     let (_http, (_tcp, port)) = (place.http().await, place.tcp().await);

@@ -158,10 +158,20 @@ fn drip(
             }
         }
         if stay {
-            frames.closed().await;
+            comment(&frames).await;
         }
     });
     with_type(kind, body)
+}
+
+/// A comment each second until nobody reads any more. Who never writes does not learn that the other end is gone.
+async fn comment(frames: &Frames) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if frames.send(Ok(Frame::data(Bytes::from_static(b":\n\n")))).await.is_err() {
+            return;
+        }
+    }
 }
 
 fn with_header(name: &str, value: &str) -> Response<Body> {

@@ -32,7 +32,7 @@ use tokio::{
 /// | `/slow/MS` | `slow`, after so many milliseconds |
 /// | `/hang` | nothing |
 /// | `/drip/N/MS` | N chunks `drip\n`, so many milliseconds apart |
-/// | `/sse/N` | N server-sent events `data: i`, 10 ms apart; then it stays open |
+/// | `/sse/N` | N server-sent events `data: i`, 10 ms apart; then a comment each second |
 /// | `/cut/N` | N bytes of a body that is announced twice as long, then the connection breaks |
 /// | `/status/CODE` | an answer of that status |
 /// | `/header/NAME/VALUE` | an answer with that field; the value percent-encoded |
