@@ -1,9 +1,9 @@
 //! A relay that breaks the protocol, and consumers that do their worst.
 
-use crate::relay::{Answer, DEADLINE, Relay, http, read_all, soon};
+use crate::relay::{Answer, Relay, http, read_all, soon};
 use adit::event::ClientState;
 use adit_protocol::{Code, RefusedTunnel, ToClient, ToRelay};
-use adit_testkit::http::Service;
+use adit_testkit::{http::Service, wait::until};
 use http::Request;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -48,11 +48,7 @@ async fn a_thousand_consumers_who_leave_at_once_do_not_end_the_session() {
     }
     assert_eq!(session.get("/").await.1, b"hello");
     // Those that got as far as the service are gone there, too.
-    let deadline = Instant::now() + DEADLINE;
-    while service.open_connections() > 20 {
-        assert!(Instant::now() < deadline, "{} connections are left", service.open_connections());
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until("nearly all its connections end", || service.open_connections() <= 20).await;
 }
 
 #[tokio::test]
@@ -218,7 +214,7 @@ async fn a_relay_that_refuses_for_now_is_dialled_ever_more_slowly() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     let dials = || dials.load(std::sync::atomic::Ordering::Relaxed);
     assert!(dials() < 40, "{} dials in 2 s", dials());
-    adit_testkit::wait::until("it is dialled again", || dials() > 1).await;
+    until("it is dialled again", || dials() > 1).await;
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
 //! Services that speak HTTPS, and what is kept of connections to any service.
 
-use crate::relay::{DEADLINE, Relay, http, soon};
+use crate::relay::{Relay, http, soon};
 use adit::{Service, TunnelSpec};
 use adit_protocol::Kind;
+use adit_testkit::{http::Service as Upstream, wait::until};
 use http::{Request, Response, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::{
@@ -12,11 +13,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::{convert::Infallible, path::Path, sync::Arc};
-use tokio::{
-    net::TcpListener,
-    task::JoinHandle,
-    time::{Duration, Instant},
-};
+use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_rustls::TlsAcceptor;
 
 /// Answers with the version of HTTP and the request's body.
@@ -104,7 +101,7 @@ async fn a_service_whose_certificate_nobody_vouches_for_gets_no_request() {
 
 #[tokio::test]
 async fn what_a_burst_needed_is_given_back() {
-    let (service, mut relay) = (adit_testkit::http::Service::start().await, Relay::start().await);
+    let (service, mut relay) = (Upstream::start().await, Relay::start().await);
     let (_client, _events, session) = relay.serve(http(service.address())).await;
     let mut streams = vec![];
     for _ in 0..50 {
@@ -115,10 +112,6 @@ async fn what_a_burst_needed_is_given_back() {
         assert_eq!(soon(crate::relay::read_all(body)).await.unwrap(), b"slow");
     }
     assert!(service.connections() >= 50, "they were open at once");
-    let deadline = Instant::now() + DEADLINE;
-    while service.open_connections() > 2 {
-        assert!(Instant::now() < deadline, "{} are kept", service.open_connections());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until("two at most are kept", || service.open_connections() <= 2).await;
     assert_eq!(session.get("/").await.1, b"hello");
 }
