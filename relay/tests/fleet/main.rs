@@ -4,6 +4,7 @@
 
 mod clients;
 mod cuts;
+mod homes;
 mod links;
 mod owners;
 mod place;

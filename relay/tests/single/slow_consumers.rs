@@ -1,10 +1,6 @@
 //! Consumers that do not read what they asked for.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-#[path = "support/region.rs"]
-mod support;
-
+use crate::open_tunnel;
 use adit_testkit::{
     http::{Consumer, Service},
     region::{DOMAIN, Region},
@@ -25,7 +21,7 @@ async fn consumers_that_do_not_read_hold_a_window_of_the_relay_and_slow_nobody()
     let region = Region::new(env!("CARGO_BIN_EXE_adit-relay"));
     let relay = region.start("a");
     let service = Service::start().await;
-    let _tunnel = support::open(&region, &relay, &service, "shop").await;
+    let _tunnel = open_tunnel(&region, &relay, &service, "shop").await;
     let host = format!("shop.{DOMAIN}");
     let fast = Consumer::plain(relay.http());
     assert_eq!(fast.get(&host, &format!("/bytes/{MIB}")).await.unwrap().body.len(), MIB);

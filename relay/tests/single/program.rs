@@ -1,7 +1,5 @@
 //! The program `adit-relay` with a configuration or command line that is wrong: what it says, and its exit code.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use adit_testkit::port::Port;
 use std::{
     fs,

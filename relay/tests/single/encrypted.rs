@@ -1,9 +1,6 @@
 //! Redis and Postgres over TLS, with a CA that no system knows.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "support/region.rs"]
-mod support;
-
+use crate::open_tunnel;
 use adit_testkit::{
     http::{Consumer, Service},
     port::Port,
@@ -96,7 +93,7 @@ async fn a_relay_reaches_redis_and_postgres_over_tls() {
         .env("SSL_CERT_FILE", authority.path("ca.pem"));
     let relay = region.start("a");
     let service = Service::start().await;
-    let _tunnel = support::open(&region, &relay, &service, "shop").await;
+    let _tunnel = open_tunnel(&region, &relay, &service, "shop").await;
     let answer = Consumer::plain(relay.http()).get(&format!("shop.{DOMAIN}"), "/echo").await.unwrap();
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert!(redis.run("DBSIZE") != ":0", "the registry is in this Redis");

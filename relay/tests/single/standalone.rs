@@ -1,14 +1,11 @@
 //! One relay alone, a client of the library, a service, consumers.
 
-#[path = "support/region.rs"]
-mod support;
-
+use crate::open_tunnel;
 use adit::Tunnel;
 use adit_testkit::{
     http::{Consumer, Service},
     region::{DOMAIN, Region},
 };
-use support::open;
 
 fn region() -> Region {
     Region::new(env!("CARGO_BIN_EXE_adit-relay"))
@@ -19,7 +16,7 @@ async fn a_request_reaches_the_service_and_its_answer_the_consumer() {
     let region = region();
     let relay = region.start("a");
     let service = Service::start().await;
-    let tunnel = open(&region, &relay, &service, "shop").await;
+    let tunnel = open_tunnel(&region, &relay, &service, "shop").await;
     assert_eq!(tunnel.url(), format!("https://shop.{DOMAIN}:{}", relay.https().port()));
     let host = format!("shop.{DOMAIN}");
     let answer = Consumer::plain(relay.http()).get(&host, "/echo").await.unwrap();
@@ -38,7 +35,7 @@ async fn a_websocket_is_carried_in_clear_and_by_tls() {
     let region = region();
     let relay = region.start("a");
     let service = Service::start().await;
-    let _tunnel = open(&region, &relay, &service, "shop").await;
+    let _tunnel = open_tunnel(&region, &relay, &service, "shop").await;
     let host = host("shop");
     let tls = Consumer::tls(relay.https(), &host, &region.ca(), &[b"http/1.1"]);
     for consumer in [Consumer::plain(relay.http()), tls] {
@@ -55,7 +52,7 @@ async fn bodies_stream_both_ways_and_a_cut_answer_is_seen_as_cut() {
     let region = region();
     let relay = region.start("a");
     let service = Service::start().await;
-    let _tunnel = open(&region, &relay, &service, "shop").await;
+    let _tunnel = open_tunnel(&region, &relay, &service, "shop").await;
     let (consumer, host) = (Consumer::plain(relay.http()), host("shop"));
     let upload = [
         format!("POST /upload HTTP/1.1\r\nhost: {host}\r\ncontent-length: 300000\r\n\r\n").into_bytes(),
@@ -77,7 +74,7 @@ async fn what_cannot_be_served_is_said_clearly() {
     let region = region().with("limits: {requestsPerSecond: 5, burst: 5}");
     let relay = region.start("a");
     let service = Service::start().await;
-    let tunnel = open(&region, &relay, &service, "shop").await;
+    let tunnel = open_tunnel(&region, &relay, &service, "shop").await;
     let consumer = Consumer::plain(relay.http());
     let unknown = consumer.get(&host("nobody"), "/").await.expect("an answer");
     assert_eq!((unknown.status, unknown.header("adit-error")), (404, Some("unknown_host")));
@@ -112,7 +109,7 @@ async fn a_name_of_another_account_is_refused_and_a_used_token_too() {
     let region = region();
     let relay = region.start("a");
     let service = Service::start().await;
-    let _tunnel = open(&region, &relay, &service, "shop").await;
+    let _tunnel = open_tunnel(&region, &relay, &service, "shop").await;
     let token = region.token(&relay, "other", &[]);
     let builder = |token: &str, name: &str| {
         Tunnel::http(service.address().to_string())

@@ -1,5 +1,4 @@
 //! A configuration that changes while the relay runs.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use adit::Tunnel;
 use adit_store::{RelaySeen, Store, StoreUrl};

@@ -1,7 +1,5 @@
 //! What hyper and the checks refuse together, sent as bytes; and error pages as hyper writes them.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use adit_protocol::Code;
 use adit_relay::{
     access_log::{RequestIds, now_us},

@@ -1,20 +1,17 @@
 //! What an operator does to a relay that runs: logs are rotated, sessions closed, the relay drained.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "support/region.rs"]
-mod support;
-
+use crate::open_tunnel;
 use adit::Tunnel;
 use adit_testkit::{
     http::{Consumer, Service},
     process::Signal,
     region::{Region, Relay},
+    wait::until,
 };
 use std::{
     process::{Command, Output},
     time::Duration,
 };
-use support::{open, wait};
 
 const HOST: &str = "shop.adit.localhost";
 
@@ -22,7 +19,7 @@ async fn shop() -> (Region, Relay, Service, Tunnel) {
     let region = Region::new(env!("CARGO_BIN_EXE_adit-relay"));
     let relay = region.start("a");
     let service = Service::start().await;
-    let tunnel = open(&region, &relay, &service, "shop").await;
+    let tunnel = open_tunnel(&region, &relay, &service, "shop").await;
     (region, relay, service, tunnel)
 }
 
@@ -50,12 +47,12 @@ async fn sighup_opens_the_access_log_anew() {
         std::fs::read_to_string(path).is_ok_and(|text| text.contains(what))
     };
     assert_eq!(consumer.get(HOST, "/echo?before").await.unwrap().status, 200);
-    wait("the first line is written", || has(&log, "?before")).await;
+    until("the first line is written", || has(&log, "?before")).await;
     std::fs::rename(&log, &old).unwrap();
     relay.child.signal(Signal::Hup);
-    wait("there is a new file", || log.exists()).await;
+    until("there is a new file", || log.exists()).await;
     assert_eq!(consumer.get(HOST, "/echo?after").await.unwrap().status, 200);
-    wait("the second line is in the new file", || has(&log, "?after")).await;
+    until("the second line is in the new file", || has(&log, "?after")).await;
     assert!(!has(&old, "?after") && !has(&log, "?before"));
 }
 
@@ -71,8 +68,8 @@ async fn a_closed_session_goes_and_its_client_comes_back() {
     assert!(sessions(&relay).contains(first));
     let closed = json(&admin(&relay, &format!("close {first} --yes --json")));
     assert_eq!((&closed["session"], &closed["account"]), (&first.as_str().into(), &"ci".into()));
-    wait("the session is gone", || !sessions(&relay).contains(first)).await;
-    wait("the client is back", || !sessions(&relay).is_empty()).await;
+    until("the session is gone", || !sessions(&relay).contains(first)).await;
+    until("the client is back", || !sessions(&relay).is_empty()).await;
     let gone = admin(&relay, &format!("close {first} --yes"));
     assert_eq!(gone.status.code(), Some(4), "{}", String::from_utf8_lossy(&gone.stderr));
 }
@@ -83,7 +80,7 @@ async fn a_client_that_goes_takes_its_answers_in_flight_to_their_end() {
     // 12 s, which a relay once cut after 10.
     let (consumer, before) = (Consumer::plain(relay.http()), service.requests());
     let slow = tokio::spawn(async move { consumer.get(HOST, "/drip/120/100").await });
-    wait("the service has the request", || service.requests() > before).await;
+    until("the service has the request", || service.requests() > before).await;
     tunnel.close(Duration::from_secs(60)).await;
     let answer = slow.await.unwrap().expect("the answer is whole");
     assert_eq!((answer.status, answer.body.len()), (200, 120 * "drip\n".len()));
@@ -93,10 +90,10 @@ async fn a_client_that_goes_takes_its_answers_in_flight_to_their_end() {
 async fn after_the_drain_timeout_a_client_that_goes_holds_nothing() {
     let region = Region::new(env!("CARGO_BIN_EXE_adit-relay")).with("drainTimeout: 1s");
     let (relay, service) = (region.start("a"), Service::start().await);
-    let tunnel = open(&region, &relay, &service, "shop").await;
+    let tunnel = open_tunnel(&region, &relay, &service, "shop").await;
     let (consumer, before) = (Consumer::plain(relay.http()), service.requests());
     let slow = tokio::spawn(async move { consumer.get(HOST, "/drip/100000/100").await });
-    wait("the service has the request", || service.requests() > before).await;
+    until("the service has the request", || service.requests() > before).await;
     tunnel.close(Duration::from_secs(3600)).await;
     assert!(slow.await.unwrap().is_err(), "what was cut must not look whole");
 }

@@ -1,8 +1,4 @@
 //! Which relays of a region a client makes its home: two, as soon as there are two.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-#[path = "support/region.rs"]
-mod support;
 
 use adit::{Client, TunnelSpec, service::Service as Address};
 use adit_protocol::Kind;
@@ -12,9 +8,9 @@ use adit_testkit::{
     postgres::Postgres,
     redis::Redis,
     region::{DOMAIN, Region, Relay},
+    wait::until,
 };
 use std::time::{Duration, Instant};
-use support::{number, wait};
 
 fn region(redis: &Redis) -> Region {
     let region = Region::new(env!("CARGO_BIN_EXE_adit-relay")).registry(redis.url());
@@ -31,12 +27,12 @@ async fn client(region: &Region, relay: &Relay, balancer: &Balancer, service: &S
         .start()
         .unwrap();
     let tunnel = client.tunnels()[0].clone();
-    wait("the tunnel has a URL", || client.url(&tunnel).is_some()).await;
+    until("the tunnel has a URL", || client.url(&tunnel).is_some()).await;
     client
 }
 
 fn sessions(relays: &[Relay]) -> Vec<u64> {
-    relays.iter().map(|relay| number(relay, "adit_sessions_open")).collect()
+    relays.iter().map(|relay| relay.metric("adit_sessions_open")).collect()
 }
 
 fn homes(relays: &[Relay]) -> usize {
@@ -51,15 +47,15 @@ async fn of_three_relays_a_client_has_sessions_with_two() {
     relays.iter_mut().for_each(Relay::wait_ready);
     let balancer = Balancer::start(&relays.iter().collect::<Vec<_>>());
     let service = Service::start().await;
-    wait("the relays know each other", || relays.iter().all(|relay| number(relay, "adit_relays") == 3)).await;
+    until("the relays know each other", || relays.iter().all(|relay| relay.metric("adit_relays") == 3)).await;
     let client = client(&region, &relays[0], &balancer, &service).await;
-    wait("the client has two relays", || homes(&relays) == 2).await;
+    until("the client has two relays", || homes(&relays) == 2).await;
     // It goes on to look for the second session of each; none of that leads it to the third relay.
     let end = Instant::now() + Duration::from_secs(2);
     while Instant::now() < end && sessions(&relays).iter().sum::<u64>() < 4 {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let opened = || relays.iter().map(|relay| number(relay, "adit_sessions_opened_total")).sum::<u64>();
+    let opened = || relays.iter().map(|relay| relay.metric("adit_sessions_opened_total")).sum::<u64>();
     let end = Instant::now() + Duration::from_secs(60);
     let (opened, open) = loop {
         // A session may come between two looks: what counts is seen between two equal numbers.
@@ -88,11 +84,11 @@ async fn a_relay_that_joins_a_region_of_one_is_told_to_the_clients() {
     let service = Service::start().await;
     relays[1].child.term();
     relays[1].child.wait(Duration::from_secs(60)).unwrap();
-    wait("the first relay is alone", || number(&relays[0], "adit_relays") == 1).await;
+    until("the first relay is alone", || relays[0].metric("adit_relays") == 1).await;
     let client = client(&region, &relays[0], &balancer, &service).await;
-    wait("the client is where it can be", || sessions(&relays)[0] == 2).await;
+    until("the client is where it can be", || sessions(&relays)[0] == 2).await;
     region.start_again(&mut relays[1]);
     // Nobody told it would look for another relay after some minutes.
-    wait("the client has two relays", || homes(&relays) == 2).await;
+    until("the client has two relays", || homes(&relays) == 2).await;
     drop(client);
 }

@@ -1,7 +1,5 @@
 //! Everything that a tunnel carries, from a consumer through a relay and a client to a service and back.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use adit::Tunnel;
 use adit_testkit::{
     http::{Consumer, Recorder, Service, Wire},
