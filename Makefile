@@ -23,6 +23,7 @@ test: ## install what the tests need, run every test
 	@scripts/kube-programs kube-apiserver etcd kubectl
 	@. scripts/versions && scripts/go-tool helm "helm.sh/helm/v3/cmd/helm@$$helm"
 	@. scripts/versions && scripts/go-tool pebble "github.com/letsencrypt/pebble/v2/cmd/pebble@$$pebble"
+	@scripts/test-scripts
 	@scripts/test
 	@scripts/test-run
 	@scripts/e2e
