@@ -1,7 +1,7 @@
-# What one does with a clone of Adit. `make` alone prints the list.
+# The tasks of a developer. `make` alone prints the list.
 
 # Build output and tools live outside the clone, so that a second clone and the next CI run find them warm.
-# (Not named ADIT_...: those variables are the programs' own, and they refuse ones that they do not know.)
+# (Not named ADIT_...: the programs read those variables and refuse any that they do not know.)
 export BUILD_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/adit
 export CARGO_TARGET_DIR ?= $(BUILD_CACHE)/target
 export PATH := $(BUILD_CACHE)/tools/bin:$(PATH):/usr/sbin:/sbin
@@ -28,14 +28,14 @@ test: ## install what the tests need, run every test
 	@scripts/test-run
 	@scripts/e2e
 
-e2e: ## the tests on a Kubernetes cluster of kind alone; they take it for themselves
+e2e: ## only the tests on a Kubernetes cluster of kind; they delete the Regions that they find in it
 	@scripts/need $(TEST_PACKAGES)
 	@scripts/e2e
 
-kind: ## a Kubernetes cluster on this machine with Adit's images in it, to try the operator; it is kept
+kind: ## a Kubernetes cluster on this machine with Adit's images, to try the operator; it stays until `make kind-down`
 	@scripts/kind/up
 
-kind-down: ## end that cluster
+kind-down: ## delete that cluster
 	@scripts/kind/cluster down
 
 check: check-format check-tidy check-lints check-docs check-deps check-bench ## formatting, lints, docs, dependencies: everything but the tests
@@ -63,7 +63,7 @@ soak: ## the tests of real sockets at up to a hundred times their size, with sec
 bench: ## measure Adit beside nginx, rathole, bore, ... into docs/performance.md; options in BENCH="--help"
 	@scripts/bench $(BENCH)
 
-profile: ## count what the programs do under load into bench/adit.profdata, by which `make build` optimises
+profile: ## record how often the code runs under load into bench/adit.profdata; `make build` optimises by it
 	@scripts/profile
 
 clean: ## remove what `make run` wrote and all build output
