@@ -6,7 +6,7 @@ export BUILD_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/adit
 export CARGO_TARGET_DIR ?= $(BUILD_CACHE)/target
 export PATH := $(BUILD_CACHE)/tools/bin:$(PATH):/usr/sbin:/sbin
 
-TEST_PACKAGES := redis-server postgresql haproxy openssl curl procps bind9
+TEST_PACKAGES := python3 redis-server postgresql haproxy openssl curl procps bind9
 
 .DEFAULT_GOAL := help
 .PHONY: help run test e2e kind kind-down check build where crds fmt soak bench profile clean
