@@ -116,8 +116,7 @@ impl Effect {
             format!("{}, {}", count(self.tunnels, "tunnel"), count(self.streams as usize, "open stream"));
         match act {
             Act::Close(id) => {
-                let account: String =
-                    self.account.iter().flat_map(|name| name.chars()).map(super::table::shown).collect();
+                let account = adit_terminal::escape(self.account.as_deref().unwrap_or_default());
                 format!("closes session {id} of {account}: {served}")
             }
             Act::Drain => {

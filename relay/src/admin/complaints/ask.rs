@@ -78,7 +78,7 @@ fn effect(complaint: &ComplaintView, new: &NewDecision) -> String {
         }
         _ => complaint.against.clone(),
     };
-    let whom: String = whom.chars().map(table::shown).collect();
+    let whom = adit_terminal::escape(&whom);
     match new.decision {
         Decision::Acknowledged => {
             let until = new.until.as_ref().map_or(String::new(), |until| format!(" until {until}"));
@@ -95,7 +95,7 @@ fn whole(one: &ComplaintView, now: u64) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: &str| {
         if !value.is_empty() {
-            let value: String = value.chars().map(table::shown).collect();
+            let value = adit_terminal::escape(value);
             let _ = writeln!(text, "{name:<12} {value}");
         }
     };
@@ -103,7 +103,7 @@ fn whole(one: &ComplaintView, now: u64) -> String {
     line("phase", &one.phase);
     line("against", &one.against);
     line("category", &one.category);
-    line("filed", &format!("{} ago", table::age(now.saturating_sub(one.filed_at))));
+    line("filed", &format!("{} ago", adit_terminal::age(now.saturating_sub(one.filed_at))));
     line("reporter", &one.reporter);
     line("description", &one.description);
     for link in &one.evidence {
@@ -115,7 +115,7 @@ fn whole(one: &ComplaintView, now: u64) -> String {
     line("relays", &one.relays);
     line("waits for", &one.outstanding.join(", "));
     for entry in &one.history {
-        let ago = table::age(now.saturating_sub(entry.at));
+        let ago = adit_terminal::age(now.saturating_sub(entry.at));
         let who = if entry.who.is_empty() { String::new() } else { format!(" by {}", entry.who) };
         let why = if entry.why.is_empty() { String::new() } else { format!(": {}", entry.why) };
         line("history", &format!("{ago} ago {}{who}{why}", entry.what));
