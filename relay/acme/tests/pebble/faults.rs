@@ -1,23 +1,23 @@
 //! What goes wrong, and what is said of it.
 
-use crate::place::Place;
+use crate::fixture::AcmeFixture;
 use adit_acme::{Ca, Dns01, Issuer, Proof, Request, State, dns::TsigKey};
 use adit_store::StoredOrder;
 use adit_testkit::soak::{Record, scale};
 use std::time::{Duration, Instant};
 
-async fn order(place: &Place, request: &Request) -> StoredOrder {
-    place.store.acme_order(&request.id).await.unwrap().expect("the failure is kept")
+async fn order(fixture: &AcmeFixture, request: &Request) -> StoredOrder {
+    fixture.store.acme_order(&request.id).await.unwrap().expect("the failure is kept")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ca_that_refuses_half_of_all_nonces_issues_all_the_same() {
-    let place = Place::with(|behaviour| behaviour.bad_nonces = 50).await;
+    let fixture = AcmeFixture::with(|behaviour| behaviour.bad_nonces = 50).await;
     let count = scale(5, 100);
     let record = Record::begin("half of all nonces refused");
     for n in 0..count {
         let name = format!("n{n}.example.test");
-        let progress = place.advance(&place.request(&[&name])).await;
+        let progress = fixture.advance(&fixture.request(&[&name])).await;
         assert_eq!(progress.state, State::Issued, "{n}: {:?}", progress.order);
     }
     record.end(format!("{count} certificates of {count}"));
@@ -25,12 +25,12 @@ async fn a_ca_that_refuses_half_of_all_nonces_issues_all_the_same() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ca_that_has_forgotten_account_and_order_issues_all_the_same() {
-    let mut place = Place::new().await;
-    let first = place.request(&["first.example.test"]);
-    assert_eq!(place.advance(&first).await.state, State::Issued);
-    place.pebble.restart();
-    let second = place.request(&["second.example.test"]);
-    let progress = place.advance(&second).await;
+    let mut fixture = AcmeFixture::new().await;
+    let first = fixture.request(&["first.example.test"]);
+    assert_eq!(fixture.advance(&first).await.state, State::Issued);
+    fixture.pebble.restart();
+    let second = fixture.request(&["second.example.test"]);
+    let progress = fixture.advance(&second).await;
     assert_eq!(progress.state, State::Issued, "{:?}", progress.order);
 }
 
@@ -55,37 +55,33 @@ async fn a_ca_that_starts_anew_in_the_middle_of_an_order_issues_all_the_same() {
 
 /// So long after the order has begun, the CA forgets everything.
 async fn is_issued_by_a_ca_that_starts_anew(pause: Duration) {
-    let mut place = Place::new().await;
-    let (issuer, request) = (place.issuer("one"), place.request(&["shop.example.test"]));
+    let mut fixture = AcmeFixture::new().await;
+    let (issuer, request) = (fixture.issuer("one"), fixture.request(&["shop.example.test"]));
     let advancing = tokio::spawn(async move { issuer.advance(&request).await.unwrap() });
     tokio::time::sleep(pause).await;
-    let place = tokio::task::spawn_blocking(move || {
-        place.pebble.restart();
-        place
+    let fixture = tokio::task::spawn_blocking(move || {
+        fixture.pebble.restart();
+        fixture
     });
-    let place = place.await.unwrap();
-    let mut progress = advancing.await.unwrap();
+    let fixture = fixture.await.unwrap();
+    let progress = advancing.await.unwrap();
     // Where the two met decides whether this attempt could still succeed; the one after does, and is made soon.
     if progress.state != State::Issued {
-        let failed = order(&place, &place.request(&["shop.example.test"])).await;
+        let failed = order(&fixture, &fixture.request(&["shop.example.test"])).await;
         assert_eq!(failed.failures, 1, "{failed:?}");
         assert!(failed.next_attempt <= adit_now() + 10, "{failed:?}");
     }
-    let end = Instant::now() + Duration::from_secs(120);
-    while progress.state != State::Issued {
-        assert!(Instant::now() < end, "{progress:?}");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        progress = place.advance(&place.request(&["shop.example.test"])).await;
-    }
+    let request = fixture.request(&["shop.example.test"]);
+    fixture.until_issued(&request).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_who_issue_at_once_make_one_order() {
-    let place = Place::new().await;
-    let request = place.request(&["shop.example.test"]);
+    let fixture = AcmeFixture::new().await;
+    let request = fixture.request(&["shop.example.test"]);
     let mut tasks = Vec::new();
     for n in 0..4 {
-        let issuer = place.another(&format!("holder-{n}")).await;
+        let issuer = fixture.another(&format!("holder-{n}")).await;
         let request = request.clone();
         tasks.push(tokio::spawn(async move { issuer.advance(&request).await.unwrap().state }));
     }
@@ -94,45 +90,50 @@ async fn two_who_issue_at_once_make_one_order() {
         states.push(task.await.unwrap());
     }
     assert_eq!(states.iter().filter(|state| **state == State::Issued).count(), 1, "{states:?}");
-    assert_eq!(place.pebble.log().matches("Issued certificate serial").count(), 1, "{}", place.pebble.log());
-    assert_eq!(place.pebble.log().matches("Added order").count(), 1, "{}", place.pebble.log());
+    assert_eq!(
+        fixture.pebble.log().matches("Issued certificate serial").count(),
+        1,
+        "{}",
+        fixture.pebble.log()
+    );
+    assert_eq!(fixture.pebble.log().matches("Added order").count(), 1, "{}", fixture.pebble.log());
 }
 
 /// The issuer's process is killed when its future is dropped: nothing of what comes after is done.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_is_killed_is_followed_by_one_who_goes_on_with_the_order() {
-    let place = Place::new().await;
+    let fixture = AcmeFixture::new().await;
     for step in 0..scale(8, 60) {
         let name = format!("k{step}.example.test");
-        let request = place.request(&[&name]);
-        let issuer = place.issuer("killed");
+        let request = fixture.request(&[&name]);
+        let issuer = fixture.issuer("killed");
         let pause = Duration::from_millis(15 * step as u64);
         let killed = tokio::time::timeout(pause, issuer.advance(&request)).await;
         // A killed process does not come back under its name; its fence ends by itself, which a test need not wait for.
         let progress = match killed {
             Ok(progress) => progress.unwrap(),
-            Err(_) => place.issuer("killed").advance(&request).await.unwrap(),
+            Err(_) => fixture.issuer("killed").advance(&request).await.unwrap(),
         };
         assert_eq!(progress.state, State::Issued, "{step}: {:?}", progress.order);
-        let orders = place.pebble.log().lines().filter(|line| line.contains("Added order")).count();
+        let orders = fixture.pebble.log().lines().filter(|line| line.contains("Added order")).count();
         assert!(orders <= 2 * (step + 1), "{orders} orders after {step}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ca_s_own_words_are_kept_and_the_pauses_grow() {
-    let place = Place::new().await;
-    let request = place.request(&["shop.blocked.test"]);
+    let fixture = AcmeFixture::new().await;
+    let request = fixture.request(&["shop.blocked.test"]);
     let before = adit_now();
-    assert_eq!(place.advance(&request).await.state, State::Failed { reason: "NameRejected" });
-    let failed = order(&place, &request).await;
+    assert_eq!(fixture.advance(&request).await.state, State::Failed { reason: "NameRejected" });
+    let failed = order(&fixture, &request).await;
     let problem = failed.problem.clone().unwrap();
     assert!(problem.contains("blocked"), "{problem}");
     assert_eq!(failed.failures, 1);
     assert!((before + 60..=adit_now() + 60).contains(&failed.next_attempt), "{before}: {failed:?}");
-    let waiting = place.advance(&request).await;
+    let waiting = fixture.advance(&request).await;
     assert!(matches!(waiting.state, State::Waiting { validations: false, .. }), "{waiting:?}");
-    assert_eq!(order(&place, &request).await, failed, "while it waits nothing is tried");
+    assert_eq!(order(&fixture, &request).await, failed, "while it waits nothing is tried");
 }
 
 fn adit_now() -> u64 {
@@ -141,52 +142,54 @@ fn adit_now() -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_name_server_that_refuses_or_has_no_such_zone_is_named_and_the_ca_is_not_asked() {
-    let place = Place::new().await;
+    let fixture = AcmeFixture::new().await;
     let with_key = |name: &str, key: &str| {
         let key = TsigKey::new("adit", key).unwrap();
-        let proof = Proof::Dns01(Dns01::Rfc2136 { server: place.bind.address(), key });
-        Request { proof, ..place.request(&[name]) }
+        let proof = Proof::Dns01(Dns01::Rfc2136 { server: fixture.bind.address(), key });
+        Request { proof, ..fixture.request(&[name]) }
     };
     for (request, words) in [
         (with_key("wrong.example.test", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"), "NOTAUTH"),
-        (with_key("shop.elsewhere.test", place.bind.key()), "serves no zone with"),
-        (with_key("shop.broken.test", place.bind.key()), "serves no zone with"),
+        (with_key("shop.elsewhere.test", fixture.bind.key()), "serves no zone with"),
+        (with_key("shop.broken.test", fixture.bind.key()), "serves no zone with"),
     ] {
-        let progress = place.advance(&request).await;
+        let progress = fixture.advance(&request).await;
         assert_eq!(progress.state, State::Failed { reason: "DNSUpdateFailed" }, "{progress:?}");
-        let problem = order(&place, &request).await.problem.unwrap();
+        let problem = order(&fixture, &request).await.problem.unwrap();
         assert!(problem.contains(words), "{problem}");
     }
-    let failed = place.store.failed_validations(&place.pebble.directory(), "wrong.example.test", 0).await;
+    let failed = fixture.store.failed_validations(&fixture.pebble.directory(), "wrong.example.test", 0).await;
     assert_eq!(failed.unwrap(), Vec::<u64>::new());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn somebody_else_at_one_s_own_address_is_found_before_the_ca_is_asked() {
-    let place = Place::new().await;
+    let fixture = AcmeFixture::new().await;
     // The CA itself: it speaks neither plain HTTP nor acme-tls/1 here.
-    let own = Some(place.pebble.address());
-    let issuer = Issuer { own_http: own, own_tls: own, ..place.issuer("one") };
+    let own = Some(fixture.pebble.address());
+    let issuer = Issuer { own_http: own, own_tls: own, ..fixture.issuer("one") };
     for proof in [Proof::Http01, Proof::TlsAlpn01] {
-        let request = Request { id: format!("{proof:?}"), proof, ..place.request(&["shop.example.test"]) };
+        let request = Request { id: format!("{proof:?}"), proof, ..fixture.request(&["shop.example.test"]) };
         let progress = issuer.advance(&request).await.unwrap();
         assert_eq!(progress.state, State::Failed { reason: "SelfCheckFailed" }, "{:?}", progress.order);
-        assert!(order(&place, &request).await.problem.unwrap().contains(&place.pebble.address().to_string()));
+        assert!(
+            order(&fixture, &request).await.problem.unwrap().contains(&fixture.pebble.address().to_string())
+        );
     }
-    assert!(!place.pebble.log().contains("/chalZ/"), "{}", place.pebble.log());
+    assert!(!fixture.pebble.log().contains("/chalZ/"), "{}", fixture.pebble.log());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ca_that_is_away_or_is_somebody_else_is_named() {
-    let place = Place::new().await;
-    let good = place.request(&["shop.example.test"]);
+    let fixture = AcmeFixture::new().await;
+    let good = fixture.request(&["shop.example.test"]);
     let ca = |change: &dyn Fn(&mut Ca)| {
         let mut ca = good.ca.clone();
         change(&mut ca);
         ca
     };
     let other =
-        adit_testkit::pebble::Pebble::start(adit_testkit::pebble::Behaviour::asking(place.bind.address()));
+        adit_testkit::pebble::Pebble::start(adit_testkit::pebble::Behaviour::asking(fixture.bind.address()));
     for (n, (ca, reason)) in [
         (ca(&|ca| ca.bundle = Some("nothing".to_owned())), "BadCABundle"),
         (ca(&|ca| ca.directory = ca.directory.replace("/dir", "/nothing")), "CAUnreachable"),
@@ -196,7 +199,7 @@ async fn a_ca_that_is_away_or_is_somebody_else_is_named() {
     .enumerate()
     {
         let request = Request { id: format!("c{n}"), ca, ..good.clone() };
-        let progress = place.advance(&request).await;
+        let progress = fixture.advance(&request).await;
         assert_eq!(progress.state, State::Failed { reason }, "{:?}", progress.order);
     }
     drop(other);

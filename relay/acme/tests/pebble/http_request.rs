@@ -1,6 +1,6 @@
 //! TXT records that are set by lego's HTTP request protocol.
 
-use crate::place::Place;
+use crate::fixture::AcmeFixture;
 use adit_acme::{
     Dns01, Proof, Request, State,
     dns::{Server, TsigKey},
@@ -29,15 +29,15 @@ struct Service {
 
 impl Service {
     /// Gives its URL.
-    async fn start(place: &Place) -> (Arc<Self>, String) {
+    async fn start(fixture: &AcmeFixture) -> (Arc<Self>, String) {
         let service = Arc::new(Self {
-            server: Server::new(&place.bind.address()),
-            key: TsigKey::new(KEY_NAME, place.bind.key()).unwrap(),
+            server: Server::new(&fixture.bind.address()),
+            key: TsigKey::new(KEY_NAME, fixture.bind.key()).unwrap(),
             asked: Mutex::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://localhost:{}/hook/", listener.local_addr().unwrap().port());
-        let (acceptor, own) = (place.pebble.acceptor(), service.clone());
+        let (acceptor, own) = (fixture.pebble.acceptor(), service.clone());
         tokio::spawn(async move {
             while let Ok((tcp, _)) = listener.accept().await {
                 let (acceptor, own) = (acceptor.clone(), own.clone());
@@ -74,21 +74,21 @@ impl Service {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_is_set_and_taken_away_by_a_service_of_one_s_own() {
-    let place = Place::new().await;
-    let (service, url) = Service::start(&place).await;
+    let fixture = AcmeFixture::new().await;
+    let (service, url) = Service::start(&fixture).await;
     let with = |id: &str, login: Option<&str>, names: &[&str]| {
         let proof = Proof::Dns01(Dns01::HttpReq { url: url.clone(), login: login.map(str::to_owned) });
-        Request { id: id.to_owned(), proof, ..place.request(names) }
+        Request { id: id.to_owned(), proof, ..fixture.request(names) }
     };
-    let refused = place.advance(&with("refused", None, &["shop.example.test"])).await;
+    let refused = fixture.advance(&with("refused", None, &["shop.example.test"])).await;
     assert_eq!(refused.state, State::Failed { reason: "DNSUpdateFailed" }, "{:?}", refused.order);
     let problem = refused.order.unwrap().problem.unwrap();
     assert!(problem.contains("401"), "{problem}");
-    assert!(!place.pebble.log().contains("/chalZ/"), "the CA was not told to look");
+    assert!(!fixture.pebble.log().contains("/chalZ/"), "the CA was not told to look");
 
     // A wildcard, and one behind a CNAME.
     let names = ["shop.example.test", "*.shop.example.test", "alias.example.test"];
-    let issued = place.advance(&with("good", Some(LOGIN), &names)).await;
+    let issued = fixture.advance(&with("good", Some(LOGIN), &names)).await;
     assert_eq!(issued.state, State::Issued, "{:?}", issued.order);
     let mut asked = service.asked.lock().unwrap().clone();
     asked.sort();

@@ -1,15 +1,15 @@
 //! What works.
 
-use crate::place::Place;
+use crate::fixture::AcmeFixture;
 use adit_acme::{Binding, Ca, Issuer, KeyAlgorithm, Request, SealingKey, State, certificate, open_key};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use std::time::Duration;
 
 /// Issues, and gives the certificate's facts and its key as the region opens it.
-async fn issue(place: &Place, request: &Request) -> (certificate::Facts, String) {
-    let progress = place.advance(request).await;
-    assert_eq!(progress.state, State::Issued, "{progress:?}\n{}", place.pebble.log());
-    let set = place.store.certificates_for("eu.example").await.unwrap();
+async fn issue(fixture: &AcmeFixture, request: &Request) -> (certificate::Facts, String) {
+    let progress = fixture.advance(request).await;
+    assert_eq!(progress.state, State::Issued, "{progress:?}\n{}", fixture.pebble.log());
+    let set = fixture.store.certificates_for("eu.example").await.unwrap();
     let (stored, sealed) = set.list.iter().find(|(stored, _)| stored.id == request.id).unwrap();
     let key = open_key(&SealingKey::of(&[7; 32]), &stored.id, sealed).unwrap();
     let facts = certificate::check(&stored.chain, &key, &request.names, stored.issued_at).unwrap();
@@ -19,70 +19,73 @@ async fn issue(place: &Place, request: &Request) -> (certificate::Facts, String)
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wildcard_is_issued_and_only_its_regions_can_open_the_key() {
-    let place = Place::new().await;
-    place.store.put_region("us.example", &SealingKey::of(&[8; 32]).public_text()).await.unwrap();
+    let fixture = AcmeFixture::new().await;
+    fixture.store.put_region("us.example", &SealingKey::of(&[8; 32]).public_text()).await.unwrap();
     let names = ["example.test", "*.example.test"];
-    let request = Request { regions: vec!["eu.example".to_owned()], ..place.request(&names) };
-    issue(&place, &request).await;
-    let keys = place.store.certificate_keys(&request.id).await.unwrap();
+    let request = Request { regions: vec!["eu.example".to_owned()], ..fixture.request(&names) };
+    issue(&fixture, &request).await;
+    let keys = fixture.store.certificate_keys(&request.id).await.unwrap();
     let recipients: Vec<_> = keys.iter().map(|key| key.recipient.as_str()).collect();
     assert_eq!(recipients, ["eu.example", "issuer"]);
     assert!(open_key(&SealingKey::of(&[8; 32]), &request.id, &keys[0].sealed).is_err());
-    let order = place.store.acme_order(&request.id).await.unwrap();
+    let order = fixture.store.acme_order(&request.id).await.unwrap();
     assert!(order.is_none_or(|order| order.url.is_none()), "no order is under way any more");
 
     // Another region joins: the key is sealed to it, without another certificate.
     let wider = Request { regions: vec![], ..request };
-    let progress = place.advance(&wider).await;
+    let progress = fixture.advance(&wider).await;
     assert_eq!(progress.state, State::Kept);
-    assert_eq!(place.store.certificates_for("us.example").await.unwrap().list.len(), 1);
+    assert_eq!(fixture.store.certificates_for("us.example").await.unwrap().list.len(), 1);
     assert_eq!(progress.stored.unwrap().revision, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_challenge_follows_its_cname() {
-    let place = Place::new().await;
-    issue(&place, &place.request(&["alias.example.test"])).await;
+    let fixture = AcmeFixture::new().await;
+    issue(&fixture, &fixture.request(&["alias.example.test"])).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_renewal_takes_the_place_of_the_one_before_and_keeps_its_key_if_asked() {
-    let place = Place::new().await;
-    let request = Request { rotate: false, ..place.request(&["shop.example.test"]) };
-    let (first, key) = issue(&place, &request).await;
-    assert_eq!(place.advance(&request).await.state, State::Kept);
+    let fixture = AcmeFixture::new().await;
+    let request = Request { rotate: false, ..fixture.request(&["shop.example.test"]) };
+    let (first, key) = issue(&fixture, &request).await;
+    assert_eq!(fixture.advance(&request).await.state, State::Kept);
     let forced = Request { newer_than: Some(u64::MAX), ..request.clone() };
-    let (second, same) = issue(&place, &forced).await;
+    let (second, same) = issue(&fixture, &forced).await;
     assert_ne!(first.fingerprint, second.fingerprint);
     assert_eq!(key, same);
-    let (third, other) = issue(&place, &Request { rotate: true, ..forced }).await;
+    let (third, other) = issue(&fixture, &Request { rotate: true, ..forced }).await;
     assert_ne!(second.fingerprint, third.fingerprint);
     assert_ne!(key, other);
-    assert_eq!(place.store.certificate(&request.id).await.unwrap().unwrap().revision, 3);
-    assert!(place.pebble.log().contains("replaces") || place.pebble.log().contains("eplac"), "ARI says so");
+    assert_eq!(fixture.store.certificate(&request.id).await.unwrap().unwrap().revision, 3);
+    assert!(
+        fixture.pebble.log().contains("replaces") || fixture.pebble.log().contains("eplac"),
+        "ARI says so"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn certificates_that_begin_at_once_share_an_account_and_each_is_renewed() {
-    let place = Place::new().await;
-    let requests = [0, 1, 2, 3].map(|n| place.request(&[&format!("n{n}.example.test")]));
+    let fixture = AcmeFixture::new().await;
+    let requests = [0, 1, 2, 3].map(|n| fixture.request(&[&format!("n{n}.example.test")]));
     let [a, b, c, d] = &requests;
-    tokio::join!(issue(&place, a), issue(&place, b), issue(&place, c), issue(&place, d));
+    tokio::join!(issue(&fixture, a), issue(&fixture, b), issue(&fixture, c), issue(&fixture, d));
     for request in requests {
-        issue(&place, &Request { newer_than: Some(u64::MAX), ..request }).await;
+        issue(&fixture, &Request { newer_than: Some(u64::MAX), ..request }).await;
     }
-    let log = place.pebble.log();
+    let log = fixture.pebble.log();
     assert_eq!(log.matches("There are now 1 accounts in memory").count(), 1, "{log}");
     assert!(!log.contains("There are now 2 accounts in memory"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_has_lost_the_account_renews_with_another_one() {
-    let place = Place::new().await;
-    let request = place.request(&["shop.example.test"]);
-    issue(&place, &request).await;
+    let fixture = AcmeFixture::new().await;
+    let request = fixture.request(&["shop.example.test"]);
+    issue(&fixture, &request).await;
     // What was sealed to the key before cannot be opened any more.
-    let other = Issuer { keeper: SealingKey::of(&[2; 32]), ..place.issuer("two") };
+    let other = Issuer { keeper: SealingKey::of(&[2; 32]), ..fixture.issuer("two") };
     let forced = Request { newer_than: Some(u64::MAX), ..request };
     let progress = other.advance(&forced).await.unwrap();
     assert_eq!(progress.state, State::Issued, "{:?}", progress.order);
@@ -91,13 +94,13 @@ async fn who_has_lost_the_account_renews_with_another_one() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_has_lost_every_key_in_the_middle_of_an_order_makes_others() {
-    let place = Place::new().await;
-    let request = Request { rotate: false, ..place.request(&["shop.example.test"]) };
-    let (_, before) = issue(&place, &request).await;
+    let fixture = AcmeFixture::new().await;
+    let request = Request { rotate: false, ..fixture.request(&["shop.example.test"]) };
+    let (_, before) = issue(&fixture, &request).await;
     let forced = Request { newer_than: Some(u64::MAX), ..request };
-    let one = place.issuer("one");
+    let one = fixture.issuer("one");
     let begun = async {
-        while place.store.acme_order(&forced.id).await.unwrap().is_none_or(|order| order.url.is_none()) {
+        while fixture.store.acme_order(&forced.id).await.unwrap().is_none_or(|order| order.url.is_none()) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
@@ -108,7 +111,7 @@ async fn who_has_lost_every_key_in_the_middle_of_an_order_makes_others() {
     let other = Issuer { keeper: SealingKey::of(&[2; 32]), ..one };
     let progress = other.advance(&forced).await.unwrap();
     assert_eq!(progress.state, State::Issued, "{:?}", progress.order);
-    let set = place.store.certificates_for("eu.example").await.unwrap();
+    let set = fixture.store.certificates_for("eu.example").await.unwrap();
     let (stored, sealed) = &set.list[0];
     let key = open_key(&SealingKey::of(&[7; 32]), &stored.id, sealed).unwrap();
     certificate::check(&stored.chain, &key, &forced.names, stored.issued_at).unwrap();
@@ -117,18 +120,18 @@ async fn who_has_lost_every_key_in_the_middle_of_an_order_makes_others() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_region_that_comes_after_the_issuers_key_was_lost_gets_another_certificate_at_once() {
-    let place = Place::new().await;
-    let request = place.request(&["shop.example.test"]);
-    let (before, _) = issue(&place, &request).await;
-    let other = Issuer { keeper: SealingKey::of(&[2; 32]), ..place.issuer("two") };
+    let fixture = AcmeFixture::new().await;
+    let request = fixture.request(&["shop.example.test"]);
+    let (before, _) = issue(&fixture, &request).await;
+    let other = Issuer { keeper: SealingKey::of(&[2; 32]), ..fixture.issuer("two") };
     // Relays have it and it is not due: the loss alone costs no certificate.
     let progress = other.advance(&request).await.unwrap();
     assert_eq!(progress.stored.unwrap().fingerprint, before.fingerprint);
-    place.store.put_region("us.example", &SealingKey::of(&[8; 32]).public_text()).await.unwrap();
+    fixture.store.put_region("us.example", &SealingKey::of(&[8; 32]).public_text()).await.unwrap();
     let progress = other.advance(&request).await.unwrap();
     assert_eq!(progress.state, State::Issued, "{:?}", progress.order);
     for (region, key) in [("eu.example", [7; 32]), ("us.example", [8; 32])] {
-        let set = place.store.certificates_for(region).await.unwrap();
+        let set = fixture.store.certificates_for(region).await.unwrap();
         let (stored, sealed) = &set.list[0];
         let key = open_key(&SealingKey::of(&key), &stored.id, sealed).unwrap();
         let facts = certificate::check(&stored.chain, &key, &request.names, stored.issued_at).unwrap();
@@ -140,10 +143,10 @@ async fn a_region_that_comes_after_the_issuers_key_was_lost_gets_another_certifi
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_ca_says_when_to_renew() {
-    let place = Place::new().await;
-    let request = place.request(&["shop.example.test"]);
-    issue(&place, &request).await;
-    let progress = place.advance(&request).await;
+    let fixture = AcmeFixture::new().await;
+    let request = fixture.request(&["shop.example.test"]);
+    issue(&fixture, &request).await;
+    let progress = fixture.advance(&request).await;
     let order = progress.order.expect("what the CA said is kept");
     let at = order.renewal_at.expect("Pebble suggests a time");
     let stored = progress.stored.unwrap();
@@ -153,13 +156,13 @@ async fn the_ca_says_when_to_renew() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_of_every_kind_and_a_profile_are_issued() {
-    let place = Place::with(|behaviour| behaviour.short_seconds = 86_400).await;
+    let fixture = AcmeFixture::with(|behaviour| behaviour.short_seconds = 86_400).await;
     for (algorithm, name) in
         [(KeyAlgorithm::EcdsaP384, "p384.example.test"), (KeyAlgorithm::Rsa2048, "rsa.example.test")]
     {
-        let request = place.request(&[name]);
+        let request = fixture.request(&[name]);
         let ca = Ca { profile: Some("short".to_owned()), ..request.ca.clone() };
-        let (facts, _) = issue(&place, &Request { algorithm, ca, ..request }).await;
+        let (facts, _) = issue(&fixture, &Request { algorithm, ca, ..request }).await;
         assert!(facts.not_after - facts.not_before <= 86_400, "{facts:?}");
     }
 }
@@ -167,21 +170,21 @@ async fn keys_of_every_kind_and_a_profile_are_issued() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_account_can_be_bound_to_another_one() {
     let key = BASE64_URL_SAFE_NO_PAD.encode([9; 32]);
-    let place = Place::with(|behaviour| behaviour.binding = Some(("kid-1".to_owned(), key))).await;
-    let request = place.request(&["bound.example.test"]);
-    let refused = place.advance(&request).await;
+    let fixture = AcmeFixture::with(|behaviour| behaviour.binding = Some(("kid-1".to_owned(), key))).await;
+    let request = fixture.request(&["bound.example.test"]);
+    let refused = fixture.advance(&request).await;
     assert_eq!(refused.state, State::Failed { reason: "ExternalAccountRequired" }, "{refused:?}");
     let binding = Some(Binding { key_id: "kid-1".to_owned(), key: vec![9; 32] });
     let bound = Request { id: "bound".to_owned(), ca: Ca { binding, ..request.ca.clone() }, ..request };
-    issue(&place, &bound).await;
+    issue(&fixture, &bound).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_issued_can_be_revoked() {
-    let place = Place::new().await;
-    let request = place.request(&["shop.example.test"]);
-    issue(&place, &request).await;
-    place.issuer("one").revoke(&request).await.unwrap();
-    place.issuer("one").revoke(&request).await.unwrap();
-    assert!(place.pebble.log().contains("revoke"));
+    let fixture = AcmeFixture::new().await;
+    let request = fixture.request(&["shop.example.test"]);
+    issue(&fixture, &request).await;
+    fixture.issuer("one").revoke(&request).await.unwrap();
+    fixture.issuer("one").revoke(&request).await.unwrap();
+    assert!(fixture.pebble.log().contains("revoke"));
 }

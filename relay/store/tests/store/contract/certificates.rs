@@ -1,6 +1,6 @@
 //! Certificates, and what lies before them.
 
-use crate::place::{NOW, Place};
+use crate::fixture::{NOW, StoreFixture};
 use adit_store::{ChallengeKind, Fence, SealedKey, StoredCertificate, StoredChallenge, StoredOrder};
 use std::time::Duration;
 
@@ -49,13 +49,13 @@ fn order(certificate: &str) -> StoredOrder {
     }
 }
 
-async fn fence(place: &Place, name: &str) -> Fence {
-    place.open().await.take_fence(name, "one", 60, NOW).await.unwrap().expect("it is free")
+async fn fence(fixture: &StoreFixture, name: &str) -> Fence {
+    fixture.open().await.take_fence(name, "one", 60, NOW).await.unwrap().expect("it is free")
 }
 
-pub(crate) async fn a_certificate_goes_to_those_whose_key_it_was_sealed_to(place: Place) {
-    let store = place.open().await;
-    let fence = fence(&place, "f").await;
+pub(crate) async fn a_certificate_goes_to_those_whose_key_it_was_sealed_to(fixture: StoreFixture) {
+    let store = fixture.open().await;
+    let fence = fence(&fixture, "f").await;
     let (first, second) = (certificate("c-1", "aa"), certificate("c-2", "bb"));
     assert!(store.put_certificate(&first, &keys(&["eu", "us"]), &fence).await.unwrap());
     assert!(store.put_certificate(&second, &keys(&["eu"]), &fence).await.unwrap());
@@ -69,7 +69,7 @@ pub(crate) async fn a_certificate_goes_to_those_whose_key_it_was_sealed_to(place
     assert_eq!(store.certificates_for("asia").await.unwrap().list, []);
     assert_eq!(store.certificate("c-1").await.unwrap(), Some(first.clone()));
 
-    // The next one takes its place, and is sealed anew to whoever may have it now.
+    // The next certificate replaces it and is sealed again, to the regions that may have it now.
     let next = certificate("c-1", "cc");
     assert!(store.put_certificate(&next, &keys(&["us"]), &fence).await.unwrap());
     let eu_now = store.certificates_for("eu").await.unwrap();
@@ -91,9 +91,9 @@ pub(crate) async fn a_certificate_goes_to_those_whose_key_it_was_sealed_to(place
     assert_eq!(store.regions().await.unwrap(), [("eu".to_owned(), "key-3".to_owned())]);
 }
 
-pub(crate) async fn a_certificate_ends_its_order_and_its_challenges(place: Place) {
-    let store = place.open().await;
-    let fence = fence(&place, "f").await;
+pub(crate) async fn a_certificate_ends_its_order_and_its_challenges(fixture: StoreFixture) {
+    let store = fixture.open().await;
+    let fence = fence(&fixture, "f").await;
     for id in ["c-1", "c-2"] {
         assert!(store.put_acme_order(&order(id), &fence).await.unwrap());
         store.put_challenges(id, &[challenge(id, ChallengeKind::Http01, NOW + 9)], NOW).await.unwrap();
@@ -105,9 +105,9 @@ pub(crate) async fn a_certificate_ends_its_order_and_its_challenges(place: Place
     assert_eq!(left, [challenge("c-2", ChallengeKind::Http01, NOW + 9)]);
 }
 
-pub(crate) async fn without_its_fence_nothing_is_written(place: Place) {
-    let store = place.open().await;
-    let old = fence(&place, "f").await;
+pub(crate) async fn without_its_fence_nothing_is_written(fixture: StoreFixture) {
+    let store = fixture.open().await;
+    let old = fence(&fixture, "f").await;
     let new = store.take_fence("f", "two", 60, NOW + 60).await.unwrap().expect("the first one's has ended");
     assert!(new.epoch > old.epoch);
     assert!(!store.put_certificate(&certificate("c-1", "aa"), &keys(&["eu"]), &old).await.unwrap());
@@ -117,9 +117,9 @@ pub(crate) async fn without_its_fence_nothing_is_written(place: Place) {
     assert!(store.put_acme_order(&order("c-1"), &new).await.unwrap());
 }
 
-pub(crate) async fn a_fence_is_one_s_until_it_ends_or_is_left(place: Place) {
-    let store = place.open().await;
-    let own = fence(&place, "f").await;
+pub(crate) async fn a_fence_is_one_s_until_it_ends_or_is_left(fixture: StoreFixture) {
+    let store = fixture.open().await;
+    let own = fence(&fixture, "f").await;
     assert_eq!(store.take_fence("f", "two", 60, NOW + 59).await.unwrap(), None);
     assert_eq!(store.take_fence("f", "one", 60, NOW + 59).await.unwrap(), Some(own.clone()), "held on to");
     assert_eq!(store.take_fence("f", "two", 60, NOW + 60).await.unwrap(), None);
@@ -130,10 +130,10 @@ pub(crate) async fn a_fence_is_one_s_until_it_ends_or_is_left(place: Place) {
     assert!(next.epoch > own.epoch);
 }
 
-pub(crate) async fn of_many_who_want_a_fence_exactly_one_has_it(place: Place) {
+pub(crate) async fn of_many_who_want_a_fence_exactly_one_has_it(fixture: StoreFixture) {
     let mut tasks = Vec::new();
     for n in 0..8 {
-        let store = place.open().await;
+        let store = fixture.open().await;
         tasks.push(tokio::spawn(
             async move { store.take_fence("f", &format!("h-{n}"), 60, NOW).await.unwrap() },
         ));
@@ -145,8 +145,8 @@ pub(crate) async fn of_many_who_want_a_fence_exactly_one_has_it(place: Place) {
     assert_eq!(taken, 1);
 }
 
-pub(crate) async fn challenges_have_a_version_and_an_end(place: Place) {
-    let store = place.open().await;
+pub(crate) async fn challenges_have_a_version_and_an_end(fixture: StoreFixture) {
+    let store = fixture.open().await;
     assert_eq!(store.challenges(NOW).await.unwrap().list, []);
     let first =
         [challenge("a", ChallengeKind::Http01, NOW + 10), challenge("b", ChallengeKind::TlsAlpn01, NOW + 20)];
@@ -156,13 +156,13 @@ pub(crate) async fn challenges_have_a_version_and_an_end(place: Place) {
     assert_eq!(store.challenges(NOW + 10).await.unwrap().list, first[1..]);
     let next = store.put_challenges("c-1", &first[..1], NOW).await.unwrap();
     assert!(next > version);
-    assert_eq!(store.challenges(NOW).await.unwrap().list, first[..1], "in place of those before");
+    assert_eq!(store.challenges(NOW).await.unwrap().list, first[..1], "they replace the earlier ones");
     store.put_challenges("c-2", &first[1..], NOW).await.unwrap();
     assert_eq!(store.challenges(NOW).await.unwrap().list.len(), 2, "another certificate's stay");
 }
 
-pub(crate) async fn accounts_orders_and_failures_are_kept(place: Place) {
-    let store = place.open().await;
+pub(crate) async fn accounts_orders_and_failures_are_kept(fixture: StoreFixture) {
+    let store = fixture.open().await;
     assert_eq!(store.acme_account("a").await.unwrap(), None);
     store.put_acme_account("a", Some("one")).await.unwrap();
     store.put_acme_account("a", Some("two")).await.unwrap();
@@ -182,9 +182,9 @@ pub(crate) async fn accounts_orders_and_failures_are_kept(place: Place) {
     assert_eq!(failed("ca", "a.example", 0).await, [NOW + 7], "what is older than a day is forgotten");
 }
 
-pub(crate) async fn relays_are_woken_by_certificates_and_challenges(place: Place) {
-    let (store, reader) = (place.open().await, place.open().await);
-    let fence = fence(&place, "f").await;
+pub(crate) async fn relays_are_woken_by_certificates_and_challenges(fixture: StoreFixture) {
+    let (store, reader) = (fixture.open().await, fixture.open().await);
+    let fence = fence(&fixture, "f").await;
     let mut changes = reader.changes();
     changes.next().await;
     let wait = Duration::from_secs(60);

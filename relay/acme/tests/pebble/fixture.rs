@@ -1,24 +1,26 @@
 //! A CA, a name server and a store.
 
 use adit_acme::{
-    Ca, Dns01, Issuer, KeyAlgorithm, Progress, Proof, Request, SealingKey,
+    Ca, Dns01, Issuer, KeyAlgorithm, Progress, Proof, Request, SealingKey, State,
     dns::{Resolvers, TsigKey},
 };
 use adit_store::Store;
 use adit_testkit::{
     bind::{Bind, KEY_NAME},
     pebble::{Behaviour, Pebble},
+    wait::until_ok,
 };
+use std::time::Duration;
 use tempfile::TempDir;
 
-pub(crate) struct Place {
+pub(crate) struct AcmeFixture {
     pub(crate) bind: Bind,
     pub(crate) pebble: Pebble,
     pub(crate) store: Store,
     folder: TempDir,
 }
 
-impl Place {
+impl AcmeFixture {
     pub(crate) async fn new() -> Self {
         Self::with(|_| {}).await
     }
@@ -74,6 +76,19 @@ impl Place {
 
     pub(crate) async fn advance(&self, request: &Request) -> Progress {
         self.issuer("one").advance(request).await.unwrap()
+    }
+
+    /// Advances a request until its certificate is issued.
+    pub(crate) async fn until_issued(&self, request: &Request) -> Progress {
+        until_ok("the certificate is issued", async || {
+            let progress = self.advance(request).await;
+            if progress.state == State::Issued {
+                return Ok(progress);
+            }
+            tokio::time::sleep(progress.again.min(Duration::from_secs(1))).await;
+            Err(progress)
+        })
+        .await
     }
 }
 

@@ -1,18 +1,13 @@
 //! A relay's own role of Postgres: it may do a relay's work, and nothing else.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
-#[path = "support/place.rs"]
-mod place;
-
+use crate::fixture::{NOW, REGION, StoreFixture, lease, reservation};
 use adit_protocol::Account;
 use adit_store::{RelaySeen, Store, StoreUrl, Suspended, Suspension};
-use place::{NOW, Place, REGION, lease, wish};
 use sqlx::{Connection, PgConnection};
 
 /// A role that may log in and nothing more, and the store as it sees it.
-async fn role(place: &Place, name: &'static str, create: &'static str) -> Store {
-    let StoreUrl::Postgres(url) = &place.url else { panic!("a role needs Postgres") };
+async fn role(fixture: &StoreFixture, name: &'static str, create: &'static str) -> Store {
+    let StoreUrl::Postgres(url) = &fixture.url else { panic!("a role needs Postgres") };
     let mut owner = PgConnection::connect(url).await.unwrap();
     sqlx::query(create).execute(&mut owner).await.unwrap();
     let url: StoreUrl = url.replace("postgres://postgres@", &format!("postgres://{name}@")).parse().unwrap();
@@ -22,16 +17,16 @@ async fn role(place: &Place, name: &'static str, create: &'static str) -> Store 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_relay_works_with_the_rights_that_it_is_given_and_can_do_no_more() {
-    let place = Place::postgres();
-    let owner = place.open().await;
-    let relay = role(&place, "a_relay", "CREATE ROLE a_relay LOGIN").await;
+    let fixture = StoreFixture::postgres();
+    let owner = fixture.open().await;
+    let relay = role(&fixture, "a_relay", "CREATE ROLE a_relay LOGIN").await;
     assert!(relay.suspensions(NOW).await.is_err(), "it has no rights yet");
     owner.grant_relay("a_relay").await.unwrap();
     owner.grant_relay("a_relay").await.unwrap();
 
     relay.migrate().await.unwrap();
     relay.suspensions(NOW).await.unwrap();
-    let reserved = relay.reserve(&wish("shop", "ada", "i-1")).await.unwrap();
+    let reserved = relay.reserve(&reservation("shop", "ada", "i-1")).await.unwrap();
     assert!(reserved.generation > 0);
     relay.extend(REGION, &[lease("shop", "ada", reserved.generation)], NOW + 60).await.unwrap();
     relay.release(REGION, &lease("shop", "ada", reserved.generation), NOW + 61).await.unwrap();
@@ -75,24 +70,24 @@ async fn a_relay_works_with_the_rights_that_it_is_given_and_can_do_no_more() {
     assert!(relay.complaints(None, 1).await.is_err(), "nor does it read who complained");
     relay.confirm(&seen, &[("s".to_owned(), 1)]).await.unwrap();
 
-    let other = role(&place, "another", "CREATE ROLE another LOGIN").await;
+    let other = role(&fixture, "another", "CREATE ROLE another LOGIN").await;
     let _ = relay.grant_relay("another").await;
     assert!(other.suspensions(NOW).await.is_err(), "no relay gives rights");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_role_without_rights_cannot_make_the_tables_and_says_so() {
-    let place = Place::postgres();
-    let relay = role(&place, "a_stranger", "CREATE ROLE a_stranger LOGIN").await;
+    let fixture = StoreFixture::postgres();
+    let relay = role(&fixture, "a_stranger", "CREATE ROLE a_stranger LOGIN").await;
     assert!(relay.migrate().await.is_err());
-    place.open().await;
+    fixture.open().await;
     assert!(relay.migrate().await.is_err(), "it may not even see that they are there");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_name_of_a_role_is_no_statement() {
-    let place = Place::postgres();
-    let owner = place.open().await;
+    let fixture = StoreFixture::postgres();
+    let owner = fixture.open().await;
     assert!(owner.grant_relay("x\"; DROP TABLE relays; --").await.is_err());
     assert_eq!(owner.relays_seen().await.unwrap(), []);
 }

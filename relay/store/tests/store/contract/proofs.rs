@@ -1,11 +1,11 @@
 //! Tokens that are used up, and credentials that are bound to a key.
 
-use crate::place::{NOW, Place};
+use crate::fixture::{NOW, StoreFixture};
 use adit_protocol::Account;
 use adit_store::{BindCredentialError, BoundCredential, TOKEN_REPEAT_SECONDS, UseTokenError};
 
-pub(crate) async fn a_token_is_used_once_but_for_a_lost_reply(place: Place) {
-    let (store, other_relay) = (place.open().await, place.open().await);
+pub(crate) async fn a_token_is_used_once_but_for_a_lost_reply(fixture: StoreFixture) {
+    let (store, other_relay) = (fixture.open().await, fixture.open().await);
     let ada = Account::managed("ada");
     let expires = NOW + 900;
     store.use_token(&ada, "t-1", "key-1", expires, NOW).await.unwrap();
@@ -21,8 +21,8 @@ pub(crate) async fn a_token_is_used_once_but_for_a_lost_reply(place: Place) {
     store.use_token(&ada, "t-2", "key-1", expires, NOW).await.unwrap();
 }
 
-pub(crate) async fn tokens_of_other_issuers_are_other_tokens(place: Place) {
-    let store = place.open().await;
+pub(crate) async fn tokens_of_other_issuers_are_other_tokens(fixture: StoreFixture) {
+    let store = fixture.open().await;
     let foreign = |issuer: &str| Account { issuer: issuer.to_owned(), subject: "ada".to_owned() };
     store.use_token(&Account::managed("ada"), "t-1", "key-1", NOW + 900, NOW).await.unwrap();
     store.use_token(&foreign("https://id.example"), "t-1", "key-2", NOW + 900, NOW).await.unwrap();
@@ -33,8 +33,8 @@ fn credential(id: &str, account: &str, key: &str, expires: u64) -> BoundCredenti
     BoundCredential { id: id.to_owned(), account: Account::managed(account), key: key.to_owned(), expires }
 }
 
-pub(crate) async fn a_credential_stays_with_its_key(place: Place) {
-    let (store, other_relay) = (place.open().await, place.open().await);
+pub(crate) async fn a_credential_stays_with_its_key(fixture: StoreFixture) {
+    let (store, other_relay) = (fixture.open().await, fixture.open().await);
     let first = credential("c-1", "ada", "key-1", NOW + 100);
     store.bind_credential(&first, NOW).await.unwrap();
     other_relay.bind_credential(&first, NOW).await.expect("a lost reply is repeated");
@@ -55,8 +55,8 @@ pub(crate) async fn a_credential_stays_with_its_key(place: Place) {
     assert!(store.credentials_revoked(NOW + 200).await.unwrap().ids.is_empty());
 }
 
-pub(crate) async fn revoked_credentials_are_told_until_they_end(place: Place) {
-    let (store, other_relay) = (place.open().await, place.open().await);
+pub(crate) async fn revoked_credentials_are_told_until_they_end(fixture: StoreFixture) {
+    let (store, other_relay) = (fixture.open().await, fixture.open().await);
     assert_eq!(store.credentials_revoked(NOW).await.unwrap().version, 0);
     for (id, expires) in [("c-2", NOW + 200), ("c-1", NOW + 100), ("c-3", NOW + 300)] {
         store.bind_credential(&credential(id, "ada", "key-1", expires), NOW).await.unwrap();

@@ -1,23 +1,11 @@
 //! What every store does, whichever back end it has: each of these tests runs against SQLite and against Postgres.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
-#[path = "support/place.rs"]
-mod place;
-
-#[path = "contract/certificates.rs"]
 mod certificates;
-#[path = "contract/complaints.rs"]
 mod complaints;
-#[path = "contract/names.rs"]
 mod names;
-#[path = "contract/proofs.rs"]
 mod proofs;
-#[path = "contract/races.rs"]
 mod races;
-#[path = "contract/sets.rs"]
 mod sets;
-#[path = "contract/tables.rs"]
 mod tables;
 
 macro_rules! contract {
@@ -26,7 +14,7 @@ macro_rules! contract {
             $($(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $name() {
-                    crate::$file::$name(crate::place::Place::sqlite()).await;
+                    super::$file::$name(crate::fixture::StoreFixture::sqlite()).await;
                 }
             )+)+
         }
@@ -34,7 +22,7 @@ macro_rules! contract {
             $($(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $name() {
-                    crate::$file::$name(crate::place::Place::postgres()).await;
+                    super::$file::$name(crate::fixture::StoreFixture::postgres()).await;
                 }
             )+)+
         }

@@ -1,42 +1,39 @@
-//! A CA on a bad day: what it says is kept in its own words, and it is left alone for as long as it says.
+//! A CA on a bad faulty: what it says is kept in its own words, and it is left alone for as long as it says.
 
-use crate::place::Place;
-use adit_acme::{Ca, Progress, Proof, Request, State, certificate};
+use crate::fixture::AcmeFixture;
+use adit_acme::{Ca, Proof, Request, State, certificate};
 use adit_store::StoredOrder;
 use adit_testkit::unruly::{Instead, UnrulyCa};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-/// The longest that anything is waited for.
-const LONG: Duration = Duration::from_secs(120);
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-struct Day {
-    place: Place,
+struct FaultyCaFixture {
+    fixture: AcmeFixture,
     ca: UnrulyCa,
 }
 
-impl Day {
+impl FaultyCaFixture {
     async fn new() -> Self {
-        let place = Place::new().await;
-        let ca = UnrulyCa::start(&place.pebble).await;
-        Self { place, ca }
+        let fixture = AcmeFixture::new().await;
+        let ca = UnrulyCa::start(&fixture.pebble).await;
+        Self { fixture, ca }
     }
 
     fn request(&self, name: &str) -> Request {
-        let request = self.place.request(&[name]);
+        let request = self.fixture.request(&[name]);
         Request { ca: Ca { directory: self.ca.directory(), ..request.ca.clone() }, ..request }
     }
 
-    /// One attempt that fails, after which there is this pause: what is kept of it.
+    /// Makes one attempt, which fails for `reason` and is retried `pause` seconds later. Returns the stored order.
     async fn fails(&self, request: &Request, reason: &'static str, pause: u64) -> StoredOrder {
         let before = now();
-        let progress = self.place.advance(request).await;
+        let progress = self.fixture.advance(request).await;
         assert_eq!(progress.state, State::Failed { reason }, "{:?}", progress.order);
-        let order = self.place.store.acme_order(&request.id).await.unwrap().unwrap();
+        let order = self.fixture.store.acme_order(&request.id).await.unwrap().unwrap();
         // However slow the machine is: the attempt ended somewhere between the two looks at the clock.
         assert!(
             (before + pause..=now() + pause).contains(&order.next_attempt),
@@ -44,54 +41,41 @@ impl Day {
         );
         order
     }
-
-    /// Looks as often as it is said to, until it is issued.
-    async fn is_issued(&self, request: &Request) -> Progress {
-        let end = Instant::now() + LONG;
-        loop {
-            let progress = self.place.advance(request).await;
-            if progress.state == State::Issued {
-                return progress;
-            }
-            assert!(Instant::now() < end, "{progress:?}");
-            tokio::time::sleep(progress.again.min(Duration::from_secs(1))).await;
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_is_told_in_the_ca_s_words_and_its_retry_after_obeyed() {
-    let day = Day::new().await;
+    let faulty = FaultyCaFixture::new().await;
     let limit = Instead::problem(429, "rateLimited", "too many certificates already issued for example.test");
     for (n, path) in ["/order-plz", "/finalize-order"].into_iter().enumerate() {
-        day.ca.instead(path, 1, limit.clone().retry_after("7200"));
-        let request = day.request(&format!("l{n}.example.test"));
-        let problem = day.fails(&request, "RateLimited", 7_200).await.problem.unwrap();
+        faulty.ca.instead(path, 1, limit.clone().retry_after("7200"));
+        let request = faulty.request(&format!("l{n}.example.test"));
+        let problem = faulty.fails(&request, "RateLimited", 7_200).await.problem.unwrap();
         assert!(problem.contains("too many certificates already issued for example.test"), "{problem}");
-        let asked = day.ca.asked("/");
-        let waits = day.place.advance(&request).await;
+        let asked = faulty.ca.asked("/");
+        let waits = faulty.fixture.advance(&request).await;
         assert!(matches!(waits.state, State::Waiting { .. }), "{waits:?}");
-        assert_eq!(day.ca.asked("/"), asked, "it is left alone meanwhile");
+        assert_eq!(faulty.ca.asked("/"), asked, "it is left alone meanwhile");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_retry_after_can_be_a_date() {
-    let day = Day::new().await;
+    let faulty = FaultyCaFixture::new().await;
     let until = now() + 7_200;
     let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(until));
-    day.ca.instead("/order-plz", 1, Instead::problem(429, "rateLimited", "too many").retry_after(date));
-    let request = day.request("shop.example.test");
-    let progress = day.place.advance(&request).await;
+    faulty.ca.instead("/order-plz", 1, Instead::problem(429, "rateLimited", "too many").retry_after(date));
+    let request = faulty.request("shop.example.test");
+    let progress = faulty.fixture.advance(&request).await;
     assert_eq!(progress.state, State::Failed { reason: "RateLimited" }, "{:?}", progress.order);
-    let order = day.place.store.acme_order(&request.id).await.unwrap().unwrap();
+    let order = faulty.fixture.store.acme_order(&request.id).await.unwrap().unwrap();
     // It is a date again only once the attempt has ended, and seconds in between.
     assert!((until..=now() + 7_200).contains(&order.next_attempt), "{until}: {order:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ca_in_trouble_is_tried_again_soon() {
-    let day = Day::new().await;
+    let faulty = FaultyCaFixture::new().await;
     let mut requests = Vec::new();
     for (n, (path, trouble, words)) in [
         ("/dir", Instead::text(503, "overloaded"), "answered 503: overloaded"),
@@ -106,54 +90,54 @@ async fn a_ca_in_trouble_is_tried_again_soon() {
     .into_iter()
     .enumerate()
     {
-        day.ca.instead(path, 1, trouble);
-        let request = day.request(&format!("t{n}.example.test"));
-        let order = day.fails(&request, "CAUnreachable", 10).await;
+        faulty.ca.instead(path, 1, trouble);
+        let request = faulty.request(&format!("t{n}.example.test"));
+        let order = faulty.fails(&request, "CAUnreachable", 10).await;
         assert!(order.problem.as_ref().unwrap().contains(words), "{order:?}");
         requests.push(request);
     }
     for request in requests {
-        let issued = day.is_issued(&request).await;
+        let issued = faulty.fixture.until_issued(&request).await;
         assert_eq!(issued.order.and_then(|order| order.problem), None, "what failed is over");
     }
-    let orders = day.place.pebble.log().matches("Added order").count();
-    assert_eq!(orders, 4, "an order that was begun is gone on with: {}", day.place.pebble.log());
+    let orders = faulty.fixture.pebble.log().matches("Added order").count();
+    assert_eq!(orders, 4, "an order that was begun is gone on with: {}", faulty.fixture.pebble.log());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_503_can_say_when_to_come_back() {
-    let day = Day::new().await;
-    day.ca.instead("/order-plz", 1, Instead::text(503, "maintenance").retry_after("1800"));
-    day.fails(&day.request("shop.example.test"), "CAUnreachable", 1_800).await;
+    let faulty = FaultyCaFixture::new().await;
+    faulty.ca.instead("/order-plz", 1, Instead::text(503, "maintenance").retry_after("1800"));
+    faulty.fails(&faulty.request("shop.example.test"), "CAUnreachable", 1_800).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ca_that_cuts_connections_is_asked_again_within_the_attempt() {
-    let day = Day::new().await;
-    day.ca.instead("/order-plz", 2, Instead::Cut);
-    day.ca.instead("/finalize-order", 2, Instead::Cut);
-    let progress = day.place.advance(&day.request("shop.example.test")).await;
+    let faulty = FaultyCaFixture::new().await;
+    faulty.ca.instead("/order-plz", 2, Instead::Cut);
+    faulty.ca.instead("/finalize-order", 2, Instead::Cut);
+    let progress = faulty.fixture.advance(&faulty.request("shop.example.test")).await;
     assert_eq!(progress.state, State::Issued, "{:?}", progress.order);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ca_that_hangs_is_given_up_on_and_tried_again() {
-    let day = Day::new().await;
-    day.ca.instead("/order-plz", 1, Instead::Hang);
-    let request = day.request("shop.example.test");
-    let order = day.fails(&request, "CAUnreachable", 10).await;
+    let faulty = FaultyCaFixture::new().await;
+    faulty.ca.instead("/order-plz", 1, Instead::Hang);
+    let request = faulty.request("shop.example.test");
+    let order = faulty.fails(&request, "CAUnreachable", 10).await;
     assert!(order.problem.as_ref().unwrap().contains("localhost did not answer in 15 s"), "{order:?}");
-    day.is_issued(&request).await;
+    faulty.fixture.until_issued(&request).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_caa_record_that_forbids_is_a_refusal_in_the_ca_s_words() {
-    let day = Day::new().await;
+    let faulty = FaultyCaFixture::new().await;
     let words = "CAA record for shop.example.test prevents issuance";
     for path in ["/order-plz", "/finalize-order"] {
-        day.ca.instead(path, 1, Instead::problem(403, "caa", words));
-        let request = Request { id: path.to_owned(), ..day.request("shop.example.test") };
-        let order = day.fails(&request, "CAAForbids", 60).await;
+        faulty.ca.instead(path, 1, Instead::problem(403, "caa", words));
+        let request = Request { id: path.to_owned(), ..faulty.request("shop.example.test") };
+        let order = faulty.fails(&request, "CAAForbids", 60).await;
         assert!(order.problem.as_ref().unwrap().contains(words), "{order:?}");
     }
 }
@@ -161,23 +145,23 @@ async fn a_caa_record_that_forbids_is_a_refusal_in_the_ca_s_words() {
 /// Pebble itself asks a name server that fails.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_name_server_that_fails_is_told_as_the_ca_has_seen_it() {
-    let day = Day::new().await;
-    let request = Request { proof: Proof::Http01, ..day.request("shop.broken.test") };
-    let problem = day.fails(&request, "ValidationFailed", 60).await.problem.unwrap();
+    let faulty = FaultyCaFixture::new().await;
+    let request = Request { proof: Proof::Http01, ..faulty.request("shop.broken.test") };
+    let problem = faulty.fails(&request, "ValidationFailed", 60).await.problem.unwrap();
     assert!(problem.contains("could not resolve URL \"http://shop.broken.test"), "{problem}");
-    let directory = day.ca.directory();
-    let failed = day.place.store.failed_validations(&directory, "shop.broken.test", 0).await.unwrap();
+    let directory = faulty.ca.directory();
+    let failed = faulty.fixture.store.failed_validations(&directory, "shop.broken.test", 0).await.unwrap();
     assert_eq!(failed.len(), 1, "it counts for the limit of an hour");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_renewal_says_what_it_replaces_and_one_that_is_refused_for_it_goes_on_without() {
-    let day = Day::new().await;
-    let request = day.request("shop.example.test");
-    let first = day.is_issued(&request).await.stored.unwrap();
+    let faulty = FaultyCaFixture::new().await;
+    let request = faulty.request("shop.example.test");
+    let first = faulty.fixture.until_issued(&request).await.stored.unwrap();
     let forced = Request { newer_than: Some(u64::MAX), ..request };
-    assert_eq!(day.place.advance(&forced).await.state, State::Issued);
-    let orders = day.ca.told("/order-plz");
+    assert_eq!(faulty.fixture.advance(&forced).await.state, State::Issued);
+    let orders = faulty.ca.told("/order-plz");
     assert_eq!(orders[0]["replaces"], serde_json::Value::Null, "{orders:?}");
     // Key and serial number of the one before (RFC 9773 section 4.1).
     let serial = certificate::facts(&first.chain).unwrap().serial.replace(':', "");
@@ -187,13 +171,13 @@ async fn a_renewal_says_what_it_replaces_and_one_that_is_refused_for_it_goes_on_
     assert_eq!(said.trim_start_matches('0'), serial.to_ascii_lowercase().trim_start_matches('0'));
     // A CA that has had enough of that, or does not find that order yet, gets one like any other.
     for (status, kind) in [(409, "alreadyReplaced"), (500, "serverInternal")] {
-        day.ca.instead(
+        faulty.ca.instead(
             "/order-plz",
             1,
             Instead::problem(status, kind, "no such order, or another one already"),
         );
-        let renewed = day.place.advance(&forced).await;
+        let renewed = faulty.fixture.advance(&forced).await;
         assert_eq!(renewed.state, State::Issued, "{kind}: {:?}", renewed.order);
-        assert_eq!(day.ca.told("/order-plz").last().unwrap()["replaces"], serde_json::Value::Null);
+        assert_eq!(faulty.ca.told("/order-plz").last().unwrap()["replaces"], serde_json::Value::Null);
     }
 }

@@ -1,29 +1,23 @@
-//! A store of either kind for one test.
-
-#![allow(dead_code, reason = "each test file uses a part of it")]
+//! A store for one test, on SQLite or Postgres, and the values that tests put into it.
 
 use adit_protocol::{Account, Endpoint, InstanceId};
 use adit_store::{Lease, Origin, Reserve, Store, StoreUrl};
 use adit_testkit::postgres::Postgres;
-use std::{future::Future, time::Duration};
 use tempfile::TempDir;
 
-/// A moment in the tests' time: no test looks at a clock.
+/// The time that tests pass to the store, in seconds since 1970; no test reads a clock.
 pub(crate) const NOW: u64 = 1_800_000_000;
 
 /// The region of the tests.
 pub(crate) const REGION: &str = "eu.example.com";
 
-/// The longest that anything is waited for.
-pub(crate) const LONG: Duration = Duration::from_secs(60);
-
-/// Where a store is. Each [`Place::open`] is another program that uses it.
-pub(crate) struct Place {
+/// The location of a store. Each [`StoreFixture::open`] stands for one more program that uses it.
+pub(crate) struct StoreFixture {
     pub(crate) url: StoreUrl,
     _folder: Option<TempDir>,
 }
 
-impl Place {
+impl StoreFixture {
     /// A SQLite file of the test's own.
     pub(crate) fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -48,8 +42,8 @@ impl Place {
     }
 }
 
-/// A wish for a host name of the region at [`NOW`], with room for many names.
-pub(crate) fn wish(name: &str, account: &str, instance: &str) -> Reserve {
+/// A request to reserve a host name of the region at [`NOW`], with a high limit of names.
+pub(crate) fn reservation(name: &str, account: &str, instance: &str) -> Reserve {
     Reserve {
         endpoint: host(name),
         account: Account::managed(account),
@@ -61,9 +55,9 @@ pub(crate) fn wish(name: &str, account: &str, instance: &str) -> Reserve {
     }
 }
 
-/// The same wish at another time.
-pub(crate) fn at(now: u64, wish: Reserve) -> Reserve {
-    Reserve { now, ..wish }
+/// The same request at another time.
+pub(crate) fn at(now: u64, request: Reserve) -> Reserve {
+    Reserve { now, ..request }
 }
 
 pub(crate) fn host(name: &str) -> Endpoint {
@@ -72,13 +66,4 @@ pub(crate) fn host(name: &str) -> Endpoint {
 
 pub(crate) fn lease(name: &str, account: &str, generation: u64) -> Lease {
     Lease { endpoint: host(name), account: Account::managed(account), generation }
-}
-
-/// Waits until something is so, and looks again every few milliseconds.
-pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
-    let end = std::time::Instant::now() + LONG;
-    while !is_so().await {
-        assert!(std::time::Instant::now() < end, "{what}: not within {LONG:?}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 }

@@ -1,8 +1,9 @@
 //! The sets that relays hold in memory, and how they learn of changes.
 
-use crate::place::{NOW, Place, REGION, until};
+use crate::fixture::{NOW, REGION, StoreFixture};
 use adit_protocol::Account;
 use adit_store::{POLL_INTERVAL, RelaySeen, Store, Suspended, Suspension, Wakeups};
+use adit_testkit::wait::until_async;
 use std::time::Instant;
 
 fn suspension(id: &str, target: Suspended, until: Option<u64>) -> Suspension {
@@ -21,8 +22,8 @@ fn ids(list: &[Suspension]) -> Vec<&str> {
     list.iter().map(|suspension| suspension.id.as_str()).collect()
 }
 
-pub(crate) async fn suspensions_are_in_force_until_they_are_lifted_or_end(place: Place) {
-    let (store, other_relay) = (place.open().await, place.open().await);
+pub(crate) async fn suspensions_are_in_force_until_they_are_lifted_or_end(fixture: StoreFixture) {
+    let (store, other_relay) = (fixture.open().await, fixture.open().await);
     assert_eq!(store.suspensions(NOW).await.unwrap(), Default::default());
     let foreign = Account { issuer: "https://id.example".to_owned(), subject: "a|b".to_owned() };
     let account = suspension("s-2", Suspended::Account(foreign), None);
@@ -47,8 +48,8 @@ pub(crate) async fn suspensions_are_in_force_until_they_are_lifted_or_end(place:
     assert_eq!(store.suspensions(NOW).await.unwrap().list, [account]);
 }
 
-pub(crate) async fn the_same_suspension_again_changes_nothing(place: Place) {
-    let store = place.open().await;
+pub(crate) async fn the_same_suspension_again_changes_nothing(fixture: StoreFixture) {
+    let store = fixture.open().await;
     let first = suspension("s-1", Suspended::Account(Account::managed("ada")), None);
     assert_eq!(store.suspend(&first).await.unwrap(), 1);
     assert_eq!(store.suspend(&first).await.unwrap(), 1);
@@ -70,20 +71,20 @@ pub(crate) async fn the_same_suspension_again_changes_nothing(place: Place) {
 }
 
 /// The store of another relay: with SQLite there is none, and the same one is woken.
-async fn changed_by(place: &Place, store: &Store) -> Store {
+async fn changed_by(fixture: &StoreFixture, store: &Store) -> Store {
     match store {
         Store::Sqlite(_) => store.clone(),
-        Store::Postgres(_) => place.open().await,
+        Store::Postgres(_) => fixture.open().await,
     }
 }
 
-pub(crate) async fn a_change_wakes_who_waits(place: Place) {
+pub(crate) async fn a_change_wakes_who_waits(fixture: StoreFixture) {
     const CHANGES: u32 = 24;
-    let store = place.open().await;
-    let other = changed_by(&place, &store).await;
+    let store = fixture.open().await;
+    let other = changed_by(&fixture, &store).await;
     let mut changes = store.changes();
     changes.next().await;
-    until("wake-ups without polling", async || store.wakeups() != Wakeups::PollingOnly).await;
+    until_async("wake-ups without polling", async || store.wakeups() != Wakeups::PollingOnly).await;
 
     // By polling alone this would take CHANGES intervals; a quarter of them is a bound with room for a busy machine.
     let start = Instant::now();
@@ -118,8 +119,8 @@ pub(crate) async fn a_change_wakes_who_waits(place: Place) {
     assert!(start.elapsed() < POLL_INTERVAL * CHANGES / 4, "{CHANGES} wake-ups took {:?}", start.elapsed());
 }
 
-pub(crate) async fn relays_are_seen_until_they_are_gone(place: Place) {
-    let store = place.open().await;
+pub(crate) async fn relays_are_seen_until_they_are_gone(fixture: StoreFixture) {
+    let store = fixture.open().await;
     let relay = |region: &str, id: &str, seen, suspensions_version| RelaySeen {
         region: region.to_owned(),
         relay: id.parse().unwrap(),

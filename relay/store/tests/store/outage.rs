@@ -1,18 +1,14 @@
 //! A store that goes away, in each of the ways that it can, and comes back.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
-#[path = "support/place.rs"]
-mod place;
-
+use crate::fixture::{NOW, REGION, StoreFixture, host, lease, reservation};
 use adit_protocol::Account;
 use adit_store::{
     CALL_TIMEOUT, MigrateError, OpenError, ReserveError, Store, StoreError, StoreUrl, Suspended, Suspension,
     UseTokenError, Wakeups,
 };
 use adit_testkit::proxy::{Proxy, Way};
+use adit_testkit::wait::{MAX_WAIT, until_async};
 use adit_testkit::{port::Port, postgres::Postgres};
-use place::{LONG, NOW, Place, REGION, host, lease, until, wish};
 use sqlx::{Connection, SqliteConnection};
 use std::time::{Duration, Instant};
 
@@ -39,11 +35,11 @@ async fn assert_unavailable(store: &Store) {
         hostnames: vec![],
     };
     let start = Instant::now();
-    let wish = wish("away", "ada", "i-1");
+    let request = reservation("away", "ada", "i-1");
     let leases = [lease("shop", "ada", 1)];
     let (ping, reserve, token, extend, suspend, read) = tokio::join!(
         store.ping(),
-        store.reserve(&wish),
+        store.reserve(&request),
         store.use_token(&ada, "t-away", "key-1", NOW + 900, NOW),
         store.extend(REGION, &leases, NOW),
         store.suspend(&suspension),
@@ -60,8 +56,8 @@ async fn assert_unavailable(store: &Store) {
 }
 
 async fn assert_works(store: &Store) {
-    until("the store answers", async || store.ping().await.is_ok()).await;
-    assert_eq!(store.reserve(&wish("shop", "ada", "i-1")).await.unwrap().generation, 1);
+    until_async("the store answers", async || store.ping().await.is_ok()).await;
+    assert_eq!(store.reserve(&reservation("shop", "ada", "i-1")).await.unwrap().generation, 1);
     assert_eq!(
         store.held_name(REGION, &host("shop")).await.unwrap().unwrap().account,
         Account::managed("ada")
@@ -75,7 +71,7 @@ async fn a_server_that_is_gone_is_told_at_once_and_used_again_when_it_is_back() 
     let mut changes = store.changes();
     changes.next().await;
     assert_works(&store).await;
-    until("notifications arrive", async || store.wakeups() == Wakeups::Notified).await;
+    until_async("notifications arrive", async || store.wakeups() == Wakeups::Notified).await;
     for _ in 0..2 {
         postgres.stop();
         assert_unavailable(&store).await;
@@ -84,11 +80,12 @@ async fn a_server_that_is_gone_is_told_at_once_and_used_again_when_it_is_back() 
             matches!(refused, StoreError::Unreachable(_)),
             "a refusal is no matter of waiting: {refused:?}"
         );
-        until("it is seen that nobody notifies", async || store.wakeups() == Wakeups::PollingOnly).await;
+        until_async("it is seen that nobody notifies", async || store.wakeups() == Wakeups::PollingOnly)
+            .await;
 
         postgres.start_again();
         assert_works(&store).await;
-        until("notifications arrive again", async || store.wakeups() == Wakeups::Notified).await;
+        until_async("notifications arrive again", async || store.wakeups() == Wakeups::Notified).await;
     }
 }
 
@@ -98,7 +95,8 @@ async fn a_restart_between_two_calls_goes_unnoticed() {
     let store = open(&postgres.database()).await;
     for round in 0..5 {
         // Both connections are in use before the restart and dead after it.
-        let (a, b) = (wish(&format!("a{round}"), "ada", "i"), wish(&format!("b{round}"), "bob", "i"));
+        let (a, b) =
+            (reservation(&format!("a{round}"), "ada", "i"), reservation(&format!("b{round}"), "bob", "i"));
         let (a, b) = tokio::join!(store.reserve(&a), store.reserve(&b));
         assert_eq!((a.unwrap().generation, b.unwrap().generation), (1, 1));
         postgres.stop();
@@ -130,7 +128,7 @@ async fn connections_that_went_dead_without_a_word_are_replaced() {
     let mut changes = store.changes();
     changes.next().await;
     assert_works(&store).await;
-    until("notifications arrive", async || store.wakeups() == Wakeups::Notified).await;
+    until_async("notifications arrive", async || store.wakeups() == Wakeups::Notified).await;
     proxy.set(Way::Swallow);
     assert_unavailable(&store).await;
     proxy.set(Way::Open);
@@ -146,10 +144,10 @@ async fn changes_made_while_nobody_listened_are_found_at_the_reconnect() {
     let beside = open(&url).await;
     let mut changes = store.changes();
     changes.next().await;
-    until("notifications arrive", async || store.wakeups() == Wakeups::Notified).await;
+    until_async("notifications arrive", async || store.wakeups() == Wakeups::Notified).await;
 
     proxy.set(Way::Refuse);
-    until("the cut is seen", async || store.wakeups() == Wakeups::PollingOnly).await;
+    until_async("the cut is seen", async || store.wakeups() == Wakeups::PollingOnly).await;
     let suspension = Suspension {
         id: "s-1".to_owned(),
         target: Suspended::Hostname("shop.example".to_owned()),
@@ -170,7 +168,7 @@ async fn changes_made_while_nobody_listened_are_found_at_the_reconnect() {
             }
         }
     };
-    tokio::time::timeout(LONG, found).await.unwrap();
+    tokio::time::timeout(MAX_WAIT, found).await.unwrap();
     postgres.stop();
 }
 
@@ -185,7 +183,8 @@ async fn a_transaction_pooler_is_found_out_and_polling_goes_on() {
     let beside = open(&url).await;
     let mut changes = store.changes();
     changes.next().await;
-    until("the listener has connected and gone again", async || proxy.dropped_notifications() > 0).await;
+    until_async("the listener has connected and gone again", async || proxy.dropped_notifications() > 0)
+        .await;
     assert_eq!(store.wakeups(), Wakeups::PollingOnly);
     let account = Suspended::Account(Account::managed("ada"));
     let suspension = Suspension {
@@ -203,7 +202,7 @@ async fn a_transaction_pooler_is_found_out_and_polling_goes_on() {
             changes.next().await;
         }
     };
-    tokio::time::timeout(LONG, found).await.unwrap();
+    tokio::time::timeout(MAX_WAIT, found).await.unwrap();
     assert_eq!(store.wakeups(), Wakeups::PollingOnly);
 }
 
@@ -220,7 +219,7 @@ async fn a_store_that_is_not_there_at_the_start_is_used_when_it_comes() {
     postgres.start_again();
     store.migrate().await.unwrap();
     assert_works(&store).await;
-    until("notifications arrive", async || store.wakeups() == Wakeups::Notified).await;
+    until_async("notifications arrive", async || store.wakeups() == Wakeups::Notified).await;
 }
 
 #[tokio::test]
@@ -244,10 +243,10 @@ async fn wrong_places_are_typed_errors_without_the_password() {
 
 #[tokio::test]
 async fn a_file_that_is_no_store_is_a_typed_error() {
-    let place = Place::sqlite();
-    let StoreUrl::Sqlite(path) = &place.url else { unreachable!("it is a SQLite store") };
+    let fixture = StoreFixture::sqlite();
+    let StoreUrl::Sqlite(path) = &fixture.url else { unreachable!("it is a SQLite store") };
     std::fs::write(path, "relay:\n  name: this is another file\n".repeat(200)).unwrap();
-    let store = place.open_empty();
+    let store = fixture.open_empty();
     assert!(matches!(store.suspensions(NOW).await, Err(StoreError::Unreachable(_) | StoreError::Refused(_))));
     assert!(store.migrate().await.is_err());
     assert!(std::fs::read_to_string(path).unwrap().starts_with("relay:\n"), "nothing was written");
@@ -256,10 +255,10 @@ async fn a_file_that_is_no_store_is_a_typed_error() {
 #[tokio::test]
 async fn a_store_is_for_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
-    let place = Place::sqlite();
-    let store = place.open().await;
-    store.reserve(&wish("shop", "ada", "i-1")).await.unwrap();
-    let StoreUrl::Sqlite(path) = &place.url else { unreachable!("it is a SQLite store") };
+    let fixture = StoreFixture::sqlite();
+    let store = fixture.open().await;
+    store.reserve(&reservation("shop", "ada", "i-1")).await.unwrap();
+    let StoreUrl::Sqlite(path) = &fixture.url else { unreachable!("it is a SQLite store") };
     let files: Vec<_> = std::fs::read_dir(path.parent().unwrap()).unwrap().map(Result::unwrap).collect();
     assert!(files.len() >= 2, "the file and its log: {files:?}");
     for file in files {
@@ -270,21 +269,21 @@ async fn a_store_is_for_its_owner_alone() {
 /// Another process that holds the file's lock for writing, as a backup may.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_another_program_holds_is_waited_for_but_not_for_long() {
-    let place = Place::sqlite();
-    let store = place.open().await;
+    let fixture = StoreFixture::sqlite();
+    let store = fixture.open().await;
     assert_works(&store).await;
-    let StoreUrl::Sqlite(path) = &place.url else { unreachable!("it is a SQLite store") };
+    let StoreUrl::Sqlite(path) = &fixture.url else { unreachable!("it is a SQLite store") };
     let mut other = SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.unwrap();
     sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
     let start = Instant::now();
-    let reserve = store.reserve(&wish("blog", "ada", "i-1")).await;
+    let reserve = store.reserve(&reservation("blog", "ada", "i-1")).await;
     let busy = |error: &StoreError| matches!(error, StoreError::Busy(_) | StoreError::Timeout);
     assert!(matches!(&reserve, Err(ReserveError::Unavailable(error)) if busy(error)), "{reserve:?}");
     assert!(start.elapsed() < BOUND, "{:?}", start.elapsed());
 
     let waiting = tokio::spawn({
         let store = store.clone();
-        async move { store.reserve(&wish("docs", "ada", "i-1")).await }
+        async move { store.reserve(&reservation("docs", "ada", "i-1")).await }
     });
     sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
     assert_eq!(waiting.await.unwrap().unwrap().generation, 1);
@@ -294,14 +293,14 @@ async fn a_file_that_another_program_holds_is_waited_for_but_not_for_long() {
 #[test]
 fn a_store_whose_runtime_has_ended_says_so() {
     let lane = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    for place in [Place::sqlite(), Place::postgres()] {
+    for fixture in [StoreFixture::sqlite(), StoreFixture::postgres()] {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let store = runtime.block_on(place.open());
+        let store = runtime.block_on(fixture.open());
         let mut changes = store.changes();
         runtime.block_on(async {
             changes.next().await;
-            until("wake-ups without polling", async || store.wakeups() != Wakeups::PollingOnly).await;
+            until_async("wake-ups without polling", async || store.wakeups() != Wakeups::PollingOnly).await;
         });
         lane.block_on(store.ping()).unwrap();
         drop(runtime);

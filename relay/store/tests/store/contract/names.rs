@@ -1,83 +1,86 @@
 //! Who owns a name, and for how long.
 
-use crate::place::{NOW, Place, REGION, at, host, lease, wish};
+use crate::fixture::{NOW, REGION, StoreFixture, at, host, lease, reservation};
 use adit_protocol::{Account, Endpoint, Kind};
 use adit_store::{LEASE_SECONDS, Lease, Origin, QUARANTINE_SECONDS, Reserve, ReserveError};
 
-pub(crate) async fn a_name_belongs_to_the_account_that_had_it_first(place: Place) {
-    let store = place.open().await;
+pub(crate) async fn a_name_belongs_to_the_account_that_had_it_first(fixture: StoreFixture) {
+    let store = fixture.open().await;
     assert_eq!(store.held_name(REGION, &host("shop")).await.unwrap(), None);
     assert_eq!(store.names(NOW).await.unwrap(), 0);
-    assert_eq!(store.reserve(&wish("shop", "ada", "i-1")).await.unwrap().generation, 1);
-    assert!(matches!(store.reserve(&wish("shop", "bob", "i-2")).await, Err(ReserveError::Taken)));
+    assert_eq!(store.reserve(&reservation("shop", "ada", "i-1")).await.unwrap().generation, 1);
+    assert!(matches!(store.reserve(&reservation("shop", "bob", "i-2")).await, Err(ReserveError::Taken)));
     let foreign = Reserve {
         account: Account { issuer: "https://id.example".to_owned(), subject: "ada".to_owned() },
-        ..wish("shop", "ada", "i-1")
+        ..reservation("shop", "ada", "i-1")
     };
     assert!(
         matches!(store.reserve(&foreign).await, Err(ReserveError::Taken)),
         "another issuer's ada is another"
     );
-    assert_eq!(store.reserve(&wish("blog", "bob", "i-2")).await.unwrap().generation, 1);
+    assert_eq!(store.reserve(&reservation("blog", "bob", "i-2")).await.unwrap().generation, 1);
 
-    let held = place.open().await.held_name(REGION, &host("shop")).await.unwrap().unwrap();
+    let held = fixture.open().await.held_name(REGION, &host("shop")).await.unwrap().unwrap();
     assert_eq!((held.account, held.instance.as_str()), (Account::managed("ada"), "i-1"));
     assert_eq!((held.generation, held.leased_until), (1, NOW + LEASE_SECONDS));
     assert_eq!(held.quarantine_until, NOW + LEASE_SECONDS + QUARANTINE_SECONDS);
     assert_eq!(store.names(NOW).await.unwrap(), 2);
 }
 
-pub(crate) async fn the_newest_instance_has_a_new_generation(place: Place) {
-    let (store, other_relay) = (place.open().await, place.open().await);
-    assert_eq!(store.reserve(&wish("shop", "ada", "i-1")).await.unwrap().generation, 1);
+pub(crate) async fn the_newest_instance_has_a_new_generation(fixture: StoreFixture) {
+    let (store, other_relay) = (fixture.open().await, fixture.open().await);
+    assert_eq!(store.reserve(&reservation("shop", "ada", "i-1")).await.unwrap().generation, 1);
     assert_eq!(
-        other_relay.reserve(&wish("shop", "ada", "i-1")).await.unwrap().generation,
+        other_relay.reserve(&reservation("shop", "ada", "i-1")).await.unwrap().generation,
         1,
         "its second relay"
     );
-    assert_eq!(store.reserve(&wish("shop", "ada", "i-2")).await.unwrap().generation, 2);
-    assert_eq!(other_relay.reserve(&wish("shop", "ada", "i-2")).await.unwrap().generation, 2);
+    assert_eq!(store.reserve(&reservation("shop", "ada", "i-2")).await.unwrap().generation, 2);
+    assert_eq!(other_relay.reserve(&reservation("shop", "ada", "i-2")).await.unwrap().generation, 2);
     assert_eq!(
-        store.reserve(&wish("shop", "ada", "i-1")).await.unwrap().generation,
+        store.reserve(&reservation("shop", "ada", "i-1")).await.unwrap().generation,
         3,
         "generations never go back"
     );
 }
 
-pub(crate) async fn a_name_without_a_sign_of_life_is_free_after_lease_and_quarantine(place: Place) {
-    let store = place.open().await;
-    store.reserve(&wish("shop", "ada", "i-1")).await.unwrap();
+pub(crate) async fn a_name_without_a_sign_of_life_is_free_after_lease_and_quarantine(fixture: StoreFixture) {
+    let store = fixture.open().await;
+    store.reserve(&reservation("shop", "ada", "i-1")).await.unwrap();
     let free = NOW + LEASE_SECONDS + QUARANTINE_SECONDS;
-    let early = store.reserve(&at(free - 1, wish("shop", "bob", "i-2"))).await;
+    let early = store.reserve(&at(free - 1, reservation("shop", "bob", "i-2"))).await;
     assert!(matches!(early, Err(ReserveError::Taken)));
     assert_eq!(store.names(free - 1).await.unwrap(), 1);
     assert_eq!(store.names(free).await.unwrap(), 0);
-    let generation = store.reserve(&at(free, wish("shop", "bob", "i-2"))).await.unwrap().generation;
+    let generation = store.reserve(&at(free, reservation("shop", "bob", "i-2"))).await.unwrap().generation;
     assert_eq!(generation, 2, "a new owner is never mistaken for the last one");
-    let late = store.reserve(&at(free, wish("shop", "ada", "i-1"))).await;
+    let late = store.reserve(&at(free, reservation("shop", "ada", "i-1"))).await;
     assert!(matches!(late, Err(ReserveError::Taken)), "the name has a new owner");
 }
 
-pub(crate) async fn a_released_name_is_closed_for_a_week_to_everyone_else(place: Place) {
-    let store = place.open().await;
-    store.reserve(&wish("shop", "ada", "i-1")).await.unwrap();
+pub(crate) async fn a_released_name_is_closed_for_a_week_to_everyone_else(fixture: StoreFixture) {
+    let store = fixture.open().await;
+    store.reserve(&reservation("shop", "ada", "i-1")).await.unwrap();
     assert!(store.release(REGION, &lease("shop", "ada", 1), NOW + 60).await.unwrap());
     let held = store.held_name(REGION, &host("shop")).await.unwrap().unwrap();
     assert_eq!((held.leased_until, held.quarantine_until), (NOW + 60, NOW + 60 + QUARANTINE_SECONDS));
 
     let end = NOW + 60 + QUARANTINE_SECONDS;
-    assert!(matches!(store.reserve(&at(end - 1, wish("shop", "bob", "i"))).await, Err(ReserveError::Taken)));
-    let back = store.reserve(&at(end - 1, wish("shop", "ada", "i-1"))).await.unwrap();
+    assert!(matches!(
+        store.reserve(&at(end - 1, reservation("shop", "bob", "i"))).await,
+        Err(ReserveError::Taken)
+    ));
+    let back = store.reserve(&at(end - 1, reservation("shop", "ada", "i-1"))).await.unwrap();
     assert_eq!(back.generation, 1, "the same owner with the same instance goes on");
     assert!(store.release(REGION, &lease("shop", "ada", 1), NOW + 120).await.unwrap());
     let end = NOW + 120 + QUARANTINE_SECONDS;
-    assert_eq!(store.reserve(&at(end, wish("shop", "bob", "i"))).await.unwrap().generation, 2);
+    assert_eq!(store.reserve(&at(end, reservation("shop", "bob", "i"))).await.unwrap().generation, 2);
 }
 
-pub(crate) async fn what_an_earlier_owner_does_changes_nothing(place: Place) {
-    let store = place.open().await;
-    store.reserve(&wish("shop", "ada", "i-1")).await.unwrap();
-    store.reserve(&wish("shop", "ada", "i-2")).await.unwrap();
+pub(crate) async fn what_an_earlier_owner_does_changes_nothing(fixture: StoreFixture) {
+    let store = fixture.open().await;
+    store.reserve(&reservation("shop", "ada", "i-1")).await.unwrap();
+    store.reserve(&reservation("shop", "ada", "i-2")).await.unwrap();
     let before = store.held_name(REGION, &host("shop")).await.unwrap();
     for stale in
         [lease("shop", "ada", 1), lease("shop", "ada", 3), lease("shop", "bob", 2), lease("none", "ada", 1)]
@@ -92,12 +95,12 @@ pub(crate) async fn what_an_earlier_owner_does_changes_nothing(place: Place) {
     assert_eq!(store.held_name(REGION, &host("none")).await.unwrap(), None);
 }
 
-pub(crate) async fn leases_are_extended_by_hundreds_and_the_lost_are_told(place: Place) {
-    let store = place.open().await;
+pub(crate) async fn leases_are_extended_by_hundreds_and_the_lost_are_told(fixture: StoreFixture) {
+    let store = fixture.open().await;
     let mut leases = Vec::new();
     for n in 0..1_203 {
         let name = format!("n{n}");
-        store.reserve(&wish(&name, "ada", "i-1")).await.unwrap();
+        store.reserve(&reservation(&name, "ada", "i-1")).await.unwrap();
         leases.push(lease(&name, "ada", 1));
     }
     for lost in [0, 500, 1_202] {
@@ -117,9 +120,9 @@ pub(crate) async fn leases_are_extended_by_hundreds_and_the_lost_are_told(place:
     assert_eq!(store.extend(REGION, &twice, NOW + 120).await.unwrap(), []);
 }
 
-pub(crate) async fn an_extension_never_shortens_a_lease(place: Place) {
-    let store = place.open().await;
-    store.reserve(&wish("shop", "ada", "i-1")).await.unwrap();
+pub(crate) async fn an_extension_never_shortens_a_lease(fixture: StoreFixture) {
+    let store = fixture.open().await;
+    store.reserve(&reservation("shop", "ada", "i-1")).await.unwrap();
     let leases = [lease("shop", "ada", 1)];
     store.extend(REGION, &leases, NOW + 100).await.unwrap();
     let before = store.held_name(REGION, &host("shop")).await.unwrap();
@@ -127,9 +130,9 @@ pub(crate) async fn an_extension_never_shortens_a_lease(place: Place) {
     assert_eq!(store.held_name(REGION, &host("shop")).await.unwrap(), before);
 }
 
-pub(crate) async fn an_account_holds_no_more_names_than_its_limit(place: Place) {
-    let store = place.open().await;
-    let limited = |name: &str, now| Reserve { names_limit: 2, ..at(now, wish(name, "ada", "i-1")) };
+pub(crate) async fn an_account_holds_no_more_names_than_its_limit(fixture: StoreFixture) {
+    let store = fixture.open().await;
+    let limited = |name: &str, now| Reserve { names_limit: 2, ..at(now, reservation(name, "ada", "i-1")) };
     store.reserve(&limited("a", NOW)).await.unwrap();
     store.reserve(&limited("b", NOW)).await.unwrap();
     let third = store.reserve(&limited("c", NOW)).await;
@@ -138,13 +141,13 @@ pub(crate) async fn an_account_holds_no_more_names_than_its_limit(place: Place) 
     assert_eq!(store.held_name(REGION, &host("c")).await.unwrap(), None);
 
     store.reserve(&limited("a", NOW)).await.expect("a name that it holds is no further one");
-    let none = Reserve { names_limit: 0, ..wish("a", "ada", "i-1") };
+    let none = Reserve { names_limit: 0, ..reservation("a", "ada", "i-1") };
     store.reserve(&none).await.expect("a lower limit takes nothing away");
     store
-        .reserve(&Reserve { names_limit: 1, ..wish("c", "bob", "i-2") })
+        .reserve(&Reserve { names_limit: 1, ..reservation("c", "bob", "i-2") })
         .await
         .expect("others have limits of their own");
-    let none = Reserve { names_limit: 0, ..wish("d", "eve", "i-3") };
+    let none = Reserve { names_limit: 0, ..reservation("d", "eve", "i-3") };
     assert!(matches!(store.reserve(&none).await, Err(ReserveError::TooManyNames { limit: 0 })));
 
     store.release(REGION, &lease("a", "ada", 1), NOW).await.unwrap();
@@ -157,10 +160,13 @@ pub(crate) async fn an_account_holds_no_more_names_than_its_limit(place: Place) 
     store.reserve(&limited("d", end)).await.unwrap();
 }
 
-pub(crate) async fn drawn_names_count_apart_and_can_be_had_again(place: Place) {
-    let store = place.open().await;
-    let limited =
-        |origin, name: &str, now| Reserve { origin, names_limit: 2, ..at(now, wish(name, "ada", "i-1")) };
+pub(crate) async fn drawn_names_count_apart_and_can_be_had_again(fixture: StoreFixture) {
+    let store = fixture.open().await;
+    let limited = |origin, name: &str, now| Reserve {
+        origin,
+        names_limit: 2,
+        ..at(now, reservation(name, "ada", "i-1"))
+    };
     let drawn = |name, now| limited(Origin::Drawn, name, now);
     for name in ["otter", "heron"] {
         store.reserve(&drawn(name, NOW)).await.unwrap();
@@ -189,7 +195,7 @@ pub(crate) async fn drawn_names_count_apart_and_can_be_had_again(place: Place) {
     let again = |instance, now| Reserve {
         origin: Origin::DrawnBefore,
         names_limit: 2,
-        ..at(now, wish("heron", "ada", instance))
+        ..at(now, reservation("heron", "ada", instance))
     };
     let had = store.reserve(&again("i-2", over)).await.unwrap();
     assert_eq!(had.generation, 2, "the same name, a new tunnel");
@@ -198,23 +204,26 @@ pub(crate) async fn drawn_names_count_apart_and_can_be_had_again(place: Place) {
     assert_eq!(idle(over).await, [host("otter")]);
 }
 
-pub(crate) async fn a_drawn_name_that_is_asked_for_becomes_a_chosen_one_while_there_is_room(place: Place) {
-    let store = place.open().await;
-    let wish = |origin, name: &str| Reserve { origin, names_limit: 1, ..wish(name, "ada", "i-1") };
-    store.reserve(&wish(Origin::Drawn, "otter")).await.unwrap();
-    store.reserve(&wish(Origin::Chosen, "otter")).await.unwrap();
-    store.reserve(&wish(Origin::Drawn, "heron")).await.expect("no drawn name is left");
-    store.reserve(&wish(Origin::Drawn, "otter")).await.expect("its own");
-    let second = store.reserve(&wish(Origin::Chosen, "shop")).await;
+pub(crate) async fn a_drawn_name_that_is_asked_for_becomes_a_chosen_one_while_there_is_room(
+    fixture: StoreFixture,
+) {
+    let store = fixture.open().await;
+    let with_origin =
+        |origin, name: &str| Reserve { origin, names_limit: 1, ..reservation(name, "ada", "i-1") };
+    store.reserve(&with_origin(Origin::Drawn, "otter")).await.unwrap();
+    store.reserve(&with_origin(Origin::Chosen, "otter")).await.unwrap();
+    store.reserve(&with_origin(Origin::Drawn, "heron")).await.expect("no drawn name is left");
+    store.reserve(&with_origin(Origin::Drawn, "otter")).await.expect("its own");
+    let second = store.reserve(&with_origin(Origin::Chosen, "shop")).await;
     assert!(matches!(second, Err(ReserveError::TooManyNames { .. })), "the otter stays a chosen one");
     let idle =
         store.idle_names(REGION, &Account::managed("ada"), Kind::Http, NOW + LEASE_SECONDS).await.unwrap();
     assert_eq!(idle, [host("heron")]);
 }
 
-pub(crate) async fn idle_ports_and_idle_hosts_are_told_apart(place: Place) {
-    let store = place.open().await;
-    let drawn = |endpoint| Reserve { endpoint, origin: Origin::Drawn, ..wish("-", "ada", "i-1") };
+pub(crate) async fn idle_ports_and_idle_hosts_are_told_apart(fixture: StoreFixture) {
+    let store = fixture.open().await;
+    let drawn = |endpoint| Reserve { endpoint, origin: Origin::Drawn, ..reservation("-", "ada", "i-1") };
     store.reserve(&drawn(Endpoint::Tcp(20_022))).await.unwrap();
     store.reserve(&drawn(host("otter"))).await.unwrap();
     let idle = async |region, account: &str, kind| {
@@ -226,12 +235,12 @@ pub(crate) async fn idle_ports_and_idle_hosts_are_told_apart(place: Place) {
     assert_eq!(idle(REGION, "bob", Kind::Http).await, []);
 }
 
-pub(crate) async fn ports_belong_to_a_region_and_host_names_to_the_provider(place: Place) {
-    let store = place.open().await;
+pub(crate) async fn ports_belong_to_a_region_and_host_names_to_the_provider(fixture: StoreFixture) {
+    let store = fixture.open().await;
     let port = |account: &str, region: &str| Reserve {
         endpoint: Endpoint::Tcp(20_022),
         region: region.to_owned(),
-        ..wish("-", account, "i-1")
+        ..reservation("-", account, "i-1")
     };
     store.reserve(&port("ada", "eu.example.com")).await.unwrap();
     store.reserve(&port("bob", "us.example.com")).await.expect("the same port of another region is another");
@@ -246,7 +255,7 @@ pub(crate) async fn ports_belong_to_a_region_and_host_names_to_the_provider(plac
     assert!(!store.release("us.example.com", &ada, NOW).await.unwrap());
     assert!(store.release("eu.example.com", &ada, NOW).await.unwrap());
 
-    store.reserve(&wish("shop", "ada", "i-1")).await.unwrap();
-    let elsewhere = Reserve { region: "us.example.com".to_owned(), ..wish("shop", "bob", "i-2") };
+    store.reserve(&reservation("shop", "ada", "i-1")).await.unwrap();
+    let elsewhere = Reserve { region: "us.example.com".to_owned(), ..reservation("shop", "bob", "i-2") };
     assert!(matches!(store.reserve(&elsewhere).await, Err(ReserveError::Taken)));
 }

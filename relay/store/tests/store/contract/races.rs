@@ -1,6 +1,6 @@
 //! Several programs that want the same thing at once.
 
-use crate::place::{NOW, Place, REGION, at, host, lease, wish};
+use crate::fixture::{NOW, REGION, StoreFixture, at, host, lease, reservation};
 use adit_protocol::Account;
 use adit_store::{
     LEASE_SECONDS, QUARANTINE_SECONDS, Reserve, ReserveError, Store, Suspended, Suspension, UseTokenError,
@@ -27,12 +27,12 @@ async fn contest(relays: [&Store; 2], wishes: [&Reserve; 2], round: usize) -> (u
     }
 }
 
-pub(crate) async fn of_two_accounts_that_want_one_name_exactly_one_has_it(place: Place) {
-    let (one, two) = (place.open().await, place.open().await);
+pub(crate) async fn of_two_accounts_that_want_one_name_exactly_one_has_it(fixture: StoreFixture) {
+    let (one, two) = (fixture.open().await, fixture.open().await);
     let mut wins = [0, 0];
     for round in 0..ROUNDS {
         let name = format!("n{round}");
-        let wishes = [&wish(&name, "ada", "i-1"), &wish(&name, "bob", "i-2")];
+        let wishes = [&reservation(&name, "ada", "i-1"), &reservation(&name, "bob", "i-2")];
         let (winner, generation) = contest([&one, &two], wishes, round).await;
         wins[winner] += 1;
         assert_eq!(generation, 1, "round {round}");
@@ -42,15 +42,17 @@ pub(crate) async fn of_two_accounts_that_want_one_name_exactly_one_has_it(place:
     assert!(wins.iter().all(|wins| *wins > ROUNDS / 20), "no race: one side always came first, {wins:?}");
 }
 
-pub(crate) async fn of_two_accounts_at_the_end_of_a_quarantine_exactly_one_has_the_name(place: Place) {
-    let (one, two) = (place.open().await, place.open().await);
+pub(crate) async fn of_two_accounts_at_the_end_of_a_quarantine_exactly_one_has_the_name(
+    fixture: StoreFixture,
+) {
+    let (one, two) = (fixture.open().await, fixture.open().await);
     let mut now = NOW;
-    let mut generation = one.reserve(&wish("shop", "eve", "i-0")).await.unwrap().generation;
+    let mut generation = one.reserve(&reservation("shop", "eve", "i-0")).await.unwrap().generation;
     for round in 0..ROUNDS / 4 {
         now += LEASE_SECONDS + QUARANTINE_SECONDS;
         // In each round both are strangers to the name.
         let (ada, bob) = (format!("ada-{round}"), format!("bob-{round}"));
-        let wishes = [&at(now, wish("shop", &ada, "i-1")), &at(now, wish("shop", &bob, "i-1"))];
+        let wishes = [&at(now, reservation("shop", &ada, "i-1")), &at(now, reservation("shop", &bob, "i-1"))];
         let (winner, next) = contest([&one, &two], wishes, round).await;
         assert_eq!(next, generation + 1, "round {round}");
         generation = next;
@@ -59,14 +61,14 @@ pub(crate) async fn of_two_accounts_at_the_end_of_a_quarantine_exactly_one_has_t
     }
 }
 
-pub(crate) async fn instances_at_once_all_have_generations_of_their_own(place: Place) {
-    let (one, two) = (place.open().await, place.open().await);
+pub(crate) async fn instances_at_once_all_have_generations_of_their_own(fixture: StoreFixture) {
+    let (one, two) = (fixture.open().await, fixture.open().await);
     for round in 0..100 {
         let name = format!("n{round}");
         let tasks: Vec<_> = (0..6)
             .map(|n| {
                 let store = if n % 2 == 0 { one.clone() } else { two.clone() };
-                let wish = wish(&name, "ada", &format!("i-{n}"));
+                let wish = reservation(&name, "ada", &format!("i-{n}"));
                 tokio::spawn(async move { (store.reserve(&wish).await.unwrap().generation, wish.instance) })
             })
             .collect();
@@ -86,14 +88,15 @@ pub(crate) async fn instances_at_once_all_have_generations_of_their_own(place: P
     }
 }
 
-pub(crate) async fn names_at_once_do_not_exceed_the_limit(place: Place) {
-    let (one, two) = (place.open().await, place.open().await);
+pub(crate) async fn names_at_once_do_not_exceed_the_limit(fixture: StoreFixture) {
+    let (one, two) = (fixture.open().await, fixture.open().await);
     for round in 0..100 {
         let account = format!("ada-{round}");
         let tasks: Vec<_> = (0..6)
             .map(|n| {
                 let store = if n % 2 == 0 { one.clone() } else { two.clone() };
-                let wish = Reserve { names_limit: 3, ..wish(&format!("n{round}-{n}"), &account, "i-1") };
+                let wish =
+                    Reserve { names_limit: 3, ..reservation(&format!("n{round}-{n}"), &account, "i-1") };
                 tokio::spawn(async move { store.reserve(&wish).await })
             })
             .collect();
@@ -109,8 +112,8 @@ pub(crate) async fn names_at_once_do_not_exceed_the_limit(place: Place) {
     }
 }
 
-pub(crate) async fn of_two_keys_that_use_one_token_exactly_one_may(place: Place) {
-    let (one, two) = (place.open().await, place.open().await);
+pub(crate) async fn of_two_keys_that_use_one_token_exactly_one_may(fixture: StoreFixture) {
+    let (one, two) = (fixture.open().await, fixture.open().await);
     let ada = Account::managed("ada");
     for round in 0..ROUNDS / 2 {
         let id = format!("t{round}");
@@ -126,12 +129,12 @@ pub(crate) async fn of_two_keys_that_use_one_token_exactly_one_may(place: Place)
 }
 
 /// The two relays of a client extend the same leases, each in an order of its own.
-pub(crate) async fn overlapping_extensions_do_not_block_each_other(place: Place) {
-    let (one, two) = (place.open().await, place.open().await);
+pub(crate) async fn overlapping_extensions_do_not_block_each_other(fixture: StoreFixture) {
+    let (one, two) = (fixture.open().await, fixture.open().await);
     let mut leases = Vec::new();
     for n in 0..200 {
         let name = format!("n{n}");
-        one.reserve(&wish(&name, "ada", "i-1")).await.unwrap();
+        one.reserve(&reservation(&name, "ada", "i-1")).await.unwrap();
         leases.push(lease(&name, "ada", 1));
     }
     let backwards: Vec<_> = leases.iter().rev().cloned().collect();
@@ -144,8 +147,8 @@ pub(crate) async fn overlapping_extensions_do_not_block_each_other(place: Place)
     }
 }
 
-pub(crate) async fn versions_grow_by_one_with_every_suspension(place: Place) {
-    let (one, two) = (place.open().await, place.open().await);
+pub(crate) async fn versions_grow_by_one_with_every_suspension(fixture: StoreFixture) {
+    let (one, two) = (fixture.open().await, fixture.open().await);
     let tasks: Vec<_> = (0..60)
         .map(|n| {
             let store = if n % 2 == 0 { one.clone() } else { two.clone() };

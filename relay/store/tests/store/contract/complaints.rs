@@ -1,6 +1,6 @@
 //! Complaints become suspensions, once, and what happened to them stays.
 
-use crate::place::{NOW, Place, REGION, host, wish};
+use crate::fixture::{NOW, REGION, StoreFixture, host, reservation};
 use adit_protocol::Account;
 use adit_store::{Complaint, Decision, Filing, RelaySeen, Scope, Store, Subject, Suspended};
 
@@ -37,13 +37,13 @@ fn eve() -> Suspended {
 }
 
 async fn names_of_eve(store: &Store) {
-    store.reserve(&wish("shop", "eve", "i-1")).await.unwrap();
-    store.reserve(&wish("blog", "eve", "i-1")).await.unwrap();
-    store.reserve(&wish("other", "bob", "i-1")).await.unwrap();
+    store.reserve(&reservation("shop", "eve", "i-1")).await.unwrap();
+    store.reserve(&reservation("blog", "eve", "i-1")).await.unwrap();
+    store.reserve(&reservation("other", "bob", "i-1")).await.unwrap();
 }
 
-pub(crate) async fn a_complaint_is_enforced_once_and_remembered(place: Place) {
-    let (store, beside) = (place.open().await, place.open().await);
+pub(crate) async fn a_complaint_is_enforced_once_and_remembered(fixture: StoreFixture) {
+    let (store, beside) = (fixture.open().await, fixture.open().await);
     names_of_eve(&store).await;
     let open = store.judge(&filing("1", Decision::Pending), NOW).await.unwrap();
     assert_eq!(open.complaint.account_text().as_deref(), Some("adit|eve"));
@@ -82,8 +82,8 @@ pub(crate) async fn a_complaint_is_enforced_once_and_remembered(place: Place) {
     assert_eq!(store.complaint("2").await.unwrap(), None);
 }
 
-pub(crate) async fn who_is_acknowledged_at_once_is_the_same_to_two_operators(place: Place) {
-    let stores = [place.open().await, place.open().await, place.open().await];
+pub(crate) async fn who_is_acknowledged_at_once_is_the_same_to_two_operators(fixture: StoreFixture) {
+    let stores = [fixture.open().await, fixture.open().await, fixture.open().await];
     names_of_eve(&stores[0]).await;
     let judge = |store: Store| async move {
         tokio::spawn(async move { store.judge(&filing("1", Decision::Acknowledged), NOW).await.unwrap() })
@@ -97,8 +97,8 @@ pub(crate) async fn who_is_acknowledged_at_once_is_the_same_to_two_operators(pla
     assert_eq!(history(&stores[1], "1").await, ["filed", "acknowledged"]);
 }
 
-pub(crate) async fn edits_after_the_decision_change_what_is_enforced(place: Place) {
-    let store = place.open().await;
+pub(crate) async fn edits_after_the_decision_change_what_is_enforced(fixture: StoreFixture) {
+    let store = fixture.open().await;
     names_of_eve(&store).await;
     let acknowledged = filing("1", Decision::Acknowledged);
     store.judge(&acknowledged, NOW).await.unwrap();
@@ -120,8 +120,8 @@ pub(crate) async fn edits_after_the_decision_change_what_is_enforced(place: Plac
     assert_eq!(history(&store, "1").await, expected);
 }
 
-pub(crate) async fn what_nobody_has_had_is_kept_out_by_its_name(place: Place) {
-    let store = place.open().await;
+pub(crate) async fn what_nobody_has_had_is_kept_out_by_its_name(fixture: StoreFixture) {
+    let store = fixture.open().await;
     let judged = store.judge(&filing("1", Decision::Acknowledged), NOW).await.unwrap();
     assert_eq!((judged.complaint.account, judged.complaint.hostnames.len()), (None, 0));
     let name = Suspended::Hostname("shop.eu.example.com".to_owned());
@@ -136,8 +136,10 @@ pub(crate) async fn what_nobody_has_had_is_kept_out_by_its_name(place: Place) {
     assert_eq!(targets(&store, NOW).await[2], ("3".to_owned(), eve()));
 }
 
-pub(crate) async fn complaints_about_one_account_know_of_each_other_and_lift_their_own_alone(place: Place) {
-    let store = place.open().await;
+pub(crate) async fn complaints_about_one_account_know_of_each_other_and_lift_their_own_alone(
+    fixture: StoreFixture,
+) {
+    let store = fixture.open().await;
     names_of_eve(&store).await;
     store.judge(&filing("1", Decision::Acknowledged), NOW).await.unwrap();
     let second = store.judge(&filing("2", Decision::Acknowledged), NOW).await.unwrap();
@@ -149,8 +151,8 @@ pub(crate) async fn complaints_about_one_account_know_of_each_other_and_lift_the
     assert_eq!(targets(&store, NOW + 1).await, [("1".to_owned(), eve())]);
 }
 
-pub(crate) async fn a_deleted_complaint_keeps_its_suspension_until_somebody_lifts_it(place: Place) {
-    let store = place.open().await;
+pub(crate) async fn a_deleted_complaint_keeps_its_suspension_until_somebody_lifts_it(fixture: StoreFixture) {
+    let store = fixture.open().await;
     names_of_eve(&store).await;
     store.judge(&filing("1", Decision::Acknowledged), NOW).await.unwrap();
     store.complaint_gone("1", false, "ana", NOW + 1).await.unwrap();
@@ -168,8 +170,8 @@ pub(crate) async fn a_deleted_complaint_keeps_its_suspension_until_somebody_lift
     store.complaint_gone("9", true, "ana", NOW).await.unwrap();
 }
 
-pub(crate) async fn closed_sessions_are_counted_once_for_each_relay(place: Place) {
-    let store = place.open().await;
+pub(crate) async fn closed_sessions_are_counted_once_for_each_relay(fixture: StoreFixture) {
+    let store = fixture.open().await;
     names_of_eve(&store).await;
     store.judge(&filing("1", Decision::Acknowledged), NOW).await.unwrap();
     let relay = |id: &str, version| RelaySeen {
