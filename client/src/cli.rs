@@ -1,8 +1,8 @@
 //! The command `adit`: arguments, files, the terminal.
 
 mod args;
-mod claim;
 mod desktop;
+mod display_state;
 mod file;
 mod folder;
 mod help;
@@ -14,29 +14,30 @@ mod painter;
 mod run;
 #[cfg(test)]
 mod script;
+mod service_lock;
 mod settings;
 mod source;
-mod state;
 mod status;
 mod terminal;
+mod values;
 mod view;
 mod writer;
 
 use crate::{
     client::{Client, ClientBuilder},
-    event::{Event, Time, What},
+    event::{Event, EventKind, Time},
     problem::Problem,
 };
-use args::{Cli, Command, Global};
-use claim::Claim;
+use args::{Cli, Command, Global, TokenFlags};
+use display_state::DisplayState;
 use line::Line;
 use number::Clock;
 use output::Output;
 use run::Run;
-use settings::{OnLine, Settings, Surroundings};
+use service_lock::ServiceLock;
+use settings::{Environment, Settings};
 use source::{Replay, Source};
-use state::State;
-use status::{snapshot::About, socket::Socket};
+use status::{snapshot::ClientInfo, socket::Socket};
 use std::{
     env,
     ffi::OsString,
@@ -47,7 +48,7 @@ use std::{
 use terminal::Keyboard;
 
 /// How a command failed before it ran.
-struct Failed {
+struct CommandFailure {
     /// What went wrong; the last decides the exit code.
     problem: Problem,
     /// What went wrong before.
@@ -56,7 +57,7 @@ struct Failed {
     lines: Vec<String>,
 }
 
-impl From<Problem> for Failed {
+impl From<Problem> for CommandFailure {
     fn from(problem: Problem) -> Self {
         Self { problem, earlier: vec![], lines: vec![] }
     }
@@ -67,19 +68,19 @@ pub fn main() -> ExitCode {
     // While there is only one thread.
     let clock = Clock::local();
     let args: Vec<OsString> = env::args_os().collect();
-    let (cli, on_line) = match args::read(args) {
+    let (cli, token_flags) = match args::read(args) {
         Ok(read) => read,
         Err(error) => return usage(&error),
     };
     let streams = Streams::of_process(&cli.global);
     let ended = match &cli.command {
         Command::Help { topic } => {
-            help::topic(topic.as_deref()).map(|text| print(text.as_bytes())).map_err(Failed::from)
+            help::topic(topic.as_deref()).map(|text| print(text.as_bytes())).map_err(CommandFailure::from)
         }
         Command::Completions { shell } => Ok(print(&help::completions(*shell))),
         Command::Status(which) => Ok(show_status(which, cli.global.json)),
         Command::Replay { file, many } => replay(file, *many, &cli.global, &streams, clock),
-        Command::Http(_) | Command::Tcp(_) | Command::Start(_) => publish(&cli, on_line, &streams, clock),
+        Command::Http(_) | Command::Tcp(_) | Command::Start(_) => publish(&cli, token_flags, &streams, clock),
     };
     match ended {
         Ok(code) => ExitCode::from(code),
@@ -118,7 +119,7 @@ impl Streams {
     }
 
     /// Says why a command did not run; with `--json` to programs as well.
-    fn fail(&self, failed: &Failed, json: bool) {
+    fn fail(&self, failed: &CommandFailure, json: bool) {
         let mut lines = view::problem_lines(&failed.problem, true);
         lines.splice(1..1, failed.lines.iter().map(|line| Line::plain(format!("  {line}"))));
         let earlier = failed.earlier.iter().flat_map(|problem| view::problem_lines(problem, true));
@@ -131,8 +132,8 @@ impl Streams {
                 problem = problem.with("errors", failed.lines.clone());
             }
             let stopped =
-                What::ClientStopped { exit_code: problem.exit_code(), reason: problem.message.clone() };
-            let problems = failed.earlier.iter().cloned().chain([problem]).map(What::Error);
+                EventKind::ClientStopped { exit_code: problem.exit_code(), reason: problem.message.clone() };
+            let problems = failed.earlier.iter().cloned().chain([problem]).map(EventKind::Error);
             for event in problems.chain([stopped]).map(Event::now) {
                 print(format!("{}\n", serde_json::to_string(&event).unwrap_or_default()).as_bytes());
             }
@@ -140,11 +141,11 @@ impl Streams {
     }
 
     fn output(&self, global: &Global, clock: Clock) -> io::Result<Output> {
-        let manner = output::manner(global.quiet, global.verbose, global.json, self.stderr_can_redraw);
+        let mode = output::mode(global.quiet, global.verbose, global.json, self.stderr_can_redraw);
         // The block shows the URL already, if stdout is the same terminal.
-        let shown = manner == output::Manner::Live && self.stdout_is_terminal;
+        let shown = mode == output::OutputMode::Live && self.stdout_is_terminal;
         let urls = !global.json && !shown;
-        Output::new(manner, global.json, urls, self.stderr_color, clock)
+        Output::new(mode, global.json, urls, self.stderr_color, clock)
     }
 }
 
@@ -200,18 +201,23 @@ fn show_status(which: &args::Status, json: bool) -> u8 {
 }
 
 /// `adit http`, `adit tcp`, `adit start`.
-fn publish(cli: &Cli, on_line: OnLine, streams: &Streams, clock: Clock) -> Result<u8, Failed> {
-    let around = Surroundings::of_process();
-    let settings = settings::gather(cli, on_line, &around)
-        .map_err(|lines| Failed { lines, ..Problem::new("config_invalid").into() })?;
+fn publish(
+    cli: &Cli,
+    token_flags: TokenFlags,
+    streams: &Streams,
+    clock: Clock,
+) -> Result<u8, CommandFailure> {
+    let environment = Environment::of_process();
+    let settings = settings::gather(cli, token_flags, &environment)
+        .map_err(|lines| CommandFailure { lines, ..Problem::new("config_invalid").into() })?;
     if cli.global.verbose {
         log_library();
     }
     let output = streams.output(&cli.global, clock).map_err(internal)?;
-    runtime().map_err(internal)?.block_on(run_client(settings, output, &around.directory))
+    runtime().map_err(internal)?.block_on(run_client(settings, output, &environment.directory))
 }
 
-fn internal(error: io::Error) -> Failed {
+fn internal(error: io::Error) -> CommandFailure {
     Problem::new("internal").with("message", error.to_string()).into()
 }
 
@@ -228,17 +234,22 @@ fn log_library() {
     let _ = lines.try_init();
 }
 
-async fn run_client(mut settings: Settings, mut output: Output, directory: &Path) -> Result<u8, Failed> {
+async fn run_client(
+    mut settings: Settings,
+    mut output: Output,
+    directory: &Path,
+) -> Result<u8, CommandFailure> {
     let folder = folder::runtime();
     let mut claims = vec![];
     if let Some(folder) = folder.as_deref().filter(|_| !settings.force) {
         claims = claim_services(&mut settings, folder, &mut output)?;
     }
-    let requests = output.json || matches!(output.manner, output::Manner::Live | output::Manner::Verbose);
+    let requests =
+        output.json || matches!(output.mode, output::OutputMode::Live | output::OutputMode::Verbose);
     let region = settings.relay.domain().to_owned();
     let config = settings.config.as_ref().map(|path| path.display().to_string());
     let enabled = settings.tunnels.iter().map(|tunnel| tunnel.enabled).collect::<Vec<_>>();
-    let state = State::new(settings.many, Time::now());
+    let state = DisplayState::new(settings.many, Time::now());
     let client = builder(settings).start().map_err(|error| start_failed(error.problems()))?;
     let ids = client.tunnels();
     for (claim, id) in
@@ -248,7 +259,7 @@ async fn run_client(mut settings: Settings, mut output: Output, directory: &Path
             claim.note(Some(id));
         }
     }
-    let started = What::ClientStarted {
+    let started = EventKind::ClientStarted {
         version: env!("CARGO_PKG_VERSION").into(),
         pid: std::process::id(),
         config: config.clone(),
@@ -260,11 +271,11 @@ async fn run_client(mut settings: Settings, mut output: Output, directory: &Path
             .map_err(|error| output.remark(&format!("`adit status` will not find this client: {error}")))
             .ok()
     });
-    let about = About { started_at: Time::now(), region, directory: directory.display().to_string(), config };
-    let keyboard = if output.manner == output::Manner::Live { Keyboard::open() } else { None };
+    let info =
+        ClientInfo { started_at: Time::now(), region, directory: directory.display().to_string(), config };
+    let keyboard = if output.mode == output::OutputMode::Live { Keyboard::open() } else { None };
     let source = Source::of_client(client, requests);
-    let code =
-        Run { state, source, output, about, socket, keyboard }.until_its_end().await.map_err(internal)?;
+    let code = Run { state, source, output, info, socket, keyboard }.run_to_end().await.map_err(internal)?;
     drop(claims);
     Ok(code)
 }
@@ -274,14 +285,14 @@ fn claim_services(
     settings: &mut Settings,
     folder: &Path,
     output: &mut Output,
-) -> Result<Vec<Option<Claim>>, Failed> {
+) -> Result<Vec<Option<ServiceLock>>, CommandFailure> {
     let mut claims = vec![];
     let mut refused = vec![];
     settings.tunnels.retain(|tunnel| {
         if !tunnel.enabled {
             return true;
         }
-        match Claim::take(folder, &tunnel.service) {
+        match ServiceLock::take(folder, &tunnel.service) {
             Ok(claim) => claims.push(claim),
             Err(problem) => {
                 let name = tunnel.name.as_deref();
@@ -294,11 +305,11 @@ fn claim_services(
     if claims.is_empty()
         && let Some(problem) = refused.pop()
     {
-        return Err(Failed { problem, earlier: refused, lines: vec![] });
+        return Err(CommandFailure { problem, earlier: refused, lines: vec![] });
     }
-    let state = State::new(settings.many, Time::now());
+    let state = DisplayState::new(settings.many, Time::now());
     for problem in refused {
-        output.event(&Event::now(What::Error(problem)), &state);
+        output.event(&Event::now(EventKind::Error(problem)), &state);
     }
     Ok(claims)
 }
@@ -321,34 +332,43 @@ fn builder(settings: Settings) -> ClientBuilder {
 }
 
 /// The library checks again what this command has checked, and what only it can: files of authorities, proxies.
-fn start_failed(problems: &[Problem]) -> Failed {
+fn start_failed(problems: &[Problem]) -> CommandFailure {
     match problems {
         [problem] => problem.clone().into(),
         _ => {
             let line =
                 |p: &Problem| p.why.as_ref().map_or_else(|| p.to_string(), |why| format!("{p}: {why}"));
-            Failed { lines: problems.iter().map(line).collect(), ..Problem::new("config_invalid").into() }
+            CommandFailure {
+                lines: problems.iter().map(line).collect(),
+                ..Problem::new("config_invalid").into()
+            }
         }
     }
 }
 
 /// `adit replay`.
-fn replay(file: &Path, many: bool, global: &Global, streams: &Streams, clock: Clock) -> Result<u8, Failed> {
+fn replay(
+    file: &Path,
+    many: bool,
+    global: &Global,
+    streams: &Streams,
+    clock: Clock,
+) -> Result<u8, CommandFailure> {
     let unreadable = |error: io::Error| {
         let message = format!("{}: {error}", file.display());
-        Failed::from(Problem::new("usage").with("message", message))
+        CommandFailure::from(Problem::new("usage").with("message", message))
     };
     runtime().map_err(internal)?.block_on(async {
         let source = Source::Replay(Replay::read(file).map_err(unreadable)?);
         let output = streams.output(global, clock).map_err(internal)?;
-        let about = About {
+        let info = ClientInfo {
             started_at: Time::now(),
             region: "replay".into(),
             directory: String::new(),
             config: None,
         };
-        let keyboard = if output.manner == output::Manner::Live { Keyboard::open() } else { None };
-        let state = State::new(many, Time::now());
-        Run { state, source, output, about, socket: None, keyboard }.until_its_end().await.map_err(internal)
+        let keyboard = if output.mode == output::OutputMode::Live { Keyboard::open() } else { None };
+        let state = DisplayState::new(many, Time::now());
+        Run { state, source, output, info, socket: None, keyboard }.run_to_end().await.map_err(internal)
     })
 }

@@ -2,7 +2,7 @@
 
 mod builder;
 
-use crate::{feed::Events, homing::Request, problem::Problem, shared::Shared};
+use crate::{context::ClientContext, event_queue::Events, problem::Problem, sessions::ClientCommand};
 use adit_protocol::TunnelId;
 pub use builder::{ClientBuilder, StartError};
 use std::{sync::Arc, time::Duration};
@@ -13,8 +13,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 ///
 /// It runs on threads of its own. Dropping it cuts everything at once; [`Client::stop`] lets answers in flight end.
 pub struct Client {
-    shared: Arc<Shared>,
-    requests: mpsc::Sender<Request>,
+    context: Arc<ClientContext>,
+    commands: mpsc::Sender<ClientCommand>,
     ended: watch::Receiver<Option<Result<(), Problem>>>,
     threads: CancellationToken,
     _stop_threads: DropGuard,
@@ -22,7 +22,7 @@ pub struct Client {
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("relay", &self.shared.relay).finish_non_exhaustive()
+        f.debug_struct("Client").field("relay", &self.context.dialer.relay).finish_non_exhaustive()
     }
 }
 
@@ -37,37 +37,37 @@ impl Client {
     /// With `requests`, each request and connection is reported too, which costs a little. Of several readers each event
     /// reaches one.
     pub fn events(&self, requests: bool) -> Events {
-        self.shared.feed.events(requests)
+        self.context.event_queue.events(requests)
     }
 
     /// The ids of the tunnels, in the order in which they were added.
     pub fn tunnels(&self) -> Vec<TunnelId> {
-        self.shared.tunnels.iter().map(|tunnel| tunnel.id.clone()).collect()
+        self.context.tunnels.iter().map(|tunnel| tunnel.id.clone()).collect()
     }
 
     /// Where consumers reach a tunnel; `None` until a relay has granted it.
     pub fn url(&self, tunnel: &TunnelId) -> Option<String> {
-        self.shared.tunnel(tunnel).and_then(|tunnel| tunnel.url())
+        self.context.tunnel(tunnel).and_then(|tunnel| tunnel.url())
     }
 
     /// Answers a tunnel's consumers with 503 until [`Client::resume`].
     pub fn pause(&self, tunnel: &TunnelId) {
-        if let Some(tunnel) = self.shared.tunnel(tunnel) {
-            tunnel.pause(true);
+        if let Some(tunnel) = self.context.tunnel(tunnel) {
+            tunnel.set_paused(true);
         }
     }
 
     /// Lets a tunnel's consumers through again.
     pub fn resume(&self, tunnel: &TunnelId) {
-        if let Some(tunnel) = self.shared.tunnel(tunnel) {
-            tunnel.pause(false);
+        if let Some(tunnel) = self.context.tunnel(tunnel) {
+            tunnel.set_paused(false);
         }
     }
 
     /// Ends the client: its tunnels are closed, and what is under way has this time to end.
     pub async fn stop(self, grace: Duration) {
         let (done, finished) = oneshot::channel();
-        if self.requests.send(Request::Stop { grace, done }).await.is_ok() {
+        if self.commands.send(ClientCommand::Stop { grace, done }).await.is_ok() {
             let _ = finished.await;
         }
         self.threads.cancel();

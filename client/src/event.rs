@@ -22,13 +22,13 @@ pub struct Event {
     pub time: Time,
     /// What happened.
     #[serde(flatten)]
-    pub what: What,
+    pub kind: EventKind,
 }
 
 impl Event {
     /// Something that happens now.
-    pub fn now(what: impl Into<What>) -> Self {
-        Self { v: VERSION, time: Time::now(), what: what.into() }
+    pub fn now(kind: impl Into<EventKind>) -> Self {
+        Self { v: VERSION, time: Time::now(), kind: kind.into() }
     }
 }
 
@@ -36,7 +36,7 @@ impl Event {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all_fields = "camelCase")]
 #[non_exhaustive]
-pub enum What {
+pub enum EventKind {
     /// The client runs. It comes once, first.
     #[serde(rename = "client.started")]
     ClientStarted {

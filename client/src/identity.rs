@@ -12,14 +12,14 @@ use aws_lc_rs::{
     signature::{Ed25519KeyPair, KeyPair},
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use file::{Saved, StateFile};
+use file::{SavedIdentity, StateFile};
 use std::{
     sync::{Mutex, MutexGuard},
     time::{SystemTime, UNIX_EPOCH},
 };
 
 /// A credential that ends within this many seconds is not used for a new session.
-const SPARE_S: u64 = 10;
+const MIN_CREDENTIAL_LIFETIME_S: u64 = 10;
 
 /// What a relay gave for a token, bound to the client's key.
 #[derive(Clone)]
@@ -41,13 +41,13 @@ pub(crate) struct Identity {
 }
 
 /// How a client showed who it is in one hello.
-pub(crate) struct Shown {
+pub(crate) struct PresentedProof {
     pub(crate) proof: Proof,
     /// The digest of the token that the proof stands on.
     token: Option<String>,
 }
 
-impl Shown {
+impl PresentedProof {
     /// Whether it was a credential rather than a token.
     pub(crate) fn is_credential(&self) -> bool {
         matches!(self.proof, Proof::Credential { .. })
@@ -55,11 +55,11 @@ impl Shown {
 }
 
 /// Seconds since 1970 by this computer's clock.
-pub(crate) fn now() -> u64 {
+pub(crate) fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-fn fingerprint(token: &str) -> String {
+fn token_digest(token: &str) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, token.as_bytes()))
 }
 
@@ -115,33 +115,36 @@ impl Identity {
     ///
     /// # Errors
     /// `token_missing`, or why the token cannot be read.
-    pub(crate) async fn show(&self) -> Result<Shown, Problem> {
-        let usable = self.credential().clone().filter(|c| c.expires > now() + SPARE_S);
-        let Some(credential) = usable else { return self.show_token().await };
+    pub(crate) async fn present(&self) -> Result<PresentedProof, Problem> {
+        let usable = self.credential().clone().filter(|c| c.expires > unix_now() + MIN_CREDENTIAL_LIFETIME_S);
+        let Some(credential) = usable else { return self.present_token().await };
         // A token that differs from the one that bought the credential may be another account's. Commands give a new
         // one each time, and a file that is gone says nothing.
         if let (Some(bought_by), Some(source)) = (&credential.token, &self.tokens)
             && !matches!(source, TokenSource::Command(_))
             && let Ok(token) = source.read().await
-            && fingerprint(&token) != *bought_by
+            && token_digest(&token) != *bought_by
         {
-            return Ok(Shown { token: Some(fingerprint(&token)), proof: Proof::Token { token } });
+            return Ok(PresentedProof { token: Some(token_digest(&token)), proof: Proof::Token { token } });
         }
-        Ok(Shown { proof: Proof::Credential { credential: credential.text }, token: credential.token })
+        Ok(PresentedProof {
+            proof: Proof::Credential { credential: credential.text },
+            token: credential.token,
+        })
     }
 
     /// What to show for a new credential when the key is enough: the credential at hand, be it almost over.
     ///
     /// # Errors
-    /// As [`Identity::show_token`], if there is none.
-    pub(crate) async fn show_credential(&self) -> Result<Shown, Problem> {
+    /// As [`Identity::present_token`], if there is none.
+    pub(crate) async fn present_credential(&self) -> Result<PresentedProof, Problem> {
         let credential = self.credential().clone();
         match credential {
-            Some(credential) => Ok(Shown {
+            Some(credential) => Ok(PresentedProof {
                 proof: Proof::Credential { credential: credential.text },
                 token: credential.token,
             }),
-            None => self.show_token().await,
+            None => self.present_token().await,
         }
     }
 
@@ -149,10 +152,10 @@ impl Identity {
     ///
     /// # Errors
     /// `token_missing`, or why it cannot be read.
-    pub(crate) async fn show_token(&self) -> Result<Shown, Problem> {
+    pub(crate) async fn present_token(&self) -> Result<PresentedProof, Problem> {
         let source = self.tokens.as_ref().ok_or_else(|| Problem::new("token_missing"))?;
         let token = source.read().await?;
-        Ok(Shown { token: Some(fingerprint(&token)), proof: Proof::Token { token } })
+        Ok(PresentedProof { token: Some(token_digest(&token)), proof: Proof::Token { token } })
     }
 
     /// Whether there is a token to fall back on when a credential is refused.
@@ -166,22 +169,22 @@ impl Identity {
     }
 
     /// A relay has welcomed the client.
-    pub(crate) fn welcomed(&self, shown: &Shown, welcome: &Welcome) {
-        self.keep(shown, welcome.credential.clone(), welcome.credential_expires);
+    pub(crate) fn keep_welcome(&self, presented: &PresentedProof, welcome: &Welcome) {
+        self.keep_credential(presented, welcome.credential.clone(), welcome.credential_expires);
     }
 
-    /// A relay gave a credential for what was shown.
-    pub(crate) fn keep(&self, shown: &Shown, text: String, expires: u64) {
+    /// A relay gave a credential for what was presented.
+    pub(crate) fn keep_credential(&self, presented: &PresentedProof, text: String, expires: u64) {
         let kept = {
             let mut credential = self.credential();
             // Sessions renew one by one: the one that lasts longest serves all, unless the identity has changed.
-            if credential.as_ref().is_some_and(|old| old.expires > expires && old.token == shown.token) {
+            if credential.as_ref().is_some_and(|old| old.expires > expires && old.token == presented.token) {
                 return;
             }
-            credential.insert(Credential { text, expires, token: shown.token.clone() }).clone()
+            credential.insert(Credential { text, expires, token: presented.token.clone() }).clone()
         };
         if let Some(file) = &self.file {
-            let saved = Saved::new(&self.key, kept.text, kept.expires, kept.token);
+            let saved = SavedIdentity::new(&self.key, kept.text, kept.expires, kept.token);
             if let Err(error) = saved.and_then(|saved| file.save(&saved)) {
                 tracing::warn!(error = %error, "the credential cannot be kept for the next start");
             }
@@ -202,24 +205,24 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = || Some(StateFile::new(folder.path(), "eu.example.com"));
         let first = Identity::new(text("a.a.a"), file()).unwrap();
-        let shown = first.show().await.unwrap();
-        assert!(matches!(&shown.proof, Proof::Token { token } if token == "a.a.a"));
-        first.keep(&shown, "sealed".into(), now() + 1000);
-        assert!(first.show().await.unwrap().is_credential());
+        let presented = first.present().await.unwrap();
+        assert!(matches!(&presented.proof, Proof::Token { token } if token == "a.a.a"));
+        first.keep_credential(&presented, "sealed".into(), unix_now() + 1000);
+        assert!(first.present().await.unwrap().is_credential());
 
         let second = Identity::new(text("a.a.a"), file()).unwrap();
         assert_eq!(second.public_key(), first.public_key());
         assert_ne!(second.instance(), first.instance());
-        assert!(second.show().await.unwrap().is_credential());
-        assert!(Identity::new(None, file()).unwrap().show().await.unwrap().is_credential());
+        assert!(second.present().await.unwrap().is_credential());
+        assert!(Identity::new(None, file()).unwrap().present().await.unwrap().is_credential());
         let other = Identity::new(text("b.b.b"), file()).unwrap();
-        assert!(!other.show().await.unwrap().is_credential());
+        assert!(!other.present().await.unwrap().is_credential());
 
-        first.keep(&shown, "late".into(), now() + 5);
-        assert!(first.show().await.unwrap().is_credential(), "the longer one stays");
+        first.keep_credential(&presented, "late".into(), unix_now() + 5);
+        assert!(first.present().await.unwrap().is_credential(), "the longer one stays");
         first.forget_credential();
-        assert!(!first.show().await.unwrap().is_credential());
-        first.keep(&shown, "late".into(), now() + 5);
-        assert!(!first.show().await.unwrap().is_credential(), "too short for a session");
+        assert!(!first.present().await.unwrap().is_credential());
+        first.keep_credential(&presented, "late".into(), unix_now() + 5);
+        assert!(!first.present().await.unwrap().is_credential(), "too short for a session");
     }
 }

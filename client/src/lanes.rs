@@ -1,6 +1,6 @@
 //! The threads that carry sessions: single-threaded runtimes, so that a request never wakes another thread.
 
-use crate::{local::Local, tunnels::Published};
+use crate::{local::LocalService, published::PublishedTunnel};
 use adit_protocol::TunnelId;
 use std::{
     collections::HashMap,
@@ -13,7 +13,7 @@ use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 /// The most lanes: more would be slower, because a relay answers each request on the core that it came in on.
-pub(crate) const MAX: usize = 2;
+pub(crate) const MAX_LANES: usize = 2;
 /// How many tasks run before a lane looks for new IO.
 const EVENT_INTERVAL: u32 = 61;
 
@@ -21,7 +21,7 @@ const EVENT_INTERVAL: u32 = 61;
 #[derive(Debug)]
 pub(crate) struct Lane {
     handle: Handle,
-    locals: Mutex<HashMap<TunnelId, Arc<Local>>>,
+    services: Mutex<HashMap<TunnelId, Arc<LocalService>>>,
 }
 
 impl Lane {
@@ -36,7 +36,7 @@ impl Lane {
             .max_blocking_threads(4)
             .thread_keep_alive(Duration::from_secs(1))
             .build()?;
-        let lane = Self { handle: runtime.handle().clone(), locals: Mutex::default() };
+        let lane = Self { handle: runtime.handle().clone(), services: Mutex::default() };
         thread::Builder::new().name(format!("adit-lane-{index}")).spawn(move || {
             runtime.block_on(stop.cancelled());
             runtime.shutdown_background();
@@ -54,8 +54,11 @@ impl Lane {
     }
 
     /// This lane's way to a tunnel's service.
-    pub(crate) fn local(&self, tunnel: &Arc<Published>) -> Arc<Local> {
-        let mut locals = self.locals.lock().expect("no code panics while it holds this lock");
-        locals.entry(tunnel.id.clone()).or_insert_with(|| Arc::new(Local::new(tunnel.clone()))).clone()
+    pub(crate) fn service_of(&self, tunnel: &Arc<PublishedTunnel>) -> Arc<LocalService> {
+        let mut services = self.services.lock().expect("no code panics while it holds this lock");
+        services
+            .entry(tunnel.id.clone())
+            .or_insert_with(|| Arc::new(LocalService::new(tunnel.clone())))
+            .clone()
     }
 }

@@ -27,29 +27,29 @@ pub mod address;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod client;
+mod context;
 mod dial;
 pub mod event;
-pub mod feed;
-mod homing;
+pub mod event_queue;
 mod identity;
 mod lanes;
 mod local;
 pub mod problem;
+mod published;
 pub mod service;
 mod session;
-mod shared;
+mod sessions;
+mod tls;
 pub mod token;
 pub mod tunnel;
-mod tunnels;
+mod version;
 
 pub use address::RelayAddress;
 pub use client::{Client, ClientBuilder, StartError};
 pub use event::Event;
-pub use feed::Events;
+pub use event_queue::Events;
 pub use problem::Problem;
 pub use service::{Service, TunnelSpec};
 pub use token::TokenSource;
 pub use tunnel::{Tunnel, TunnelBuilder};
-
-/// This client's version.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub use version::VERSION;

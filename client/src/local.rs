@@ -1,24 +1,24 @@
 //! The hop from a session to a tunnel's local service.
 
 mod connect;
+mod consumer;
+mod exchange_record;
 mod headers;
 mod http1;
 mod http2;
 mod io;
-mod record;
 mod request;
 mod tcp;
-pub(crate) mod tls;
 mod upgrade;
 
-use crate::tunnels::Published;
+use crate::published::PublishedTunnel;
 use adit_protocol::{Code, Kind, stream};
 use bytes::Bytes;
 use connect::ServiceError;
 pub(crate) use connect::probe;
+use exchange_record::ExchangeRecord;
 use h2::{RecvStream, ext::Protocol, server::SendResponse};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use record::Record;
 use std::{
     fmt,
     sync::{Arc, Mutex},
@@ -26,21 +26,21 @@ use std::{
 };
 
 /// One lane's connections to one service.
-pub(crate) struct Local {
-    pub(crate) tunnel: Arc<Published>,
+pub(crate) struct LocalService {
+    pub(crate) tunnel: Arc<PublishedTunnel>,
     pool: http1::Pool,
     http2: Mutex<Option<adit_mux::Opener>>,
 }
 
-impl fmt::Debug for Local {
+impl fmt::Debug for LocalService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Local").field(&self.tunnel.id).finish()
+        f.debug_tuple("LocalService").field(&self.tunnel.id).finish()
     }
 }
 
-impl Local {
+impl LocalService {
     /// No connection yet.
-    pub(crate) fn new(tunnel: Arc<Published>) -> Self {
+    pub(crate) fn new(tunnel: Arc<PublishedTunnel>) -> Self {
         Self { tunnel, pool: http1::Pool::default(), http2: Mutex::default() }
     }
 
@@ -62,7 +62,7 @@ impl Local {
             refuse(&mut respond, StatusCode::BAD_REQUEST, Code::BadRequest);
             return;
         }
-        let mut record = Record::new(&self.tunnel, &request);
+        let mut record = ExchangeRecord::new(&self.tunnel, &request);
         if self.tunnel.is_paused() {
             record.status(refuse(&mut respond, StatusCode::SERVICE_UNAVAILABLE, Code::Paused));
         } else if upgrade {
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn the_task_of_a_request_is_cheap_to_move() {
-        let size = size_of_future(Local::serve);
+        let size = size_of_future(LocalService::serve);
         assert!(size <= 1024, "{size} bytes are copied several times for each request");
     }
 }

@@ -1,5 +1,7 @@
 //! What a tunnel publishes: the address of a local service, and how it is to be served.
 
+pub(crate) mod tls;
+
 use adit_protocol::Kind;
 use serde::{Deserialize, Serialize};
 use std::{fmt, path::PathBuf, str::FromStr};

@@ -1,13 +1,13 @@
 //! One session: from dialling to its end, on one lane.
 
 mod control;
-mod open;
+mod stream_limit;
 
 use crate::{
-    dial::{Answer, Ask, DialError, RelayIo, dial},
+    context::ClientContext,
+    dial::{DialError, DialReply, DialRequest, RelayIo},
     lanes::Lane,
-    local::{Local, refuse},
-    shared::Shared,
+    local::{LocalService, refuse},
 };
 use adit_mux::{Accepted, Acceptor, MAX_STREAMS};
 use adit_protocol::{
@@ -16,13 +16,13 @@ use adit_protocol::{
 };
 use h2::Reason;
 use http::StatusCode;
-use open::Open;
 use std::{
     collections::HashMap,
     pin::pin,
     sync::{Arc, Mutex, RwLock},
     time::Duration,
 };
+use stream_limit::StreamLimit;
 use tokio::{
     sync::{Notify, mpsc},
     time::timeout,
@@ -32,14 +32,14 @@ use tokio_util::sync::CancellationToken;
 const POISONED: &str = "no code panics while it holds this lock";
 
 /// How long the relay may take from its welcome to the control stream.
-const START: Duration = Duration::from_secs(5);
+const CONTROL_STREAM_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many commands may wait for the control stream.
-const COMMANDS: usize = 32;
+const MAX_PENDING_COMMANDS: usize = 32;
 /// A relay opens no more than [`MAX_STREAMS`]; those that it has reset end a little later here.
-const STREAMS: usize = 4 * MAX_STREAMS;
+const MAX_OPEN_STREAMS: usize = 4 * MAX_STREAMS;
 
 /// What a session of this process is called, in the order in which they are dialled.
-pub(crate) type Key = u64;
+pub(crate) type SessionKey = u64;
 
 /// What a session tells the one that dialled it.
 pub(crate) enum Report {
@@ -47,23 +47,23 @@ pub(crate) enum Report {
     Failed(DialError),
     /// The relay is one to avoid.
     Elsewhere(Elsewhere),
-    /// The relay will not have this client. The flag says whether it had shown a credential.
+    /// The relay will not have this client. The flag says whether it had presented a credential.
     Refused(Box<Refused>, bool),
     /// The session has begun.
-    Up(Box<Welcome>, mpsc::Sender<Command>),
+    Began(Box<Welcome>, mpsc::Sender<SessionCommand>),
     /// The relay says something.
-    Said(ToClient),
+    Message(ToClient),
     /// The last round trip.
     Latency(Duration),
     /// The credential could not be renewed.
-    NotRenewed(Box<crate::Problem>),
+    NotRenewed(Box<crate::problem::Problem>),
     /// The session has ended.
-    Down(End),
+    Ended(SessionEnd),
 }
 
 /// How a session ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum SessionEnd {
     /// The client left it, or was told to stop.
     Left,
     /// The relay closed it.
@@ -74,7 +74,7 @@ pub(crate) enum End {
 
 /// What a session is told.
 #[derive(Debug)]
-pub(crate) enum Command {
+pub(crate) enum SessionCommand {
     /// Say this to the relay.
     Tell(ToRelay),
     /// Say this, take no new streams, and end once those that are open are through.
@@ -82,45 +82,48 @@ pub(crate) enum Command {
 }
 
 /// What a session needs to begin.
-pub(crate) struct Start {
-    pub(crate) key: Key,
+pub(crate) struct SessionSetup {
+    pub(crate) key: SessionKey,
     pub(crate) lane: Arc<Lane>,
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) reports: mpsc::Sender<(Key, Report)>,
+    pub(crate) context: Arc<ClientContext>,
+    pub(crate) reports: mpsc::Sender<(SessionKey, Report)>,
     /// Ends the session at once.
     pub(crate) cut: CancellationToken,
 }
 
 /// A session that has been welcomed.
 struct Session {
-    start: Start,
+    setup: SessionSetup,
     /// The tunnels that streams of this session may be for.
-    routes: RwLock<HashMap<String, Arc<Local>>>,
-    open: Arc<Open>,
+    routes: RwLock<HashMap<String, Arc<LocalService>>>,
+    streams: Arc<StreamLimit>,
     /// Why it ends; whoever says so first is right.
-    end: Mutex<Option<End>>,
+    end: Mutex<Option<SessionEnd>>,
     finish: Notify,
 }
 
-impl Start {
+impl SessionSetup {
     /// Dials a relay and serves the session to its end.
-    pub(crate) async fn run(self, ask: Ask) {
+    pub(crate) async fn run(self, request: DialRequest) {
         let cut = self.cut.clone();
         let dialled = tokio::select! {
-            () = cut.cancelled() => return self.report(Report::Down(End::Left)).await,
-            dialled = dial(&self.shared, ask) => dialled,
+            () = cut.cancelled() => return self.report(Report::Ended(SessionEnd::Left)).await,
+            dialled = self.context.dialer.dial(
+                &self.context.identity,
+                request,
+            ) => dialled,
         };
-        let Answer { io, reply, shown } = match dialled {
+        let DialReply { io, reply, presented } = match dialled {
             Ok(answer) => answer,
             Err(error) => return self.report(Report::Failed(error)).await,
         };
         match reply {
             Reply::Elsewhere(elsewhere) => self.report(Report::Elsewhere(elsewhere)).await,
             Reply::Refused(refused) => {
-                self.report(Report::Refused(Box::new(refused), shown.is_credential())).await;
+                self.report(Report::Refused(Box::new(refused), presented.is_credential())).await;
             }
             Reply::Welcome(welcome) => {
-                self.shared.identity.welcomed(&shown, &welcome);
+                self.context.identity.keep_welcome(&presented, &welcome);
                 Session::new(self).run(io, welcome).await;
             }
         }
@@ -133,20 +136,20 @@ impl Start {
 }
 
 impl Session {
-    fn new(start: Start) -> Arc<Self> {
+    fn new(setup: SessionSetup) -> Arc<Self> {
         Arc::new(Self {
-            start,
+            setup,
             routes: RwLock::default(),
-            open: Arc::default(),
+            streams: Arc::default(),
             end: Mutex::default(),
             finish: Notify::new(),
         })
     }
 
     /// Ends the session at once, for this reason unless there is one already.
-    fn end(&self, end: End) {
+    fn end(&self, end: SessionEnd) {
         self.end.lock().expect(POISONED).get_or_insert(end);
-        self.start.cut.cancel();
+        self.setup.cut.cancel();
     }
 
     async fn run(self: Arc<Self>, io: RelayIo, welcome: Box<Welcome>) {
@@ -157,48 +160,52 @@ impl Session {
             Ok(acceptor) => self.serve(acceptor).await,
             Err(end) => self.end(end),
         }
-        self.start.cut.cancel();
+        self.setup.cut.cancel();
         let routes = std::mem::take(&mut *self.routes.write().expect(POISONED));
         for local in routes.values() {
-            local.tunnel.lost();
+            local.tunnel.remove_session();
         }
-        let end = self.end.lock().expect(POISONED).clone().unwrap_or(End::Left);
-        self.start.report(Report::Down(end)).await;
+        let end = self.end.lock().expect(POISONED).clone().unwrap_or(SessionEnd::Left);
+        self.setup.report(Report::Ended(end)).await;
     }
 
     /// Waits for the control stream, which is the first one.
-    async fn begin(self: &Arc<Self>, io: RelayIo, welcome: Box<Welcome>) -> Result<Acceptor<RelayIo>, End> {
-        let begun = timeout(START, async {
+    async fn begin(
+        self: &Arc<Self>,
+        io: RelayIo,
+        welcome: Box<Welcome>,
+    ) -> Result<Acceptor<RelayIo>, SessionEnd> {
+        let begun = timeout(CONTROL_STREAM_TIMEOUT, async {
             let (mut acceptor, pinger) = adit_mux::accept(io).await.map_err(|error| lost(&error))?;
             match acceptor.next().await {
                 Some(Ok(first)) => Ok((acceptor, pinger, first)),
                 Some(Err(error)) => Err(lost(&error)),
-                None => Err(End::Lost("the relay closed the connection".into())),
+                None => Err(SessionEnd::Lost("the relay closed the connection".into())),
             }
         });
         let (acceptor, pinger, (request, respond)) = tokio::select! {
-            () = self.start.cut.cancelled() => return Err(End::Left),
-            begun = begun => begun.unwrap_or(Err(End::Lost("the relay went silent".into())))?,
+            () = self.setup.cut.cancelled() => return Err(SessionEnd::Left),
+            begun = begun => begun.unwrap_or(Err(SessionEnd::Lost("the relay went silent".into())))?,
         };
         if !request.headers().contains_key(stream::CONTROL) {
-            return Err(End::Lost("the relay opened no control stream".into()));
+            return Err(SessionEnd::Lost("the relay opened no control stream".into()));
         }
-        let (commands, told) = mpsc::channel(COMMANDS);
+        let (commands, told) = mpsc::channel(MAX_PENDING_COMMANDS);
         let renewal = control::Renewal::new(&welcome);
-        self.start.report(Report::Up(welcome, commands)).await;
+        self.setup.report(Report::Began(welcome, commands)).await;
         tokio::spawn(control::run(self.clone(), request.into_body(), respond, told, renewal));
 
         let session = self.clone();
         tokio::spawn(async move {
-            let reports = session.start.reports.clone();
-            let key = session.start.key;
+            let reports = session.setup.reports.clone();
+            let key = session.setup.key;
             let watch = pinger.watch(|round_trip| {
                 // A round trip that nobody has time for is soon followed by another.
                 let _ = reports.try_send((key, Report::Latency(round_trip)));
             });
             tokio::select! {
-                () = session.start.cut.cancelled() => {}
-                silent = watch => session.end(End::Lost(silent.to_string())),
+                () = session.setup.cut.cancelled() => {}
+                silent = watch => session.end(SessionEnd::Lost(silent.to_string())),
             }
         });
         Ok(acceptor)
@@ -206,7 +213,7 @@ impl Session {
 
     /// Takes the relay's streams until the session ends.
     async fn serve(self: &Arc<Self>, mut acceptor: Acceptor<RelayIo>) {
-        let mut cut = pin!(self.start.cut.cancelled());
+        let mut cut = pin!(self.setup.cut.cancelled());
         let mut finish = pin!(self.finish.notified());
         let mut finishing = false;
         loop {
@@ -222,9 +229,9 @@ impl Session {
             };
             match accepted {
                 Some(Ok(accepted)) => self.dispatch(accepted),
-                Some(Err(error)) => return self.end(if finishing { End::Left } else { lost(&error) }),
-                None if finishing => return self.end(End::Left),
-                None => return self.end(End::Lost("the relay closed the connection".into())),
+                Some(Err(error)) => return self.end(if finishing { SessionEnd::Left } else { lost(&error) }),
+                None if finishing => return self.end(SessionEnd::Left),
+                None => return self.end(SessionEnd::Lost("the relay closed the connection".into())),
             }
         }
     }
@@ -238,41 +245,41 @@ impl Session {
             refuse(&mut respond, StatusCode::NOT_FOUND, Code::UnknownHost);
             return;
         };
-        let Some(place) = Open::place(&self.open, STREAMS) else {
+        let Some(permit) = StreamLimit::acquire(&self.streams, MAX_OPEN_STREAMS) else {
             respond.send_reset(Reason::REFUSED_STREAM);
             return;
         };
         tokio::spawn(async move {
             local.serve(request, respond).await;
-            drop(place);
+            drop(permit);
         });
     }
 
     /// Streams for this tunnel are served from now on.
     fn route(&self, opened: &OpenedTunnel) {
-        let Some(tunnel) = self.start.shared.tunnel(&opened.tunnel) else { return };
-        let local = self.start.lane.local(tunnel);
+        let Some(tunnel) = self.setup.context.tunnel(&opened.tunnel) else { return };
+        let local = self.setup.lane.service_of(tunnel);
         let before = self.routes.write().expect(POISONED).insert(opened.tunnel.to_string(), local);
         if before.is_some() {
-            tunnel.lost();
+            tunnel.remove_session();
         }
-        tunnel.opened(opened);
+        tunnel.add_session(opened);
     }
 
     /// Streams for this tunnel are not served any more.
     fn unroute(&self, tunnel: &TunnelId) {
         if let Some(local) = self.routes.write().expect(POISONED).remove(tunnel.as_str()) {
-            local.tunnel.lost();
+            local.tunnel.remove_session();
         }
     }
 }
 
-fn lost(error: &h2::Error) -> End {
+fn lost(error: &h2::Error) -> SessionEnd {
     let broken = error.get_io().map(|error| error.kind());
     match broken {
         Some(std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::UnexpectedEof) => {
-            End::Lost("the connection broke".into())
+            SessionEnd::Lost("the connection broke".into())
         }
-        _ => End::Lost(error.to_string()),
+        _ => SessionEnd::Lost(error.to_string()),
     }
 }

@@ -11,7 +11,7 @@ use tokio::{io::AsyncReadExt, process::Command, time::timeout};
 /// The most bytes that a token may have.
 const MAX_BYTES: usize = 16 * 1024;
 /// How long the command may take.
-const COMMAND: Duration = Duration::from_secs(30);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where a client's token comes from. Its text is never shown.
 #[derive(Clone)]
@@ -86,14 +86,14 @@ async fn run(command: &str) -> Result<String, String> {
         .map_err(|e| e.to_string())?;
     let mut printed = vec![];
     let mut stdout = child.stdout.take().expect("it is piped").take(MAX_BYTES as u64 + 1024);
-    let status = timeout(COMMAND, async {
+    let status = timeout(COMMAND_TIMEOUT, async {
         stdout.read_to_end(&mut printed).await?;
         // A command that goes on printing learns that no one reads it.
         drop(stdout);
         child.wait().await
     });
     match status.await {
-        Err(_) => Err(format!("it took longer than {} s", COMMAND.as_secs())),
+        Err(_) => Err(format!("it took longer than {} s", COMMAND_TIMEOUT.as_secs())),
         Ok(Err(error)) => Err(error.to_string()),
         Ok(Ok(status)) if !status.success() => Err(format!("it ended with {status}")),
         Ok(Ok(_)) => String::from_utf8(printed).map_err(|_| "it printed something that is not text".into()),

@@ -2,7 +2,7 @@
 
 use crate::{
     client::{Client, ClientBuilder, StartError},
-    event::{TunnelState, What},
+    event::{EventKind, TunnelState},
     problem::Problem,
     service::{InvalidService, Service, TunnelSpec},
 };
@@ -179,7 +179,7 @@ impl TunnelBuilder {
         let client = client.tunnel(spec).start().map_err(OpenError::Start)?;
         let mut events = client.events(false);
         while let Some(event) = events.next().await {
-            let What::TunnelState(status) = event.what else { continue };
+            let EventKind::TunnelState(status) = event.kind else { continue };
             if let (Some(url), TunnelState::Connected | TunnelState::ServiceDown) = (status.url, status.state)
             {
                 return Ok(Tunnel { client, url });

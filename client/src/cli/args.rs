@@ -1,6 +1,5 @@
 //! The command line, as it is written.
 
-use super::settings::OnLine;
 use clap::{
     Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, builder::styling,
     parser::ValueSource,
@@ -237,24 +236,33 @@ pub(super) struct Status {
     pub(super) which: Option<String>,
 }
 
+/// Which of the token's flags stood on the command line itself, not in a variable.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct TokenFlags {
+    /// `--token-file`.
+    pub(super) token_file: bool,
+    /// `--token-command`.
+    pub(super) token_command: bool,
+}
+
 /// Reads the command line and the variables of its flags.
 ///
 /// # Errors
 /// What clap has to say, help and version among it.
-pub(super) fn read(args: impl IntoIterator<Item = OsString>) -> Result<(Cli, OnLine), clap::Error> {
+pub(super) fn read(args: impl IntoIterator<Item = OsString>) -> Result<(Cli, TokenFlags), clap::Error> {
     let matches = command().try_get_matches_from(args)?;
     let cli = Cli::from_arg_matches(&matches)?;
-    let mut on_line = OnLine::default();
+    let mut token_flags = TokenFlags::default();
     let mut at = Some(&matches);
     while let Some(matches) = at {
         let given = |id: &str| {
             matches.try_get_raw(id).is_ok() && matches.value_source(id) == Some(ValueSource::CommandLine)
         };
-        on_line.token_file |= given("token_file");
-        on_line.token_command |= given("token_command");
+        token_flags.token_file |= given("token_file");
+        token_flags.token_command |= given("token_command");
         at = matches.subcommand().map(|(_, matches)| matches);
     }
-    Ok((cli, on_line))
+    Ok((cli, token_flags))
 }
 
 /// The command line's own description, for help and completions.

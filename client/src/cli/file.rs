@@ -40,7 +40,7 @@ pub(super) fn parse(text: &str, directory: &Path) -> Result<File, Vec<String>> {
     let mut reader = Reader::new(document.problems);
     let mut file = File::default();
     if let Some(mut root) = reader.root(&document.root) {
-        file.relay = root.text("relay", super::settings::relay);
+        file.relay = root.text("relay", super::values::relay);
         file.token_file = root.path("tokenFile", directory);
         file.token_command = root.text("tokenCommand", not_empty);
         file.ca = root.path("ca", directory);
@@ -86,7 +86,7 @@ fn tunnel_of(name: &str, mut entry: reader::Mapping<'_>, directory: &Path) -> Op
     if is_http {
         known.extend(["anyName", "hostHeader", "upstreamProtocol", "upstreamCa"]);
         let any_name = entry.boolean("anyName").unwrap_or(false);
-        let host_header = entry.text("hostHeader", super::settings::host_header);
+        let host_header = entry.text("hostHeader", super::values::host_header);
         let protocol = entry.text("upstreamProtocol", |text| {
             text.parse::<UpstreamProtocol>().map_err(|rule| format!("is not a version of HTTP: {rule}"))
         });
@@ -99,7 +99,7 @@ fn tunnel_of(name: &str, mut entry: reader::Mapping<'_>, directory: &Path) -> Op
         }
     } else {
         known.push("port");
-        let port = entry.scalar("port", super::settings::port);
+        let port = entry.scalar("port", super::values::port);
         if let Some(spec) = &mut spec {
             spec.port = port;
         }

@@ -1,20 +1,20 @@
 //! Events as plain log lines, for where there is no terminal: `2026-11-21T10:41:07Z connected relay=eu-7c9f latencyMs=12`.
 
-use super::state::State;
-use crate::event::{ClientState, Event, Exchange, Session, SessionState, Time, TunnelState, What};
+use super::display_state::DisplayState;
+use crate::event::{ClientState, Event, EventKind, Exchange, Session, SessionState, Time, TunnelState};
 
 /// The line of an event; `None` if it says nothing that is worth one. `state` is the state before the event.
-pub(super) fn line(event: &Event, state: &State, verbose: bool) -> Option<String> {
+pub(super) fn line(event: &Event, state: &DisplayState, verbose: bool) -> Option<String> {
     let now = event.time;
     let mut line = Fields::new(now);
-    match &event.what {
-        What::ClientStarted { version, pid, config, .. } => {
+    match &event.kind {
+        EventKind::ClientStarted { version, pid, config, .. } => {
             line.word("started")
                 .field("version", version)
                 .field("pid", pid)
                 .option("config", config.as_ref());
         }
-        What::ClientState { state: is, reason, retry_at } => {
+        EventKind::ClientState { state: is, reason, retry_at } => {
             let word = serde_json::to_value(is).ok()?;
             let word = word.as_str()?;
             let again = state.client == *is && state.reason == *reason;
@@ -24,7 +24,7 @@ pub(super) fn line(event: &Event, state: &State, verbose: bool) -> Option<String
             }
             line.word(word).option("reason", reason.as_ref()).option("retryInMs", wait(*retry_at, now));
         }
-        What::SessionState(session) => {
+        EventKind::SessionState(session) => {
             if !verbose && !is_news(session, state) {
                 return None;
             }
@@ -40,7 +40,7 @@ pub(super) fn line(event: &Event, state: &State, verbose: bool) -> Option<String
                 line.field("session", &session.session);
             }
         }
-        What::TunnelState(status) => {
+        EventKind::TunnelState(status) => {
             let tunnel = state.tunnel(&status.tunnel);
             let known = tunnel.is_some_and(|t| t.state == status.state && t.url == status.url);
             if (known && !verbose) || status.state == TunnelState::Connecting {
@@ -59,14 +59,14 @@ pub(super) fn line(event: &Event, state: &State, verbose: bool) -> Option<String
             line.option("service", tunnel.map(|t| &t.wanted.service));
             line.option("code", status.code).option("reason", status.reason.as_ref());
         }
-        What::TunnelRemoved { tunnel, reason } => {
+        EventKind::TunnelRemoved { tunnel, reason } => {
             line.word("removed").field("tunnel", tunnel).field("reason", reason);
         }
-        What::Request(exchange) | What::Connection(exchange) if verbose => {
-            let is_request = matches!(event.what, What::Request(_));
+        EventKind::Request(exchange) | EventKind::Connection(exchange) if verbose => {
+            let is_request = matches!(event.kind, EventKind::Request(_));
             exchange_fields(&mut line, exchange, is_request, state);
         }
-        What::ClientStopped { exit_code, reason } => {
+        EventKind::ClientStopped { exit_code, reason } => {
             line.word("stopped").field("exitCode", exit_code).field("reason", reason);
         }
         _ => return None,
@@ -76,7 +76,7 @@ pub(super) fn line(event: &Event, state: &State, verbose: bool) -> Option<String
 
 /// Whether a session's event changes what the client has with the relay, which may be several sessions. A connection is
 /// news once its latency is known, which is a round trip later.
-fn is_news(session: &Session, state: &State) -> bool {
+fn is_news(session: &Session, state: &DisplayState) -> bool {
     let relay = session.relay.to_string();
     let known = state.sessions.get(&session.session);
     let mut others = state
@@ -98,7 +98,7 @@ fn is_news(session: &Session, state: &State) -> bool {
     }
 }
 
-fn exchange_fields(line: &mut Fields, exchange: &Exchange, is_request: bool, state: &State) {
+fn exchange_fields(line: &mut Fields, exchange: &Exchange, is_request: bool, state: &DisplayState) {
     line.word(if is_request { "request" } else { "connection" });
     line.option("name", state.tunnel(&exchange.tunnel).and_then(|t| t.wanted.name.as_ref()));
     line.option("method", exchange.method.as_ref()).option("path", exchange.path.as_ref());
@@ -152,7 +152,7 @@ mod tests {
         let mut state = script::state(&[]);
         let mut lines = vec![];
         for words in words {
-            let event = script::at(0, script::what(words, script::START));
+            let event = script::at(0, script::event_kind(words, script::START));
             lines.extend(line(&event, &state, verbose));
             state.apply(&event);
         }

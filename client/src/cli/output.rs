@@ -1,17 +1,17 @@
 //! What goes to stdout and stderr: results, events, log lines, or the live view.
 
 use super::{
+    display_state::DisplayState,
     line::Line,
     log,
     number::{self, Clock},
     painter::Painter,
-    state::State,
     terminal,
     view::{self, Frame},
     writer::Writer,
 };
 use crate::{
-    event::{Event, Time, TunnelState, What},
+    event::{Event, EventKind, Time, TunnelState},
     problem::Problem,
 };
 use adit_protocol::TunnelId;
@@ -22,17 +22,17 @@ use std::{
 };
 
 /// The most lines that scroll in one frame; of more, only the number is shown.
-const SCROLLED: usize = 200;
+const MAX_SCROLLED_LINES: usize = 200;
 
 /// The most rows that one scrolling line takes on a narrow terminal.
-const ROWS: usize = 4;
+const MAX_ROWS_PER_LINE: usize = 4;
 
 /// How long the same notice is not repeated: a limit that is reached is told every second.
-const NOTICE: Duration = Duration::from_secs(60);
+const NOTICE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How a run shows itself on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Manner {
+pub(super) enum OutputMode {
     /// A block that is redrawn, and requests above it.
     Live,
     /// One line for each change.
@@ -44,18 +44,18 @@ pub(super) enum Manner {
 }
 
 /// Decides how a run shows itself.
-pub(super) fn manner(quiet: bool, verbose: bool, json: bool, stderr_can_redraw: bool) -> Manner {
+pub(super) fn mode(quiet: bool, verbose: bool, json: bool, stderr_can_redraw: bool) -> OutputMode {
     match (quiet || json, verbose) {
-        (_, true) => Manner::Verbose,
-        (true, _) => Manner::Quiet,
-        _ if stderr_can_redraw => Manner::Live,
-        _ => Manner::Log,
+        (_, true) => OutputMode::Verbose,
+        (true, _) => OutputMode::Quiet,
+        _ if stderr_can_redraw => OutputMode::Live,
+        _ => OutputMode::Log,
     }
 }
 
 /// What scrolls in the next frame.
-enum Scrolled {
-    Line(Line),
+enum ScrolledLine {
+    Text(Line),
     /// A request or connection. Most of many are never shown, so that none is put into words before.
     Exchange(Box<Event>),
 }
@@ -64,7 +64,7 @@ enum Scrolled {
 pub(super) struct Output {
     pub(super) stdout: Writer,
     pub(super) stderr: Writer,
-    pub(super) manner: Manner,
+    pub(super) mode: OutputMode,
     /// Whether events go to stdout as JSON.
     pub(super) json: bool,
     /// Whether URLs go to stdout.
@@ -74,7 +74,7 @@ pub(super) struct Output {
     /// Whether there is a keyboard.
     pub(super) keys: bool,
     painter: Painter,
-    scrolled: VecDeque<Scrolled>,
+    scrolled: VecDeque<ScrolledLine>,
     /// Lines that did not fit.
     skipped: u64,
     /// The last notice.
@@ -88,11 +88,17 @@ impl Output {
     ///
     /// # Errors
     /// When the system gives no threads.
-    pub(super) fn new(manner: Manner, json: bool, urls: bool, color: bool, clock: Clock) -> io::Result<Self> {
+    pub(super) fn new(
+        mode: OutputMode,
+        json: bool,
+        urls: bool,
+        color: bool,
+        clock: Clock,
+    ) -> io::Result<Self> {
         Ok(Self {
             stdout: Writer::start("adit-stdout", io::stdout())?,
             stderr: Writer::start("adit-stderr", io::stderr())?,
-            manner,
+            mode,
             json,
             urls,
             color,
@@ -112,7 +118,7 @@ impl Output {
     }
 
     /// Takes an event. `before` is the state before it.
-    pub(super) fn event(&mut self, event: &Event, before: &State) {
+    pub(super) fn event(&mut self, event: &Event, before: &DisplayState) {
         if self.json {
             if let Ok(mut line) = serde_json::to_vec(event) {
                 line.push(b'\n');
@@ -121,17 +127,19 @@ impl Output {
         } else {
             self.url(event);
         }
-        match self.manner {
-            Manner::Log | Manner::Verbose => {
-                if let Some(line) = log::line(event, before, self.manner == Manner::Verbose) {
+        match self.mode {
+            OutputMode::Log | OutputMode::Verbose => {
+                if let Some(line) = log::line(event, before, self.mode == OutputMode::Verbose) {
                     self.say(&line);
                 }
             }
-            Manner::Live | Manner::Quiet => {}
+            OutputMode::Live | OutputMode::Quiet => {}
         }
-        match &event.what {
-            What::Notice(problem) if self.is_news(&problem.code, event.time) => self.problem(problem, false),
-            What::Error(problem) if !problem.fatal => self.problem(problem, true),
+        match &event.kind {
+            EventKind::Notice(problem) if self.is_news(&problem.code, event.time) => {
+                self.problem(problem, false);
+            }
+            EventKind::Error(problem) if !problem.fatal => self.problem(problem, true),
             _ => {}
         }
     }
@@ -139,7 +147,7 @@ impl Output {
     /// Prints a tunnel's URL once it answers.
     fn url(&mut self, event: &Event) {
         use TunnelState::{Connected, Limited, Paused, ServiceDown};
-        let What::TunnelState(status) = &event.what else { return };
+        let EventKind::TunnelState(status) = &event.kind else { return };
         let Some(url) = status.url.as_ref().filter(|_| self.urls) else { return };
         let answers = matches!(status.state, Connected | Limited | Paused | ServiceDown);
         if answers && self.printed.get(&status.tunnel) != Some(url) {
@@ -150,8 +158,11 @@ impl Output {
 
     /// Whether a notice says something that has not been said within the last minute.
     fn is_news(&mut self, code: &str, now: Time) -> bool {
-        let again = self.noticed.as_ref().is_some_and(|(at, known)| known == code && now.since(*at) < NOTICE);
-        if again || self.manner == Manner::Quiet {
+        let again = self
+            .noticed
+            .as_ref()
+            .is_some_and(|(at, known)| known == code && now.since(*at) < NOTICE_INTERVAL);
+        if again || self.mode == OutputMode::Quiet {
             return false;
         }
         self.noticed = Some((now, code.to_owned()));
@@ -161,8 +172,8 @@ impl Output {
     /// Says what happened, why, and what to do.
     pub(super) fn problem(&mut self, problem: &Problem, is_error: bool) {
         for line in view::problem_lines(problem, is_error) {
-            if self.manner == Manner::Live {
-                self.scroll(Scrolled::Line(line));
+            if self.mode == OutputMode::Live {
+                self.scroll(ScrolledLine::Text(line));
             } else {
                 let text = line.paint(self.color);
                 self.say(&text);
@@ -172,9 +183,11 @@ impl Output {
 
     /// Says something that is for people alone.
     pub(super) fn remark(&mut self, text: &str) {
-        match self.manner {
-            Manner::Live | Manner::Quiet => {}
-            Manner::Log | Manner::Verbose => self.say(&format!("{} {text}", Time::now().to_seconds())),
+        match self.mode {
+            OutputMode::Live | OutputMode::Quiet => {}
+            OutputMode::Log | OutputMode::Verbose => {
+                self.say(&format!("{} {text}", Time::now().to_seconds()));
+            }
         }
     }
 
@@ -191,13 +204,13 @@ impl Output {
 
     /// Shows a request or connection in the next frame.
     pub(super) fn exchange(&mut self, event: Event) {
-        if self.manner == Manner::Live {
-            self.scroll(Scrolled::Exchange(Box::new(event)));
+        if self.mode == OutputMode::Live {
+            self.scroll(ScrolledLine::Exchange(Box::new(event)));
         }
     }
 
-    fn scroll(&mut self, line: Scrolled) {
-        if self.scrolled.len() == SCROLLED {
+    fn scroll(&mut self, line: ScrolledLine) {
+        if self.scrolled.len() == MAX_SCROLLED_LINES {
             self.scrolled.pop_front();
             self.skipped += 1;
         }
@@ -205,7 +218,7 @@ impl Output {
     }
 
     /// Takes the lines that scroll.
-    fn take_scrolled(&mut self, state: &State) -> Vec<Line> {
+    fn take_scrolled(&mut self, state: &DisplayState) -> Vec<Line> {
         let mut lines = Vec::with_capacity(self.scrolled.len() + 1);
         if self.skipped > 0 {
             lines.push(Line::plain(format!("... {} more", number::count(self.skipped))));
@@ -213,15 +226,15 @@ impl Output {
         }
         let clock = self.clock;
         lines.extend(self.scrolled.drain(..).filter_map(|scrolled| match scrolled {
-            Scrolled::Line(line) => Some(line),
-            Scrolled::Exchange(event) => view::exchange_line(&event, state, clock),
+            ScrolledLine::Text(line) => Some(line),
+            ScrolledLine::Exchange(event) => view::exchange_line(&event, state, clock),
         }));
         lines
     }
 
     /// Draws the live view, unless the terminal has not taken the last frame yet. Answers whether it was drawn.
-    pub(super) fn draw(&mut self, state: &State, now: Time) -> bool {
-        if self.manner != Manner::Live {
+    pub(super) fn draw(&mut self, state: &DisplayState, now: Time) -> bool {
+        if self.mode != OutputMode::Live {
             return true;
         }
         if !self.stderr.sink.is_idle() {
@@ -230,7 +243,7 @@ impl Output {
         let (width, height) = terminal::size();
         let frame = Frame { now, width, height, clock: self.clock, keys: self.keys };
         let lines = self.take_scrolled(state).into_iter();
-        let scrolled: Vec<Line> = lines.map(|line| line.cut(width * ROWS)).collect();
+        let scrolled: Vec<Line> = lines.map(|line| line.cut(width * MAX_ROWS_PER_LINE)).collect();
         let bytes = self.painter.frame(&scrolled, &view::block(state, &frame), width, self.color);
         self.stderr.sink.write(&bytes)
     }
@@ -241,9 +254,9 @@ impl Output {
     }
 
     /// Leaves the block where it is: what follows goes below it.
-    pub(super) fn end_live(&mut self, state: &State) {
-        if self.manner == Manner::Live {
-            self.manner = Manner::Log;
+    pub(super) fn end_live(&mut self, state: &DisplayState) {
+        if self.mode == OutputMode::Live {
+            self.mode = OutputMode::Log;
             for line in self.take_scrolled(state) {
                 self.say(&line.paint(self.color));
             }
@@ -257,10 +270,10 @@ mod tests {
 
     #[test]
     fn json_and_quiet_leave_stderr_to_errors_and_verbose_wins() {
-        assert_eq!(manner(false, false, false, true), Manner::Live);
-        assert_eq!(manner(false, false, false, false), Manner::Log);
-        assert_eq!(manner(true, false, false, true), Manner::Quiet);
-        assert_eq!(manner(false, false, true, true), Manner::Quiet);
-        assert_eq!(manner(false, true, true, true), Manner::Verbose);
+        assert_eq!(mode(false, false, false, true), OutputMode::Live);
+        assert_eq!(mode(false, false, false, false), OutputMode::Log);
+        assert_eq!(mode(true, false, false, true), OutputMode::Quiet);
+        assert_eq!(mode(false, false, true, true), OutputMode::Quiet);
+        assert_eq!(mode(false, true, true, true), OutputMode::Verbose);
     }
 }

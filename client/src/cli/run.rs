@@ -2,17 +2,17 @@
 
 use super::{
     desktop,
-    output::{Manner, Output},
+    display_state::DisplayState,
+    output::{Output, OutputMode},
     source::Source,
-    state::State,
     status::{
-        snapshot::{About, Client},
+        snapshot::{ClientInfo, ClientSnapshot},
         socket::Socket,
     },
     terminal::{self, Keyboard},
 };
 use crate::{
-    event::{ClientState, Event, Time, TunnelState, What},
+    event::{ClientState, Event, EventKind, Time, TunnelState},
     problem::Problem,
 };
 use std::{io, time::Duration};
@@ -22,44 +22,44 @@ use tokio::{
 };
 
 /// How long answers in flight have after the first Ctrl-C.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE_PERIOD: Duration = Duration::from_secs(5);
 /// How much longer the client itself may take.
-const AFTER_GRACE: Duration = Duration::from_secs(2);
+const STOP_MARGIN: Duration = Duration::from_secs(2);
 /// Between two frames, at least.
-const FRAME: Duration = Duration::from_millis(50);
+const MIN_FRAME_INTERVAL: Duration = Duration::from_millis(50);
 /// Between two frames, at most, while something counts seconds.
-const TICK: Duration = Duration::from_millis(200);
+const TICK_INTERVAL: Duration = Duration::from_millis(200);
 /// Between two looks at whether the program is in the foreground again.
-const BACKGROUND: Duration = Duration::from_millis(500);
+const FOREGROUND_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// How long a remark stays.
-const REMARK: Duration = Duration::from_secs(3);
+const REMARK_DURATION: Duration = Duration::from_secs(3);
 /// Between two notices of events that were dropped.
-const DROPPED: Duration = Duration::from_secs(1);
+const DROPPED_NOTICE_INTERVAL: Duration = Duration::from_secs(1);
 /// How many events are taken before keys, signals and output get their turn.
-const BATCH: usize = 512;
+const MAX_EVENT_BATCH: usize = 512;
 /// The code of the second Ctrl-C.
-const INTERRUPTED: u8 = 130;
+const INTERRUPTED_EXIT_CODE: u8 = 130;
 
 /// One run.
 pub(super) struct Run {
-    pub(super) state: State,
+    pub(super) state: DisplayState,
     pub(super) source: Source,
     pub(super) output: Output,
-    pub(super) about: About,
+    pub(super) info: ClientInfo,
     pub(super) socket: Option<Socket>,
     pub(super) keyboard: Option<Keyboard>,
 }
 
 /// How a run has ended.
 #[derive(Debug)]
-struct End {
+struct RunEnd {
     exit_code: u8,
     reason: String,
     problem: Option<Problem>,
 }
 
 /// How far a run has come.
-struct Course {
+struct RunState {
     /// Why it is to stop, and when it is cut.
     stopping: Option<(&'static str, Instant)>,
     /// Why the client cannot go on.
@@ -74,18 +74,18 @@ struct Course {
     dropped: (u64, Instant),
 }
 
-impl Course {
+impl RunState {
     /// How it ends if it ends now.
-    fn end(&mut self) -> End {
+    fn end(&mut self) -> RunEnd {
         if let Some(problem) = self.fatal.take() {
-            return End {
+            return RunEnd {
                 exit_code: problem.exit_code(),
                 reason: problem.message.clone(),
                 problem: Some(problem),
             };
         }
         let reason = self.stopping.map_or("the client has ended", |(reason, _)| reason);
-        End { exit_code: 0, reason: reason.into(), problem: None }
+        RunEnd { exit_code: 0, reason: reason.into(), problem: None }
     }
 }
 
@@ -99,7 +99,7 @@ struct Signals {
 }
 
 /// What woke the run.
-enum Wake {
+enum WakeReason {
     Event(Option<Event>),
     Key(char),
     /// The first says why to stop, the second leaves.
@@ -123,13 +123,13 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> Wake {
+    async fn next(&mut self) -> WakeReason {
         tokio::select! {
-            _ = self.interrupt.recv() => Wake::Stop("Ctrl-C"),
-            _ = self.terminate.recv() => Wake::Stop("SIGTERM"),
-            _ = self.hang_up.recv() => Wake::Stop("SIGHUP"),
-            _ = self.resize.recv() => Wake::Redraw,
-            _ = self.resume.recv() => Wake::Resume,
+            _ = self.interrupt.recv() => WakeReason::Stop("Ctrl-C"),
+            _ = self.terminate.recv() => WakeReason::Stop("SIGTERM"),
+            _ = self.hang_up.recv() => WakeReason::Stop("SIGHUP"),
+            _ = self.resize.recv() => WakeReason::Redraw,
+            _ = self.resume.recv() => WakeReason::Resume,
         }
     }
 }
@@ -139,165 +139,170 @@ impl Run {
     ///
     /// # Errors
     /// When signals cannot be listened to.
-    pub(super) async fn until_its_end(mut self) -> io::Result<u8> {
+    pub(super) async fn run_to_end(mut self) -> io::Result<u8> {
         let mut signals = Signals::listen()?;
         self.output.keys = self.keyboard.is_some();
-        let end = self.until_end(&mut signals).await;
+        let end = self.run_until_end(&mut signals).await;
         self.finish(end).await
     }
 
-    async fn until_end(&mut self, signals: &mut Signals) -> End {
+    async fn run_until_end(&mut self, signals: &mut Signals) -> RunEnd {
         let now = Instant::now();
-        let mut course = Course {
+        let mut run_state = RunState {
             stopping: None,
             fatal: None,
             dirty: true,
-            drawn: now - FRAME,
+            drawn: now - MIN_FRAME_INTERVAL,
             in_background: false,
-            dropped: (0, now - DROPPED),
+            dropped: (0, now - DROPPED_NOTICE_INTERVAL),
         };
         loop {
-            let wake = self.wake(signals, &course).await;
-            if let Some(end) = self.woken(wake, &mut course) {
+            let wake = self.next_wake(signals, &run_state).await;
+            if let Some(end) = self.handle_wake(wake, &mut run_state) {
                 return end;
             }
-            if course.stopping.is_some_and(|(_, cut)| Instant::now() >= cut) {
-                return course.end();
+            if run_state.stopping.is_some_and(|(_, cut)| Instant::now() >= cut) {
+                return run_state.end();
             }
-            self.draw(&mut course);
+            self.draw(&mut run_state);
         }
     }
 
     /// Does what it woke for. Answers with how the run ends, if it does.
-    fn woken(&mut self, wake: Wake, course: &mut Course) -> Option<End> {
-        course.dirty |= !matches!(wake, Wake::Reader(_) | Wake::Flushed | Wake::Time);
+    fn handle_wake(&mut self, wake: WakeReason, run_state: &mut RunState) -> Option<RunEnd> {
+        run_state.dirty |= !matches!(wake, WakeReason::Reader(_) | WakeReason::Flushed | WakeReason::Time);
         match wake {
-            Wake::Event(None) => return Some(course.end()),
-            Wake::Event(Some(event)) => {
+            WakeReason::Event(None) => return Some(run_state.end()),
+            WakeReason::Event(Some(event)) => {
                 let mut next = Some(event);
-                for _ in 0..BATCH {
+                for _ in 0..MAX_EVENT_BATCH {
                     let Some(event) = next else { break };
-                    self.take(event, course);
+                    self.handle_event(event, run_state);
                     next = if self.output.has_room() { self.source.next_now() } else { None };
                 }
-                self.tell_dropped(course);
+                self.tell_dropped(run_state);
             }
-            Wake::Stop(reason) if course.stopping.is_some() => {
-                return Some(End {
-                    exit_code: INTERRUPTED,
+            WakeReason::Stop(reason) if run_state.stopping.is_some() => {
+                return Some(RunEnd {
+                    exit_code: INTERRUPTED_EXIT_CODE,
                     reason: format!("second {reason}"),
                     problem: None,
                 });
             }
-            Wake::Stop(reason) => self.stop(reason, course),
-            Wake::Key('q') => self.stop("q", course),
-            Wake::Key(key) => self.key(key),
-            Wake::Resume => self.resume(course),
-            Wake::Reader(stream) => {
+            WakeReason::Stop(reason) => self.stop(reason, run_state),
+            WakeReason::Key('q') => self.stop("q", run_state),
+            WakeReason::Key(key) => self.key(key),
+            WakeReason::Resume => self.resume(run_state),
+            WakeReason::Reader(stream) => {
                 if let Some(socket) = &self.socket {
-                    socket.answer(stream, &Client::of(&self.about, &self.state));
+                    socket.answer(stream, &ClientSnapshot::of(&self.info, &self.state));
                 }
             }
             // Only the reader of events is missed: whoever has read the URL may close stdout.
-            Wake::StdoutClosed if self.output.json => self.stop("stdout was closed", course),
-            Wake::Redraw | Wake::StdoutClosed | Wake::Flushed | Wake::Time => {}
+            WakeReason::StdoutClosed if self.output.json => self.stop("stdout was closed", run_state),
+            WakeReason::Redraw | WakeReason::StdoutClosed | WakeReason::Flushed | WakeReason::Time => {}
         }
         None
     }
 
     /// The program was stopped and goes on, or it was in the background and may be so no more.
-    fn resume(&mut self, course: &mut Course) {
-        course.in_background = self.output.manner == Manner::Live && terminal::in_background();
-        if course.in_background {
+    fn resume(&mut self, run_state: &mut RunState) {
+        run_state.in_background = self.output.mode == OutputMode::Live && terminal::in_background();
+        if run_state.in_background {
             return;
         }
         if let Some(keyboard) = &self.keyboard {
             keyboard.take();
         }
         self.output.redraw();
-        course.dirty = true;
+        run_state.dirty = true;
     }
 
     /// Draws a frame if there is something new, not too often, and not while the terminal is busy with the last one.
-    fn draw(&mut self, course: &mut Course) {
+    fn draw(&mut self, run_state: &mut RunState) {
         let now = Instant::now();
-        if course.in_background {
+        if run_state.in_background {
             // Nobody says when a job that runs is brought to the foreground.
-            if now >= course.drawn + BACKGROUND {
-                course.drawn = now;
-                self.resume(course);
+            if now >= run_state.drawn + FOREGROUND_CHECK_INTERVAL {
+                run_state.drawn = now;
+                self.resume(run_state);
             }
             return;
         }
-        if self.state.remark.as_ref().is_some_and(|(at, _)| Time::now().since(*at) >= REMARK) {
+        if self.state.remark.as_ref().is_some_and(|(at, _)| Time::now().since(*at) >= REMARK_DURATION) {
             self.state.remark = None;
-            course.dirty = true;
+            run_state.dirty = true;
         }
-        course.dirty |= self.state.ticks() && now >= course.drawn + TICK;
-        if course.dirty && now >= course.drawn + FRAME && self.output.draw(&self.state, Time::now()) {
-            course.dirty = false;
-            course.drawn = now;
+        run_state.dirty |= self.state.ticks() && now >= run_state.drawn + TICK_INTERVAL;
+        if run_state.dirty
+            && now >= run_state.drawn + MIN_FRAME_INTERVAL
+            && self.output.draw(&self.state, Time::now())
+        {
+            run_state.dirty = false;
+            run_state.drawn = now;
         }
     }
 
     /// When something has to be done although nothing happens.
-    fn timer(&self, course: &Course) -> Option<Instant> {
-        let frame = match self.output.manner {
-            _ if course.in_background => Some(course.drawn + BACKGROUND),
-            Manner::Live if course.dirty && self.output.stderr.sink.is_idle() => Some(course.drawn + FRAME),
-            Manner::Live if self.state.ticks() => Some(course.drawn + TICK),
+    fn timer(&self, run_state: &RunState) -> Option<Instant> {
+        let frame = match self.output.mode {
+            _ if run_state.in_background => Some(run_state.drawn + FOREGROUND_CHECK_INTERVAL),
+            OutputMode::Live if run_state.dirty && self.output.stderr.sink.is_idle() => {
+                Some(run_state.drawn + MIN_FRAME_INTERVAL)
+            }
+            OutputMode::Live if self.state.ticks() => Some(run_state.drawn + TICK_INTERVAL),
             _ => None,
         };
-        [frame, course.stopping.map(|(_, cut)| cut)].into_iter().flatten().min()
+        [frame, run_state.stopping.map(|(_, cut)| cut)].into_iter().flatten().min()
     }
 
-    async fn wake(&mut self, signals: &mut Signals, course: &Course) -> Wake {
-        let timer = self.timer(course);
+    async fn next_wake(&mut self, signals: &mut Signals, run_state: &RunState) -> WakeReason {
+        let timer = self.timer(run_state);
         let Self { source, output, socket, keyboard, .. } = self;
         let has_room = output.has_room();
-        let Output { stdout, stderr, manner, .. } = output;
+        let Output { stdout, stderr, mode, .. } = output;
         let (stdout_pending, stderr_pending) = (stdout.sink.is_pending(), stderr.sink.is_pending());
-        let draws = *manner == Manner::Live && !course.in_background;
+        let draws = *mode == OutputMode::Live && !run_state.in_background;
         // A frame waits until the terminal has taken the one before.
-        let stderr_waited_for = stderr_pending || (draws && course.dirty && !stderr.sink.is_idle());
+        let stderr_waited_for = stderr_pending || (draws && run_state.dirty && !stderr.sink.is_idle());
         let far = Instant::now() + Duration::from_secs(3600);
         let stdout_turn = async {
             tokio::select! {
                 biased;
-                _ = stdout.failure.wait() => Wake::StdoutClosed,
-                () = stdout.sink.flush(), if stdout_pending => Wake::Flushed,
+                _ = stdout.failure.wait() => WakeReason::StdoutClosed,
+                () = stdout.sink.flush(), if stdout_pending => WakeReason::Flushed,
             }
         };
         tokio::select! {
-            event = source.next(), if has_room => Wake::Event(event),
+            event = source.next(), if has_room => WakeReason::Event(event),
             wake = signals.next() => wake,
             wake = stdout_turn => wake,
-            () = stderr.sink.flush(), if stderr_waited_for => Wake::Flushed,
-            key = async { keyboard.as_mut().expect("guarded").key().await }, if keyboard.is_some() => Wake::Key(key),
-            stream = async { socket.as_ref().expect("guarded").accept().await }, if socket.is_some() => Wake::Reader(stream),
-            () = sleep_until(timer.unwrap_or(far)), if timer.is_some() => Wake::Time,
+            () = stderr.sink.flush(), if stderr_waited_for => WakeReason::Flushed,
+            key = async { keyboard.as_mut().expect("guarded").key().await }, if keyboard.is_some() => WakeReason::Key(key),
+            stream = async { socket.as_ref().expect("guarded").accept().await }, if socket.is_some() => WakeReason::Reader(stream),
+            () = sleep_until(timer.unwrap_or(far)), if timer.is_some() => WakeReason::Time,
         }
     }
 
     /// Tells those who read events that some are missing, at most once a second.
-    fn tell_dropped(&mut self, course: &mut Course) {
+    fn tell_dropped(&mut self, run_state: &mut RunState) {
         let dropped = self.source.dropped();
-        let (told, at) = course.dropped;
-        if dropped == told || at.elapsed() < DROPPED {
+        let (told, at) = run_state.dropped;
+        if dropped == told || at.elapsed() < DROPPED_NOTICE_INTERVAL {
             return;
         }
-        course.dropped = (dropped, Instant::now());
+        run_state.dropped = (dropped, Instant::now());
         let problem = Problem::new("events_dropped").with("count", dropped - told);
-        self.output.event(&Event::now(What::Notice(problem)), &self.state);
+        self.output.event(&Event::now(EventKind::Notice(problem)), &self.state);
     }
 
     /// Takes one event of the client in.
-    fn take(&mut self, event: Event, course: &mut Course) {
-        match &event.what {
+    fn handle_event(&mut self, event: Event, run_state: &mut RunState) {
+        match &event.kind {
             // This command says itself when it begins and ends.
-            What::ClientStarted { .. } | What::ClientStopped { .. } => return,
-            What::Error(problem) if problem.fatal => {
-                course.fatal.get_or_insert_with(|| problem.clone());
+            EventKind::ClientStarted { .. } | EventKind::ClientStopped { .. } => return,
+            EventKind::Error(problem) if problem.fatal => {
+                run_state.fatal.get_or_insert_with(|| problem.clone());
             }
             _ => {}
         }
@@ -306,21 +311,21 @@ impl Run {
             self.output.problem(&problem, true);
         }
         self.state.apply(&event);
-        if matches!(event.what, What::Request(_) | What::Connection(_)) {
+        if matches!(event.kind, EventKind::Request(_) | EventKind::Connection(_)) {
             self.output.exchange(event);
         }
     }
 
     /// In `adit start` a refused tunnel lets the others run, so that its reason is told when it comes.
     fn refusal(&self, event: &Event) -> Option<Problem> {
-        let What::TunnelState(status) = &event.what else { return None };
+        let EventKind::TunnelState(status) = &event.kind else { return None };
         let tunnel = self.state.tunnel(&status.tunnel).filter(|_| self.state.many)?;
         let code = status
             .code
             .filter(|_| status.state == TunnelState::Refused && tunnel.state != TunnelState::Refused)?;
         let mut problem = Problem::new(code.as_str())
             .with("tunnel", status.tunnel.as_str())
-            .with("region", self.about.region.as_str())
+            .with("region", self.info.region.as_str())
             .with("kind", tunnel.wanted.kind.to_string());
         if let Some(name) = &tunnel.wanted.name {
             problem = problem.with("name", name.as_str());
@@ -335,20 +340,20 @@ impl Run {
     }
 
     /// Begins the end, unless it has begun.
-    fn stop(&mut self, reason: &'static str, course: &mut Course) {
-        if course.stopping.is_some() {
+    fn stop(&mut self, reason: &'static str, run_state: &mut RunState) {
+        if run_state.stopping.is_some() {
             return;
         }
-        course.stopping = Some((reason, Instant::now() + GRACE + AFTER_GRACE));
-        self.state.apply(&Event::now(What::ClientState {
+        run_state.stopping = Some((reason, Instant::now() + GRACE_PERIOD + STOP_MARGIN));
+        self.state.apply(&Event::now(EventKind::ClientState {
             state: ClientState::Stopping,
             reason: Some(reason.into()),
             retry_at: None,
         }));
-        let seconds = GRACE.as_secs();
+        let seconds = GRACE_PERIOD.as_secs();
         self.output
             .remark(&format!("stopping: answers in flight have {seconds} s to end; Ctrl-C leaves at once"));
-        self.source.stop(GRACE);
+        self.source.stop(GRACE_PERIOD);
     }
 
     fn key(&mut self, key: char) {
@@ -374,17 +379,17 @@ impl Run {
         self.state.remark = Some((Time::now(), remark));
     }
 
-    async fn finish(mut self, end: End) -> io::Result<u8> {
+    async fn finish(mut self, end: RunEnd) -> io::Result<u8> {
         // The last frame shows how it ended, if the terminal takes it.
-        if self.output.manner == Manner::Live {
-            let flushed = tokio::time::timeout(FRAME, self.output.stderr.sink.flush()).await;
+        if self.output.mode == OutputMode::Live {
+            let flushed = tokio::time::timeout(MIN_FRAME_INTERVAL, self.output.stderr.sink.flush()).await;
             if flushed.is_ok() {
                 self.output.draw(&self.state, Time::now());
             }
         }
         drop(self.keyboard.take());
         drop(self.socket.take());
-        let stopped = What::ClientStopped { exit_code: end.exit_code, reason: end.reason };
+        let stopped = EventKind::ClientStopped { exit_code: end.exit_code, reason: end.reason };
         self.output.event(&Event::now(stopped), &self.state);
         self.output.end_live(&self.state);
         if let Some(problem) = &end.problem {

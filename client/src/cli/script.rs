@@ -1,9 +1,9 @@
 //! Short words for events, so that tests of what is shown read like what happens.
 
-use super::state::State;
+use super::display_state::DisplayState;
 use crate::event::{
-    ClientState, Event, Exchange, Session, SessionState, Time, Tunnel, TunnelState, TunnelStatus, VERSION,
-    What,
+    ClientState, Event, EventKind, Exchange, Session, SessionState, Time, Tunnel, TunnelState, TunnelStatus,
+    VERSION,
 };
 use adit_protocol::{Code, Kind};
 use std::time::Duration;
@@ -12,36 +12,36 @@ use std::time::Duration;
 pub(super) const START: Time = Time::from_unix_ms(1_795_257_667_000);
 
 /// Something that happens so many seconds after [`START`].
-pub(super) fn at(seconds: u64, what: What) -> Event {
-    Event { v: VERSION, time: START + Duration::from_secs(seconds), what }
+pub(super) fn at(seconds: u64, kind: EventKind) -> Event {
+    Event { v: VERSION, time: START + Duration::from_secs(seconds), kind }
 }
 
 /// The state after these words, all at [`START`].
-pub(super) fn state(words: &[&str]) -> State {
-    let mut state = State::new(false, START);
+pub(super) fn state(words: &[&str]) -> DisplayState {
+    let mut state = DisplayState::new(false, START);
     play(&mut state, 0, words);
     state
 }
 
 /// Lets these words happen so many seconds after [`START`].
-pub(super) fn play(state: &mut State, seconds: u64, words: &[&str]) {
+pub(super) fn play(state: &mut DisplayState, seconds: u64, words: &[&str]) {
     for line in words {
-        state.apply(&at(seconds, what(line, START + Duration::from_secs(seconds))));
+        state.apply(&at(seconds, event_kind(line, START + Duration::from_secs(seconds))));
     }
 }
 
 /// The event that a line stands for. Tunnels have their names as ids.
-pub(super) fn what(line: &str, now: Time) -> What {
+pub(super) fn event_kind(line: &str, now: Time) -> EventKind {
     let words: Vec<&str> = line.split(' ').collect();
     let rest = |from: usize| Some(words[from..].join(" ")).filter(|text| !text.is_empty());
     let client = |state| {
         let retry = words.iter().rposition(|w| *w == "in");
         let reason = Some(words[1..retry.unwrap_or(words.len())].join(" ")).filter(|text| !text.is_empty());
         let retry_at = retry.map(|at| now + Duration::from_millis(words[at + 1].parse().unwrap()));
-        What::ClientState { state, reason, retry_at }
+        EventKind::ClientState { state, reason, retry_at }
     };
     let tunnel = |state, code: Option<&str>, reason, url: Option<&str>| {
-        What::TunnelState(TunnelStatus {
+        EventKind::TunnelState(TunnelStatus {
             tunnel: words[1].parse().unwrap(),
             state,
             url: url.map(str::to_owned),
@@ -57,7 +57,7 @@ pub(super) fn what(line: &str, now: Time) -> What {
         "reconnecting" => client(ClientState::Reconnecting),
         "offline" => client(ClientState::Offline),
         "stopping" => client(ClientState::Stopping),
-        "session" => What::SessionState(Session {
+        "session" => EventKind::SessionState(Session {
             session: words[1].parse().unwrap(),
             relay: words[2].parse().unwrap(),
             region: "eu.example.com".into(),
@@ -68,19 +68,19 @@ pub(super) fn what(line: &str, now: Time) -> What {
         "tunnel" => added(words[1], words[2]),
         "open" => tunnel(TunnelState::Connected, None, None, Some(words[2])),
         "other-name" => {
-            let What::TunnelState(mut status) =
+            let EventKind::TunnelState(mut status) =
                 tunnel(TunnelState::Connected, Some(words[3]), None, Some(words[2]))
             else {
                 unreachable!()
             };
             status.name_granted = Some(false);
-            What::TunnelState(status)
+            EventKind::TunnelState(status)
         }
         "refused" => tunnel(TunnelState::Refused, Some(words[2]), rest(3), None),
         "down" => tunnel(TunnelState::ServiceDown, Some("service_down"), rest(2), None),
         "limited" => tunnel(TunnelState::Limited, Some("rate_limited"), rest(2), None),
         "paused" => tunnel(TunnelState::Paused, None, None, None),
-        "request" => What::Request(Exchange {
+        "request" => EventKind::Request(Exchange {
             tunnel: words[1].parse().unwrap(),
             id: format!("{line}{}", now.unix_ms()),
             consumer: Some("203.0.113.9".into()),
@@ -95,9 +95,9 @@ pub(super) fn what(line: &str, now: Time) -> What {
     }
 }
 
-fn added(name: &str, service: &str) -> What {
+fn added(name: &str, service: &str) -> EventKind {
     let kind = if service.contains(':') { Kind::Tcp } else { Kind::Http };
-    What::TunnelAdded(Tunnel {
+    EventKind::TunnelAdded(Tunnel {
         tunnel: name.parse().unwrap(),
         name: Some(name.into()),
         kind,

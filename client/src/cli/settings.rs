@@ -1,8 +1,9 @@
 //! Arguments, variables and adit.yaml to what a run needs: flag before variable before file before default.
 
 use super::{
-    args::{Cli, Command, Global},
+    args::{Cli, Command, Global, TokenFlags},
     file::{self, File},
+    values,
 };
 use crate::{
     address::RelayAddress,
@@ -43,14 +44,14 @@ pub(super) struct Settings {
 }
 
 /// Where values come from beside the command line.
-pub(super) struct Surroundings {
+pub(super) struct Environment {
     /// All variables.
     pub(super) variables: BTreeMap<String, String>,
     /// The working directory.
     pub(super) directory: PathBuf,
 }
 
-impl Surroundings {
+impl Environment {
     /// Those of this process.
     pub(super) fn of_process() -> Self {
         let text = |s: std::ffi::OsString| s.to_string_lossy().into_owned();
@@ -78,22 +79,17 @@ impl Surroundings {
     }
 }
 
-/// Which of the token's flags stood on the command line itself, not in a variable.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct OnLine {
-    /// `--token-file`.
-    pub(super) token_file: bool,
-    /// `--token-command`.
-    pub(super) token_command: bool,
-}
-
 /// Gathers what a run needs.
 ///
 /// # Errors
 /// Everything that is wrong, one line each: where it stands, its value and the rule that it breaks.
-pub(super) fn gather(cli: &Cli, on_line: OnLine, around: &Surroundings) -> Result<Settings, Vec<String>> {
-    let mut errors = unknown_variables(around);
-    let config = find(&cli.global, around);
+pub(super) fn gather(
+    cli: &Cli,
+    token_flags: TokenFlags,
+    environment: &Environment,
+) -> Result<Settings, Vec<String>> {
+    let mut errors = unknown_variables(environment);
+    let config = find(&cli.global, environment);
     let file = match &config {
         Some(path) => read(path).unwrap_or_else(|lines| {
             errors.extend(lines);
@@ -102,9 +98,9 @@ pub(super) fn gather(cli: &Cli, on_line: OnLine, around: &Surroundings) -> Resul
         None => File::default(),
     };
     let global = &cli.global;
-    let mut check = Check { around, errors };
+    let mut check = Check { environment, errors };
     let relay = match &global.relay {
-        Some(text) => check.value("--relay", text, relay),
+        Some(text) => check.value("--relay", text, values::relay),
         None => file.relay.clone(),
     };
     if relay.is_none() && check.errors.is_empty() {
@@ -118,7 +114,7 @@ pub(super) fn gather(cli: &Cli, on_line: OnLine, around: &Surroundings) -> Resul
         }),
         None => file.give_up_after,
     };
-    let token = check.token(global, on_line, &file, config.as_deref());
+    let token = check.token(global, token_flags, &file, config.as_deref());
     let (tunnels, force) = check.tunnels(&cli.command, file.tunnels, config.as_deref());
     let many = matches!(cli.command, Command::Start(_));
     let ca = global.ca.clone().or(file.ca);
@@ -130,38 +126,20 @@ pub(super) fn gather(cli: &Cli, on_line: OnLine, around: &Surroundings) -> Resul
     }
 }
 
-/// The region's domain with or without a port.
-pub(super) fn relay(text: &str) -> Result<RelayAddress, String> {
-    text.parse().map_err(|rule| format!("is not a region: {rule}"))
-}
-
-/// A public TCP port.
-pub(super) fn port(text: &str) -> Result<u16, String> {
-    let digits = text.bytes().all(|b| b.is_ascii_digit());
-    text.parse().ok().filter(|port| digits && *port != 0).ok_or("is not a port from 1 to 65535".to_owned())
-}
-
-/// What a service gets as its Host.
-pub(super) fn host_header(text: &str) -> Result<String, String> {
-    let rule = "is not a host, or host:port";
-    let authority = http::uri::Authority::from_str(text).map_err(|_| rule)?;
-    if authority.as_str().contains('@') { Err(rule.into()) } else { Ok(text.to_owned()) }
-}
-
-fn unknown_variables(around: &Surroundings) -> Vec<String> {
-    let ours = around.variables.iter().filter(|(name, _)| name.starts_with(environment::PREFIX));
+fn unknown_variables(environment: &Environment) -> Vec<String> {
+    let ours = environment.variables.iter().filter(|(name, _)| name.starts_with(environment::PREFIX));
     let unknown = ours
         .filter(|(name, value)| !environment::is_known(name) && !environment::is_service_link(name, value));
     unknown.map(|(name, _)| format!("{name}: {}", environment::unknown(name))).collect()
 }
 
 /// The configuration file: the one that was named, else the nearest that is there.
-fn find(global: &Global, around: &Surroundings) -> Option<PathBuf> {
+fn find(global: &Global, environment: &Environment) -> Option<PathBuf> {
     if let Some(named) = &global.config {
-        return Some(around.directory.join(named));
+        return Some(environment.directory.join(named));
     }
-    let here = around.directory.join("adit.yaml");
-    let home = around.home().map(|dir| dir.join("adit.yaml"));
+    let here = environment.directory.join("adit.yaml");
+    let home = environment.home().map(|dir| dir.join("adit.yaml"));
     std::iter::once(here).chain(home).find(|path| path.exists())
 }
 
@@ -180,7 +158,7 @@ fn read(path: &Path) -> Result<File, Vec<String>> {
 
 /// Gathers errors while it makes values.
 struct Check<'a> {
-    around: &'a Surroundings,
+    environment: &'a Environment,
     errors: Vec<String>,
 }
 
@@ -194,7 +172,7 @@ impl Check<'_> {
         match rule(text) {
             Ok(value) => Some(value),
             Err(rule) => {
-                self.errors.push(format!("{}: {} {rule}", self.around.place(flag, text), quoted(text)));
+                self.errors.push(format!("{}: {} {rule}", self.environment.place(flag, text), quoted(text)));
                 None
             }
         }
@@ -204,15 +182,17 @@ impl Check<'_> {
     fn token(
         &mut self,
         global: &Global,
-        on_line: OnLine,
+        token_flags: TokenFlags,
         file: &File,
         config: Option<&Path>,
     ) -> Option<TokenSource> {
         let path = global.token_file.clone().map(TokenSource::File);
         let command = global.token_command.clone().map(TokenSource::Command);
-        let text = self.around.variable("ADIT_TOKEN").map(|token| TokenSource::Text(token.trim().to_owned()));
-        let (line_file, path) = if on_line.token_file { (path, None) } else { (None, path) };
-        let (line_command, command) = if on_line.token_command { (command, None) } else { (None, command) };
+        let text =
+            self.environment.variable("ADIT_TOKEN").map(|token| TokenSource::Text(token.trim().to_owned()));
+        let (line_file, path) = if token_flags.token_file { (path, None) } else { (None, path) };
+        let (line_command, command) =
+            if token_flags.token_command { (command, None) } else { (None, command) };
         let levels = [
             vec![("--token-file", line_file), ("--token-command", line_command)],
             vec![("ADIT_TOKEN_FILE", path), ("ADIT_TOKEN_COMMAND", command), ("ADIT_TOKEN", text)],
@@ -233,7 +213,7 @@ impl Check<'_> {
         if let Some(command) = &file.token_command {
             return Some(TokenSource::Command(command.clone()));
         }
-        let beside = config.and_then(Path::parent).map(Path::to_path_buf).or_else(|| self.around.home());
+        let beside = config.and_then(Path::parent).map(Path::to_path_buf).or_else(|| self.environment.home());
         beside.map(|dir| dir.join("token")).filter(|path| path.exists()).map(TokenSource::File)
     }
 
@@ -253,7 +233,7 @@ impl Check<'_> {
                 });
                 let host_header = http.host_header.as_deref();
                 let host_header =
-                    host_header.and_then(|text| self.value("--host-header", text, self::host_header));
+                    host_header.and_then(|text| self.value("--host-header", text, values::host_header));
                 let protocol = http.upstream_protocol.as_deref().and_then(|text| {
                     self.value("--upstream-protocol", text, |text| {
                         text.parse().map_err(|rule| format!("is not a version of HTTP: {rule}"))
@@ -271,7 +251,7 @@ impl Check<'_> {
             }
             Command::Tcp(tcp) => {
                 let service = self.service(Kind::Tcp, &tcp.service);
-                let port = tcp.port.as_deref().and_then(|text| self.value("--port", text, self::port));
+                let port = tcp.port.as_deref().and_then(|text| self.value("--port", text, values::port));
                 let tunnel = service.map(|service| TunnelSpec { port, ..TunnelSpec::new(service) });
                 (tunnel.into_iter().collect(), tcp.force)
             }
@@ -281,7 +261,7 @@ impl Check<'_> {
     }
 
     fn service(&mut self, kind: Kind, text: &str) -> Option<Service> {
-        if text.contains(['/', '.']) && self.around.directory.join(text).is_dir() {
+        if text.contains(['/', '.']) && self.environment.directory.join(text).is_dir() {
             self.errors.push(format!(
                 "SERVICE: {} is a directory: this version publishes only running services",
                 quoted(text)

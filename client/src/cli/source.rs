@@ -2,8 +2,8 @@
 
 use crate::{
     client::Client,
-    event::{Event, Time, TunnelState, TunnelStatus, What},
-    feed::Events,
+    event::{Event, EventKind, Time, TunnelState, TunnelStatus},
+    event_queue::Events,
 };
 use adit_protocol::TunnelId;
 use futures_util::FutureExt;
@@ -72,15 +72,17 @@ impl Source {
             Self::Client(Some(client), _) if pause => client.pause(tunnel),
             Self::Client(Some(client), _) => client.resume(tunnel),
             Self::Client(None, _) => {}
-            Self::Replay(replay) => replay.answers.push_back(Event::now(What::TunnelState(TunnelStatus {
-                tunnel: tunnel.clone(),
-                state: if pause { TunnelState::Paused } else { TunnelState::Connected },
-                url: None,
-                name_granted: None,
-                code: None,
-                reason: None,
-                retry_at: None,
-            }))),
+            Self::Replay(replay) => {
+                replay.answers.push_back(Event::now(EventKind::TunnelState(TunnelStatus {
+                    tunnel: tunnel.clone(),
+                    state: if pause { TunnelState::Paused } else { TunnelState::Connected },
+                    url: None,
+                    name_granted: None,
+                    code: None,
+                    reason: None,
+                    retry_at: None,
+                })));
+            }
         }
     }
 
@@ -127,9 +129,9 @@ impl Replay {
         // Times that lie ahead keep their distance.
         let shift = |time: &mut Time| *time = self.began_at + time.since(self.first);
         shift(&mut event.time);
-        match &mut event.what {
-            What::ClientState { retry_at: Some(at), .. } => shift(at),
-            What::TunnelState(TunnelStatus { retry_at: Some(at), .. }) => shift(at),
+        match &mut event.kind {
+            EventKind::ClientState { retry_at: Some(at), .. } => shift(at),
+            EventKind::TunnelState(TunnelStatus { retry_at: Some(at), .. }) => shift(at),
             _ => {}
         }
         Some(event)

@@ -7,16 +7,16 @@ mod table;
 use super::{args, folder};
 use crate::{event::Time, problem::Problem};
 use serde_json::json;
-use snapshot::{Client, Tunnel};
+use snapshot::{ClientSnapshot, TunnelSnapshot};
 use std::{path::Path, time::Duration};
 
 /// The code with which the command ends if something is not well.
-const PROBLEM: u8 = 8;
+const PROBLEM_EXIT_CODE: u8 = 8;
 /// How long a client may take to connect before that is a problem.
-const PATIENCE: Duration = Duration::from_secs(10);
+const MAX_CONNECT_TIME: Duration = Duration::from_secs(10);
 
 /// What the command prints, and the code with which it ends.
-pub(super) struct Answer {
+pub(super) struct StatusReport {
     /// For stdout.
     pub(super) results: String,
     /// For stderr.
@@ -26,14 +26,20 @@ pub(super) struct Answer {
 }
 
 /// Asks the running clients.
-pub(super) fn ask(args: &args::Status, json: bool, directory: &Path) -> Answer {
+pub(super) fn ask(args: &args::Status, json: bool, directory: &Path) -> StatusReport {
     let clients = folder::runtime().map(|folder| snapshot::read_all(&folder)).unwrap_or_default();
     answer(&clients, args.which.as_deref(), json, directory, Time::now())
 }
 
-fn answer(clients: &[Client], which: Option<&str>, json: bool, directory: &Path, now: Time) -> Answer {
+fn answer(
+    clients: &[ClientSnapshot],
+    which: Option<&str>,
+    json: bool,
+    directory: &Path,
+    now: Time,
+) -> StatusReport {
     let all = clients.iter().flat_map(|client| client.tunnels.iter().map(move |tunnel| (client, tunnel)));
-    let chosen: Vec<(&Client, &Tunnel)> = all
+    let chosen: Vec<(&ClientSnapshot, &TunnelSnapshot)> = all
         .filter(|(client, tunnel)| which.is_none_or(|which| matches(which, client, tunnel, directory)))
         .collect();
     let mut remarks: Vec<String> = chosen
@@ -50,22 +56,22 @@ fn answer(clients: &[Client], which: Option<&str>, json: bool, directory: &Path,
     let bad = chosen.iter().any(|(client, tunnel)| is_problem(client, tunnel, now))
         || (chosen.is_empty() && which.is_some());
     let results = if json { as_json(&chosen) } else { table::table(&chosen) };
-    Answer { results, remarks, exit_code: if bad { PROBLEM } else { 0 } }
+    StatusReport { results, remarks, exit_code: if bad { PROBLEM_EXIT_CODE } else { 0 } }
 }
 
 /// Whether consumers of a tunnel that is meant to be open do not reach its service.
-fn is_problem(client: &Client, tunnel: &Tunnel, now: Time) -> bool {
+fn is_problem(client: &ClientSnapshot, tunnel: &TunnelSnapshot, now: Time) -> bool {
     match table::word(client, tunnel) {
         _ if !tunnel.enabled => false,
         "connected" | "connected*" | "paused" => false,
         // A client that has just begun is not a problem yet.
-        "connecting" => now.since(client.since.max(tunnel.since)) > PATIENCE,
+        "connecting" => now.since(client.since.max(tunnel.since)) > MAX_CONNECT_TIME,
         _ => true,
     }
 }
 
 /// What is wrong with a tunnel, in one line.
-fn remark(client: &Client, tunnel: &Tunnel) -> Option<String> {
+fn remark(client: &ClientSnapshot, tunnel: &TunnelSnapshot) -> Option<String> {
     let name = tunnel.name.as_deref().unwrap_or(&tunnel.service);
     let reason = tunnel.reason.as_deref().or(client.reason.as_deref());
     let Some(code) = tunnel.code else { return reason.map(|reason| format!("{name}: {reason}")) };
@@ -77,7 +83,7 @@ fn remark(client: &Client, tunnel: &Tunnel) -> Option<String> {
     Some(format!("{name}: {problem}"))
 }
 
-fn as_json(chosen: &[(&Client, &Tunnel)]) -> String {
+fn as_json(chosen: &[(&ClientSnapshot, &TunnelSnapshot)]) -> String {
     let tunnels: Vec<_> = chosen
         .iter()
         .map(|(client, tunnel)| {
@@ -98,7 +104,7 @@ fn as_json(chosen: &[(&Client, &Tunnel)]) -> String {
 }
 
 /// Whether a tunnel is the one that is meant: by name, id, port, directory, service or URL.
-fn matches(which: &str, client: &Client, tunnel: &Tunnel, directory: &Path) -> bool {
+fn matches(which: &str, client: &ClientSnapshot, tunnel: &TunnelSnapshot, directory: &Path) -> bool {
     if tunnel.name.as_deref() == Some(which) || tunnel.tunnel.as_str() == which || tunnel.service == which {
         return true;
     }

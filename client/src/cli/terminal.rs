@@ -8,7 +8,7 @@ use std::{
 use tokio::net::unix::pipe::Receiver;
 
 /// Terminals of which these are the beginnings of names can move the cursor up and erase lines.
-const KNOWN: [&str; 28] = [
+const REDRAWABLE_TERMINALS: [&str; 28] = [
     "alacritty",
     "ansi",
     "contour",
@@ -42,15 +42,15 @@ const KNOWN: [&str; 28] = [
 /// What arrow keys and their like begin with.
 const ESCAPE: u8 = 0x1b;
 /// Between two looks at whether the program is in the foreground again.
-const BACKGROUND: Duration = Duration::from_millis(500);
+const FOREGROUND_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How the terminal was before, for whoever has to put it back.
-static BEFORE: OnceLock<Termios> = OnceLock::new();
+static SAVED_MODES: OnceLock<Termios> = OnceLock::new();
 
 /// Whether lines can be redrawn on a terminal of this type (`TERM`).
 pub(super) fn can_redraw(term: Option<&str>) -> bool {
     let Some(term) = term.map(str::to_ascii_lowercase) else { return false };
-    term == "st" || KNOWN.iter().any(|known| term.starts_with(known))
+    term == "st" || REDRAWABLE_TERMINALS.iter().any(|known| term.starts_with(known))
 }
 
 /// Whether a stream gets colour.
@@ -94,10 +94,10 @@ impl Keyboard {
             .open("/dev/tty")
             .ok()?;
         let input = Receiver::from_file_unchecked(input).ok()?;
-        if BEFORE.set(before.clone()).is_ok() {
+        if SAVED_MODES.set(before.clone()).is_ok() {
             let hook = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |info| {
-                if let Some(before) = BEFORE.get() {
+                if let Some(before) = SAVED_MODES.get() {
                     restore(before);
                 }
                 hook(info);
@@ -132,7 +132,7 @@ impl Keyboard {
             }
             if !in_foreground() {
                 // What is typed is the shell's now, and a read would stop this program.
-                tokio::time::sleep(BACKGROUND).await;
+                tokio::time::sleep(FOREGROUND_CHECK_INTERVAL).await;
                 continue;
             }
             let mut bytes = [0; 64];

@@ -1,23 +1,23 @@
 //! What a terminal shows of a client: pure functions from its state to lines.
 
 mod scroll;
-mod second;
+mod status_line;
 
 pub(super) use scroll::{exchange_line, problem_lines};
-pub(super) use second::refused_word;
+pub(super) use status_line::refused_word;
 
 use super::{
+    display_state::{DisplayState, TunnelView},
     line::{Line, Style},
     number::{self, Clock},
-    state::{State, TunnelView},
 };
 use crate::event::{ClientState, Time, TunnelState};
 use adit_protocol::Kind;
 
 /// The most lines that the block has, the one that separates it not counted.
-const LINES: usize = 6;
+const MAX_BLOCK_LINES: usize = 6;
 /// The widest that the block's lines become, where nothing needs more.
-const WIDTH: usize = 74;
+const MAX_RULE_WIDTH: usize = 74;
 
 /// What a frame is made for.
 #[derive(Clone, Copy, Debug)]
@@ -35,25 +35,25 @@ pub(super) struct Frame {
 }
 
 /// The block below the requests.
-pub(super) fn block(state: &State, frame: &Frame) -> Vec<Line> {
+pub(super) fn block(state: &DisplayState, frame: &Frame) -> Vec<Line> {
     let width = frame.width.max(1);
-    let room = LINES.min(frame.height.saturating_sub(2)).max(1);
+    let room = MAX_BLOCK_LINES.min(frame.height.saturating_sub(2)).max(1);
     let mut lines = if state.many { many(state, frame, room) } else { one(state, frame, room) };
-    if frame.height > LINES + 2 {
-        lines.insert(0, Line::default().and(Style::Dim, "-".repeat(width.min(WIDTH))));
+    if frame.height > MAX_BLOCK_LINES + 2 {
+        lines.insert(0, Line::default().and(Style::Dim, "-".repeat(width.min(MAX_RULE_WIDTH))));
     }
     lines
 }
 
 /// The block of a client with one tunnel. What matters least is left out first where there is no room.
-fn one(state: &State, frame: &Frame, room: usize) -> Vec<Line> {
+fn one(state: &DisplayState, frame: &Frame, room: usize) -> Vec<Line> {
     let width = frame.width.max(1);
     let tunnel = state.tunnels.first();
     let mut head = match tunnel {
         Some(tunnel) => address(tunnel, width),
         None => vec![],
     };
-    head.extend(second::lines(state, tunnel, frame).into_iter().map(|line| line.cut(width)));
+    head.extend(status_line::lines(state, tunnel, frame).into_iter().map(|line| line.cut(width)));
     let stats = stats(state, tunnel.map_or(Kind::Http, |t| t.wanted.kind)).cut(width);
     let inspect = state.inspect.as_ref().map(|url| Line::plain(format!("inspect {url}")).cut(width));
     let keys = keys(state, frame).map(|line| line.cut(width));
@@ -82,7 +82,7 @@ fn address(tunnel: &TunnelView, width: usize) -> Vec<Line> {
     vec![url, Line::plain(format!("  ->  {}", tunnel.wanted.service)).cut(width)]
 }
 
-fn stats(state: &State, kind: Kind) -> Line {
+fn stats(state: &DisplayState, kind: Kind) -> Line {
     let traffic = &state.traffic;
     let what = match (kind, traffic.total) {
         (Kind::Http, 1) => "request",
@@ -109,7 +109,7 @@ fn stats(state: &State, kind: Kind) -> Line {
     line
 }
 
-fn keys(state: &State, frame: &Frame) -> Option<Line> {
+fn keys(state: &DisplayState, frame: &Frame) -> Option<Line> {
     if let Some((_, remark)) = &state.remark {
         return Some(Line::plain(remark));
     }
@@ -127,9 +127,9 @@ fn keys(state: &State, frame: &Frame) -> Option<Line> {
 }
 
 /// The block of `adit start`: one line for each tunnel, as many as there is room for, and one for the relays.
-fn many(state: &State, frame: &Frame, all: usize) -> Vec<Line> {
+fn many(state: &DisplayState, frame: &Frame, all: usize) -> Vec<Line> {
     let width = frame.width.max(1);
-    let mut below = second::client_lines(state, frame);
+    let mut below = status_line::client_lines(state, frame);
     below.truncate(2);
     let room = all.saturating_sub(below.len()).max(1);
     let mut shown: Vec<&TunnelView> = state.tunnels.iter().collect();
@@ -155,9 +155,9 @@ fn rows(tunnels: &[&TunnelView], width: usize) -> Vec<Line> {
     let column =
         |text: fn(&TunnelView) -> &str| tunnels.iter().map(|t| text(t).chars().count()).max().unwrap_or(0);
     let (names, urls, services) = (column(name), column(url), column(|t| &t.wanted.service));
-    let states = tunnels.iter().map(|t| second::word(t).0.chars().count()).max().unwrap_or(0);
+    let states = tunnels.iter().map(|t| status_line::word(t).0.chars().count()).max().unwrap_or(0);
     let row = |t: &&TunnelView| {
-        let (word, style) = second::word(t);
+        let (word, style) = status_line::word(t);
         let line = Line::plain(format!("{:names$}  ", name(t)));
         let line = if names + 2 + urls + 2 + states <= width {
             line.and(Style::Bold, format!("{:urls$}", url(t))).and(Style::Plain, "  ")

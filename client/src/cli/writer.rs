@@ -9,9 +9,9 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 /// How many bytes wait for a slow reader before more are refused.
-const PENDING: usize = 256 * 1024;
+const MAX_PENDING_BYTES: usize = 256 * 1024;
 /// How long a slow reader holds up the end of the program.
-const AT_END: Duration = Duration::from_secs(1);
+const MAX_FLUSH_TIME: Duration = Duration::from_secs(1);
 
 /// One output stream.
 pub(super) struct Writer {
@@ -57,19 +57,19 @@ impl Writer {
 
     /// Writes the rest, and waits for a slow reader for at most a second.
     pub(super) async fn end(mut self) {
-        if self.sink.is_pending() && tokio::time::timeout(AT_END, self.sink.flush()).await.is_err() {
+        if self.sink.is_pending() && tokio::time::timeout(MAX_FLUSH_TIME, self.sink.flush()).await.is_err() {
             return;
         }
         drop(self.sink);
         // It ends by the other side's going away, which is what is waited for.
-        let _ = self.ended.recv_timeout(AT_END);
+        let _ = self.ended.recv_timeout(MAX_FLUSH_TIME);
     }
 }
 
 impl Sink {
     /// Whether there is room for more.
     pub(super) fn has_room(&self) -> bool {
-        self.pending.len() < PENDING
+        self.pending.len() < MAX_PENDING_BYTES
     }
 
     /// Whether something waits that [`Sink::flush`] can pass on.
@@ -144,11 +144,11 @@ mod tests {
             taken += 1000;
             let _ = tokio::time::timeout(Duration::ZERO, writer.sink.flush()).await;
         }
-        assert!(taken < 4 * PENDING + 1024 * 1024, "{taken}");
+        assert!(taken < 4 * MAX_PENDING_BYTES + 1024 * 1024, "{taken}");
         let start = Instant::now();
         writer.end().await;
         // Without a bound it would wait for the reader for ever.
-        assert!(start.elapsed() < 30 * AT_END);
+        assert!(start.elapsed() < 30 * MAX_FLUSH_TIME);
         drop(read);
     }
 

@@ -3,16 +3,16 @@
 use super::Client;
 use crate::{
     address::RelayAddress,
-    dial::{proxy::ProxyRules, tls::RelayTls},
-    feed::Feed,
-    homing::Homing,
+    context::ClientContext,
+    dial::{Dialer, proxy::ProxyRules, tls::RelayTls},
+    event_queue::EventQueue,
     identity::{Identity, file::StateFile, random_id},
     lanes::Lane,
     problem::Problem,
+    published::PublishedTunnel,
     service::TunnelSpec,
-    shared::Shared,
+    sessions::SessionManager,
     token::TokenSource,
-    tunnels::Published,
 };
 use adit_protocol::{Kind, Name, hello::MAX_TUNNELS};
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// How many requests of the user may wait.
-const REQUESTS: usize = 8;
+const MAX_PENDING_COMMANDS: usize = 8;
 
 /// Why a client was not started: everything that is wrong with its description, at once.
 #[derive(Debug)]
@@ -124,26 +124,26 @@ impl ClientBuilder {
     /// # Errors
     /// [`StartError`] with all that is wrong; nothing was started then.
     pub fn start(self) -> Result<Client, StartError> {
-        let (shared, give_up_after) = self.check().map_err(StartError)?;
+        let (context, give_up_after) = self.check().map_err(StartError)?;
         let failed =
             |e: std::io::Error| StartError(vec![Problem::new("internal").with("message", e.to_string())]);
         let threads = CancellationToken::new();
         let lane = Lane::start(0, threads.clone()).map_err(failed)?;
-        let (requests, asked) = mpsc::channel(REQUESTS);
+        let (commands, receiver) = mpsc::channel(MAX_PENDING_COMMANDS);
         let (tell, ended) = watch::channel(None);
-        let homing = Homing::new(shared.clone(), lane.clone(), threads.clone(), give_up_after);
-        let feed = shared.feed.clone();
+        let manager = SessionManager::new(context.clone(), lane.clone(), threads.clone(), give_up_after);
+        let event_queue = context.event_queue.clone();
         lane.spawn(async move {
-            let end = homing.run(asked).await;
-            feed.end();
+            let end = manager.run(receiver).await;
+            event_queue.end();
             // Nobody may be there to learn it.
             let _ = tell.send(Some(end));
         });
         let guard = threads.clone().drop_guard();
-        Ok(Client { shared, requests, ended, threads, _stop_threads: guard })
+        Ok(Client { context, commands, ended, threads, _stop_threads: guard })
     }
 
-    fn check(self) -> Result<(Arc<Shared>, Option<Duration>), Vec<Problem>> {
+    fn check(self) -> Result<(Arc<ClientContext>, Option<Duration>), Vec<Problem>> {
         let mut problems = vec![];
         let wrong = |field: &str, rule: String| {
             Problem::new("config_invalid").with("message", format!("{field}: {rule}"))
@@ -162,13 +162,13 @@ impl ClientBuilder {
         if self.tunnels.is_empty() || self.tunnels.len() > MAX_TUNNELS {
             problems.push(wrong("tunnels", format!("a client has 1 to {MAX_TUNNELS} of them")));
         }
-        let feed = Feed::default();
+        let event_queue = EventQueue::default();
         let mut tunnels = vec![];
         for spec in self.tunnels {
             if let Some(problem) = check_name(&spec) {
                 problems.push(problem);
             }
-            match Published::new(random_id("tn_"), spec, feed.clone()) {
+            match PublishedTunnel::new(random_id("tn_"), spec, event_queue.clone()) {
                 Ok(tunnel) => tunnels.push(Arc::new(tunnel)),
                 Err(problem) => problems.push(problem),
             }
@@ -183,8 +183,9 @@ impl ClientBuilder {
         let identity = Identity::new(self.token, file).map_err(|problem| problems.push(problem));
         match (relay, proxy, tls, identity) {
             (Some(relay), Ok(proxy), Ok(tls), Ok(identity)) if problems.is_empty() => {
-                let shared = Shared { relay, identity, tls, proxy, feed, tunnels };
-                Ok((Arc::new(shared), self.give_up_after))
+                let context =
+                    ClientContext { dialer: Dialer { relay, tls, proxy }, identity, event_queue, tunnels };
+                Ok((Arc::new(context), self.give_up_after))
             }
             _ => Err(problems),
         }

@@ -1,14 +1,29 @@
 //! Hello and answer.
 
-use super::{Ask, RelayIo};
-use crate::identity::{Identity, Shown};
+use crate::identity::{Identity, PresentedProof};
 use adit_protocol::{
-    Hello, MUX_H2, Reply, VERSION,
+    Hello, MUX_H2, OpenTunnel, RelayId, Reply, VERSION,
     frame::{self, FrameError},
     possession::{EXPORTER_BYTES, EXPORTER_LABEL},
 };
 use std::io;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_rustls::client::TlsStream;
+
+/// A client's connection to a relay.
+pub(crate) type RelayIo = TlsStream<TcpStream>;
+
+/// What one hello says beside who the client is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DialRequest {
+    pub(crate) avoid: Vec<RelayId>,
+    /// If there are any, all others are to answer `elsewhere`.
+    pub(crate) only: Vec<RelayId>,
+    pub(crate) tunnels: Vec<OpenTunnel>,
+}
 
 /// Why a hello got no answer.
 #[derive(Debug, thiserror::Error)]
@@ -25,8 +40,8 @@ pub(crate) enum HelloError {
 pub(super) async fn exchange(
     io: &mut RelayIo,
     identity: &Identity,
-    shown: &Shown,
-    ask: Ask,
+    presented: &PresentedProof,
+    request: DialRequest,
 ) -> Result<Reply, HelloError> {
     let mut exporter = [0; EXPORTER_BYTES];
     let (_, connection) = io.get_ref();
@@ -34,14 +49,14 @@ pub(super) async fn exchange(
     let hello = Hello {
         versions: vec![VERSION],
         mux: vec![MUX_H2.to_owned()],
-        client_version: crate::VERSION.to_owned(),
-        proof: shown.proof.clone(),
+        client_version: crate::version::VERSION.to_owned(),
+        proof: presented.proof.clone(),
         key: identity.public_key(),
         signature: identity.sign(&exporter),
         instance: identity.instance().clone(),
-        avoid: ask.avoid,
-        only: ask.only,
-        tunnels: ask.tunnels,
+        avoid: request.avoid,
+        only: request.only,
+        tunnels: request.tunnels,
     };
     let bytes = frame::encode(&hello).map_err(HelloError::Frame)?;
     io.write_all(&bytes).await.map_err(HelloError::Connection)?;

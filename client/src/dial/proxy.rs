@@ -8,7 +8,7 @@ use tokio::{
 };
 
 /// The most bytes of a proxy's answer.
-const MAX_ANSWER: usize = 16 * 1024;
+const MAX_RESPONSE_BYTES: usize = 16 * 1024;
 
 /// An HTTP proxy. Its password is never shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl Proxy {
         // One byte at a time: what follows the answer is the relay's.
         let mut answer = vec![];
         while !answer.ends_with(b"\r\n\r\n") {
-            if answer.len() == MAX_ANSWER {
+            if answer.len() == MAX_RESPONSE_BYTES {
                 return Err(ProxyError::Garbage);
             }
             answer.push(tcp.read_u8().await?);

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, time::Duration};
 use tokio::{net::TcpStream, task::JoinSet, time::sleep};
 
 /// How long one address has before the next is tried beside it.
-const HEAD_START: Duration = Duration::from_millis(250);
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// Connects to whichever address answers first; each starts a moment after the one before it, or once that has failed.
 ///
@@ -35,7 +35,7 @@ pub(super) async fn connect(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
                 }
                 Err(_) => {}
             },
-            () = sleep(HEAD_START), if started && waiting.len() > 0 => {}
+            () = sleep(ATTEMPT_DELAY), if started && waiting.len() > 0 => {}
             else => return Err(error.map_or_else(|| io::ErrorKind::NotFound.into(), |(_, error)| error)),
         }
     }

@@ -1,10 +1,10 @@
 //! A host's addresses, in the order in which they are tried.
 
-use super::DialError;
+use super::error::DialError;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The most addresses that are tried.
-const MAX: usize = 16;
+const MAX_ADDRESSES: usize = 16;
 
 /// The addresses of a host, families in turn as RFC 8305 section 4 has it.
 ///
@@ -36,7 +36,7 @@ fn interleave(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
         addresses.extend(second.next());
     }
     addresses.extend(second);
-    addresses.truncate(MAX);
+    addresses.truncate(MAX_ADDRESSES);
     addresses
 }
 

@@ -1,7 +1,10 @@
 //! TLS to relays: version 1.3 alone, the tunnel's ALPN name, and whom to trust.
 
-use super::{DialError, RelayIo};
-use crate::problem::Problem;
+use super::{error::DialError, hello::RelayIo};
+use crate::{
+    problem::Problem,
+    tls::{provider, read_certificates, system_verifier},
+};
 use adit_protocol::ALPN;
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -9,8 +12,7 @@ use rustls::{
         Resumption, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
-    crypto::CryptoProvider,
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use std::{
     io,
@@ -19,35 +21,6 @@ use std::{
 };
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-
-/// The provider of all cryptography.
-pub(crate) fn provider() -> Arc<CryptoProvider> {
-    CryptoProvider::get_default()
-        .cloned()
-        .unwrap_or_else(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-}
-
-/// The certificates of a PEM file.
-///
-/// # Errors
-/// Why the file holds none.
-pub(crate) fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let certificates = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| match error {
-        rustls::pki_types::pem::Error::Io(error) => error.to_string(),
-        _ => "it is not a PEM file".to_owned(),
-    })?;
-    if certificates.is_empty() { Err("there is no certificate in it".into()) } else { Ok(certificates) }
-}
-
-/// Trusts what the system trusts, and these authorities as well.
-pub(crate) fn system_verifier(
-    extra: Vec<CertificateDer<'static>>,
-) -> Result<Arc<dyn ServerCertVerifier>, rustls::Error> {
-    let verifier = rustls_platform_verifier::Verifier::new_with_extra_roots(extra, provider())?;
-    Ok(Arc::new(verifier))
-}
 
 /// Trusts these authorities alone.
 fn verifier_of(
@@ -64,7 +37,7 @@ fn verifier_of(
 #[derive(Debug)]
 pub(crate) struct RelayTls {
     config: Arc<ClientConfig>,
-    witness: Arc<Witness>,
+    verifier: Arc<RecordingVerifier>,
 }
 
 impl RelayTls {
@@ -80,16 +53,16 @@ impl RelayTls {
                 .map_err(|why| failed(format!("ca: {}: {why}", path.display())))?,
             None => system_verifier(vec![]).map_err(|e| failed(format!("ca: {e}")))?,
         };
-        let witness = Arc::new(Witness { inner, issuer: Mutex::default() });
+        let verifier = Arc::new(RecordingVerifier { inner, issuer: Mutex::default() });
         let mut config = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|e| failed(e.to_string()))?
             .dangerous()
-            .with_custom_certificate_verifier(witness.clone())
+            .with_custom_certificate_verifier(verifier.clone())
             .with_no_client_auth();
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.resumption = Resumption::in_memory_sessions(4);
-        Ok(Self { config: Arc::new(config), witness })
+        Ok(Self { config: Arc::new(config), verifier })
     }
 
     /// TLS to the relay behind this connection.
@@ -106,7 +79,7 @@ impl RelayTls {
         let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
         match tls {
             Some(rustls::Error::InvalidCertificate(problem)) => {
-                DialError::Certificate { error: problem.clone(), issuer: self.witness.issuer() }
+                DialError::Certificate { error: problem.clone(), issuer: self.verifier.issuer() }
             }
             Some(
                 rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol)
@@ -119,12 +92,12 @@ impl RelayTls {
 
 /// Verifies as the inner verifier does, and remembers whose certificate was refused.
 #[derive(Debug)]
-struct Witness {
+struct RecordingVerifier {
     inner: Arc<dyn ServerCertVerifier>,
     issuer: Mutex<Option<String>>,
 }
 
-impl Witness {
+impl RecordingVerifier {
     fn issuer(&self) -> Option<String> {
         self.issuer.lock().expect("no code panics while it holds this lock").clone()
     }
@@ -138,7 +111,7 @@ fn issuer_of(certificate: &CertificateDer<'_>) -> Option<String> {
     Some(name.chars().filter(|c| !c.is_control()).take(100).collect())
 }
 
-impl ServerCertVerifier for Witness {
+impl ServerCertVerifier for RecordingVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,

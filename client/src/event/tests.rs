@@ -1,8 +1,8 @@
 use super::*;
 use serde_json::{Value, json};
 
-fn event(what: What) -> Event {
-    Event { v: VERSION, time: Time::from_unix_ms(1_795_257_667_250), what }
+fn event(what: EventKind) -> Event {
+    Event { v: VERSION, time: Time::from_unix_ms(1_795_257_667_250), kind: what }
 }
 
 fn tunnel() -> TunnelId {
@@ -11,7 +11,7 @@ fn tunnel() -> TunnelId {
 
 #[test]
 fn each_event_is_one_flat_object_with_version_time_and_name() {
-    let state = event(What::ClientState {
+    let state = event(EventKind::ClientState {
         state: ClientState::UpgradeRequired,
         reason: Some("0.3.0 or later".into()),
         retry_at: None,
@@ -21,7 +21,7 @@ fn each_event_is_one_flat_object_with_version_time_and_name() {
         json!({"v": 1, "time": "2026-11-21T10:41:07.250Z", "event": "client.state", "state": "upgradeRequired",
                "reason": "0.3.0 or later"})
     );
-    let down = event(What::TunnelState(TunnelStatus {
+    let down = event(EventKind::TunnelState(TunnelStatus {
         tunnel: tunnel(),
         state: TunnelState::ServiceDown,
         url: Some("https://shop.eu.example.com".into()),
@@ -67,18 +67,18 @@ fn every_event_has_the_documented_name_and_survives_json() {
         latency_ms: Some(12),
         reason: None,
     };
-    let started = What::ClientStarted { version: "0.1.0".into(), pid: 1, config: None, inspect: None };
+    let started = EventKind::ClientStarted { version: "0.1.0".into(), pid: 1, config: None, inspect: None };
     let named = [
         ("client.started", started),
-        ("session.state", What::SessionState(session)),
-        ("tunnel.added", What::TunnelAdded(described.clone())),
-        ("tunnel.config", What::TunnelConfig(described)),
-        ("tunnel.removed", What::TunnelRemoved { tunnel: tunnel(), reason: "asked".into() }),
-        ("request", What::Request(exchange.clone())),
-        ("connection", What::Connection(exchange)),
-        ("notice", What::Notice(Problem::new("dns_elsewhere"))),
-        ("error", What::Error(Problem::new("name_taken").with("name", "shop"))),
-        ("client.stopped", What::ClientStopped { exit_code: 4, reason: "no tunnel is left".into() }),
+        ("session.state", EventKind::SessionState(session)),
+        ("tunnel.added", EventKind::TunnelAdded(described.clone())),
+        ("tunnel.config", EventKind::TunnelConfig(described)),
+        ("tunnel.removed", EventKind::TunnelRemoved { tunnel: tunnel(), reason: "asked".into() }),
+        ("request", EventKind::Request(exchange.clone())),
+        ("connection", EventKind::Connection(exchange)),
+        ("notice", EventKind::Notice(Problem::new("dns_elsewhere"))),
+        ("error", EventKind::Error(Problem::new("name_taken").with("name", "shop"))),
+        ("client.stopped", EventKind::ClientStopped { exit_code: 4, reason: "no tunnel is left".into() }),
     ];
     for (name, what) in named {
         let event = event(what);

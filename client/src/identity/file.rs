@@ -16,7 +16,7 @@ const MAX_BYTES: u64 = 64 * 1024;
 /// The content of a state file.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Saved {
+pub(crate) struct SavedIdentity {
     /// The private key as PKCS #8, in base64.
     key: String,
     pub(crate) credential: String,
@@ -25,7 +25,7 @@ pub(crate) struct Saved {
     pub(crate) token: Option<String>,
 }
 
-impl Saved {
+impl SavedIdentity {
     pub(crate) fn new(
         key: &Ed25519KeyPair,
         credential: String,
@@ -52,7 +52,7 @@ impl StateFile {
     }
 
     /// What an earlier run left; `None` if there is nothing that can be read. A new token mends that.
-    pub(crate) fn load(&self) -> Option<Saved> {
+    pub(crate) fn load(&self) -> Option<SavedIdentity> {
         let metadata = fs::metadata(&self.0).ok()?;
         if !metadata.is_file() || metadata.len() > MAX_BYTES {
             return None;
@@ -64,7 +64,7 @@ impl StateFile {
     ///
     /// # Errors
     /// When the file system does not take it.
-    pub(crate) fn save(&self, saved: &Saved) -> io::Result<()> {
+    pub(crate) fn save(&self, saved: &SavedIdentity) -> io::Result<()> {
         if let Some(folder) = self.0.parent() {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }
@@ -94,7 +94,7 @@ mod tests {
         let file = StateFile::new(&folder.path().join("adit"), "eu.example.com");
         assert!(file.load().is_none());
         let key = Ed25519KeyPair::generate().unwrap();
-        file.save(&Saved::new(&key, "sealed".into(), 7, None).unwrap()).unwrap();
+        file.save(&SavedIdentity::new(&key, "sealed".into(), 7, None).unwrap()).unwrap();
         let loaded = file.load().unwrap();
         assert_eq!(loaded.key_pair().unwrap().public_key().as_ref(), key.public_key().as_ref());
         assert_eq!((loaded.credential.as_str(), loaded.expires), ("sealed", 7));

@@ -4,7 +4,7 @@
 //! head and first bytes leave for the relay together.
 
 use super::{
-    Local,
+    LocalService,
     connect::{Purpose, ServiceError, connect},
     io::ServiceIo,
 };
@@ -32,13 +32,13 @@ use tokio::time::{Instant, sleep};
 /// The most connections that are kept for later.
 const MAX_IDLE: usize = 512;
 /// Between two looks at the connections that are kept.
-const SWEEP: Duration = Duration::from_secs(1);
-/// A connection beyond [`FEW`] is closed after this time without use, so that a burst leaves no memory behind.
-const BURST: Duration = Duration::from_secs(2);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// A connection beyond [`MAX_LONG_IDLE`] is closed after this time without use, so that a burst leaves no memory behind.
+const BURST_IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How many are kept for longer.
-const FEW: usize = 2;
+const MAX_LONG_IDLE: usize = 2;
 /// Any connection is closed after this time without use.
-const LONG: Duration = Duration::from_secs(30);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A request's body on its way to a service.
 pub(super) enum RequestBody {
@@ -80,7 +80,7 @@ impl Body for RequestBody {
 }
 
 /// One connection.
-pub(super) struct Conn {
+pub(super) struct ServiceConnection {
     sender: SendRequest<RequestBody>,
     /// Absent only while the connection is taken apart.
     driver: Option<Driver>,
@@ -91,7 +91,7 @@ pub(super) struct Conn {
 
 type Driver = Connection<TokioIo<ServiceIo>, RequestBody>;
 
-impl Drop for Conn {
+impl Drop for ServiceConnection {
     fn drop(&mut self) {
         if let Some(driver) = self.driver.take_if(|_| self.busy) {
             // To a service that knows half-close, an end alone does not say that nobody waits for the answer.
@@ -101,14 +101,14 @@ impl Drop for Conn {
 }
 
 /// Why a connection brought no answer.
-enum Failed {
+enum SendFailure {
     /// Not a byte was sent: here is the request again.
     Unsent(hyper::Error, Box<Request<RequestBody>>),
     /// The connection ended before the answer began.
     Broken(hyper::Error),
 }
 
-impl Conn {
+impl ServiceConnection {
     /// Speaks HTTP/1.1 on a new connection.
     pub(super) async fn new(io: ServiceIo) -> Result<Box<Self>, ServiceError> {
         let (sender, driver) = Builder::new()
@@ -123,7 +123,7 @@ impl Conn {
         self.driver.as_mut().is_none_or(|driver| Pin::new(driver).poll(cx).is_ready())
     }
 
-    async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, Failed> {
+    async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, SendFailure> {
         let Self { sender, driver, busy, .. } = self;
         let mut answer = pin!(sender.try_send_request(request));
         let mut ended = false;
@@ -136,13 +136,13 @@ impl Conn {
         })
         .await
         .map_err(|mut error| match error.take_message() {
-            Some(request) => Failed::Unsent(error.into_error(), Box::new(request)),
-            None => Failed::Broken(error.into_error()),
+            Some(request) => SendFailure::Unsent(error.into_error(), Box::new(request)),
+            None => SendFailure::Broken(error.into_error()),
         })
     }
 
     /// Polls a future that needs this connection to go on, until the future is done.
-    pub(super) async fn during<F: Future + Unpin>(&mut self, mut future: F) -> F::Output {
+    pub(super) async fn drive_until<F: Future + Unpin>(&mut self, mut future: F) -> F::Output {
         let mut ended = false;
         std::future::poll_fn(|cx| {
             if let Poll::Ready(output) = Pin::new(&mut future).poll(cx) {
@@ -180,11 +180,11 @@ impl Conn {
         &mut self,
         request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, ServiceError> {
-        self.send(request).await.map_err(Failed::into_service_error)
+        self.send(request).await.map_err(SendFailure::into_service_error)
     }
 }
 
-impl Failed {
+impl SendFailure {
     fn into_service_error(self) -> ServiceError {
         let (Self::Unsent(error, _) | Self::Broken(error)) = self;
         if is_protocol(&error) {
@@ -209,18 +209,18 @@ fn is_protocol(error: &hyper::Error) -> bool {
 #[derive(Default)]
 #[expect(clippy::vec_box, reason = "a connection is large, and moves at each use")]
 pub(super) struct Pool {
-    idle: Mutex<Vec<Box<Conn>>>,
+    idle: Mutex<Vec<Box<ServiceConnection>>>,
     sweeping: AtomicBool,
 }
 
 impl Pool {
     #[expect(clippy::vec_box, reason = "as above")]
-    fn idle(&self) -> MutexGuard<'_, Vec<Box<Conn>>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Box<ServiceConnection>>> {
         self.idle.lock().expect("no code panics while it holds this lock")
     }
 
     /// A connection that is open as far as anyone can tell.
-    async fn take(&self) -> Option<Box<Conn>> {
+    async fn take(&self) -> Option<Box<ServiceConnection>> {
         std::future::poll_fn(|cx| {
             loop {
                 // The lock is not held while a connection is driven or closed.
@@ -243,8 +243,8 @@ impl Pool {
         while place > 0 {
             place -= 1;
             let age = now.duration_since(idle[place].idle_since);
-            let beyond_few = idle.len() - place > FEW;
-            if age > LONG || (age > BURST && beyond_few) || idle[place].drive(&mut cx) {
+            let beyond_few = idle.len() - place > MAX_LONG_IDLE;
+            if age > IDLE_TIMEOUT || (age > BURST_IDLE_TIMEOUT && beyond_few) || idle[place].drive(&mut cx) {
                 closed.push(idle.remove(place));
             }
         }
@@ -258,7 +258,7 @@ impl Pool {
 }
 
 /// Keeps a connection for the next request if it can take one.
-pub(super) async fn keep(local: &Arc<Local>, mut conn: Box<Conn>) {
+pub(super) async fn keep_connection(local: &Arc<LocalService>, mut conn: Box<ServiceConnection>) {
     if !std::future::poll_fn(|cx| Poll::Ready(conn.is_reusable(cx))).await {
         return;
     }
@@ -276,9 +276,9 @@ pub(super) async fn keep(local: &Arc<Local>, mut conn: Box<Conn>) {
     }
 }
 
-async fn sweep(local: Weak<Local>) {
+async fn sweep(local: Weak<LocalService>) {
     loop {
-        sleep(SWEEP).await;
+        sleep(SWEEP_INTERVAL).await;
         match local.upgrade() {
             Some(local) if local.pool.sweep() => {}
             _ => return,
@@ -287,7 +287,7 @@ async fn sweep(local: Weak<Local>) {
 }
 
 /// The request once more, if sending it twice does no harm (RFC 9110 section 9.2.2) and it has no body.
-fn again(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+fn repeatable_copy(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
     let idempotent = matches!(
         *request.method(),
         Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
@@ -303,39 +303,39 @@ fn again(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
 }
 
 /// An answer, and the connection that brings the rest of it.
-pub(super) type Answer = (Response<Incoming>, Box<Conn>);
+pub(super) type Http1Answer = (Response<Incoming>, Box<ServiceConnection>);
 
 /// What a new connection turned out to be.
-pub(super) enum Opened {
-    Http1(Box<Conn>),
+pub(super) enum NewConnection {
+    Http1(Box<ServiceConnection>),
     /// TLS agreed on HTTP/2.
     Http2(ServiceIo),
 }
 
 /// Opens a connection for requests.
-pub(super) async fn open(local: &Local) -> Result<Opened, ServiceError> {
+pub(super) async fn open_connection(local: &LocalService) -> Result<NewConnection, ServiceError> {
     match connect(&local.tunnel, Purpose::Requests).await? {
-        (io, true) => Ok(Opened::Http2(io)),
-        (io, false) => Conn::new(io).await.map(Opened::Http1),
+        (io, true) => Ok(NewConnection::Http2(io)),
+        (io, false) => ServiceConnection::new(io).await.map(NewConnection::Http1),
     }
 }
 
 /// Sends a request on a connection that was kept.
 ///
 /// `Ok(Err(request))` when there is none, or when it turned out to be closed and another may be tried.
-pub(super) async fn on_kept(
-    local: &Local,
+pub(super) async fn send_on_idle(
+    local: &LocalService,
     request: Request<RequestBody>,
-) -> Result<Result<Answer, Request<RequestBody>>, ServiceError> {
+) -> Result<Result<Http1Answer, Request<RequestBody>>, ServiceError> {
     let Some(mut conn) = local.pool.take().await else { return Ok(Err(request)) };
-    let copy = again(&request);
+    let copy = repeatable_copy(&request);
     match conn.send(request).await {
         Ok(answer) => Ok(Ok((answer, conn))),
-        Err(Failed::Unsent(_, request)) => Ok(Err(*request)),
+        Err(SendFailure::Unsent(_, request)) => Ok(Err(*request)),
         // The service closed it while the request was on its way, as its idle time-out allows.
-        Err(Failed::Broken(error)) => match copy.filter(|_| !error.is_parse()) {
+        Err(SendFailure::Broken(error)) => match copy.filter(|_| !error.is_parse()) {
             Some(request) => Ok(Err(request)),
-            None => Err(Failed::Broken(error).into_service_error()),
+            None => Err(SendFailure::Broken(error).into_service_error()),
         },
     }
 }

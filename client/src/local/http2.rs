@@ -1,13 +1,13 @@
 //! HTTP/2 to a service: one connection a lane, in clear or over TLS.
 
 use super::{
-    Local,
+    LocalService,
     connect::{Purpose, ServiceError, connect},
+    consumer::until_consumer_leaves,
+    exchange_record::ExchangeRecord,
     headers,
     http1::RequestBody,
     io::ServiceIo,
-    record::Record,
-    request::unless_left,
 };
 use adit_mux::{
     Opener,
@@ -19,17 +19,17 @@ use http::{Request, Response};
 use http_body::Body;
 use std::{pin::pin, sync::Arc, task::Poll};
 
-fn slot(local: &Local) -> std::sync::MutexGuard<'_, Option<Opener>> {
+fn slot(local: &LocalService) -> std::sync::MutexGuard<'_, Option<Opener>> {
     local.http2.lock().expect("no code panics while it holds this lock")
 }
 
 /// Whether there is an HTTP/2 connection to the service.
-pub(super) fn is_open(local: &Local) -> bool {
+pub(super) fn is_open(local: &LocalService) -> bool {
     slot(local).is_some()
 }
 
 /// Speaks HTTP/2 on this connection from now on.
-pub(super) async fn adopt(local: &Local, io: ServiceIo) -> Result<Opener, ServiceError> {
+pub(super) async fn adopt(local: &LocalService, io: ServiceIo) -> Result<Opener, ServiceError> {
     let (opener, _, driver) =
         adit_mux::open(io).await.map_err(|error| ServiceError::Protocol(error.into()))?;
     *slot(local) = Some(opener.clone());
@@ -45,7 +45,7 @@ pub(super) async fn adopt(local: &Local, io: ServiceIo) -> Result<Opener, Servic
 }
 
 /// A connection that takes a stream now; the one at hand or a new one.
-async fn opener(local: &Local) -> Result<Opener, ServiceError> {
+async fn opener(local: &LocalService) -> Result<Opener, ServiceError> {
     let kept = slot(local).clone();
     if let Some(opener) = kept {
         match opener.ready().await {
@@ -62,12 +62,12 @@ async fn opener(local: &Local) -> Result<Opener, ServiceError> {
 
 /// Serves one request to its end.
 pub(super) async fn serve(
-    local: &Arc<Local>,
+    local: &Arc<LocalService>,
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
-    record: &mut Record,
+    record: &mut ExchangeRecord,
 ) {
-    let opener = match unless_left(&mut respond, pin!(opener(local))).await {
+    let opener = match until_consumer_leaves(&mut respond, pin!(opener(local))).await {
         Ok(opener) => opener,
         Err(error) => {
             record.failed(local.fail(&mut respond, &error));
@@ -89,11 +89,11 @@ pub(super) async fn serve(
 
 /// Serves a request that was made for HTTP/1.1 before it was known that the service speaks HTTP/2.
 pub(super) async fn serve_late(
-    local: &Arc<Local>,
+    local: &Arc<LocalService>,
     opener: Opener,
     request: Request<RequestBody>,
     respond: SendResponse<Bytes>,
-    record: &mut Record,
+    record: &mut ExchangeRecord,
 ) {
     let (mut head, body) = request.into_parts();
     // Its Host is the service's already.
@@ -103,11 +103,11 @@ pub(super) async fn serve_late(
 }
 
 async fn serve_on(
-    local: &Arc<Local>,
+    local: &Arc<LocalService>,
     mut opener: Opener,
     request: Request<RequestBody>,
     mut respond: SendResponse<Bytes>,
-    record: &mut Record,
+    record: &mut ExchangeRecord,
 ) {
     let (head, body) = request.into_parts();
     let end = body.is_end_stream();
@@ -127,7 +127,7 @@ async fn serve_on(
     };
     let download = async {
         let answered = async { response.await.map_err(service_error) };
-        match unless_left(&mut respond, pin!(answered)).await {
+        match until_consumer_leaves(&mut respond, pin!(answered)).await {
             Ok(answer) => send_answer(answer, respond, record).await,
             Err(error) => record.failed(local.fail(&mut respond, &error)),
         }
@@ -154,7 +154,11 @@ async fn beside(first: impl Future<Output = ()>, second: impl Future<Output = ()
     .await;
 }
 
-async fn send_answer(answer: Response<RecvStream>, mut respond: SendResponse<Bytes>, record: &mut Record) {
+async fn send_answer(
+    answer: Response<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    record: &mut ExchangeRecord,
+) {
     let (mut head, stream) = answer.into_parts();
     let end = stream.is_end_stream();
     let length = headers::content_length(&head.headers);

@@ -1,12 +1,13 @@
 //! One HTTP request of a consumer.
 
 use super::{
-    Local,
+    LocalService,
     connect::ServiceError,
+    consumer::until_consumer_leaves,
+    exchange_record::ExchangeRecord,
     headers,
-    http1::{self, Answer, Opened, RequestBody},
+    http1::{self, Http1Answer, NewConnection, RequestBody},
     http2,
-    record::Record,
 };
 use crate::service::{Scheme, UpstreamProtocol};
 use adit_mux::body::StreamBody;
@@ -14,18 +15,14 @@ use bytes::Bytes;
 use h2::{RecvStream, server::SendResponse};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Body;
-use std::{
-    pin::{Pin, pin},
-    sync::Arc,
-    task::Poll,
-};
+use std::{pin::pin, sync::Arc};
 
 /// Serves one request to its end.
 pub(super) async fn serve(
-    local: &Arc<Local>,
+    local: &Arc<LocalService>,
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
-    record: &mut Record,
+    record: &mut ExchangeRecord,
 ) {
     if speaks_http2(local, request.headers()) {
         Box::pin(http2::serve(local, request, respond, record)).await;
@@ -41,7 +38,7 @@ pub(super) async fn serve(
     let has_body = !matches!(body, RequestBody::Empty);
     headers::to_http1(&mut head, local.tunnel.spec.host_header.as_deref(), has_body);
     let exchange = pin!(exchange(local, Request::from_parts(head, body)));
-    let exchanged = unless_left(&mut respond, exchange).await;
+    let exchanged = until_consumer_leaves(&mut respond, exchange).await;
     match exchanged {
         Ok(answer) => send_answer(local, answer, respond, record).await,
         Err(error) => record.failed(local.fail(&mut respond, &error)),
@@ -49,7 +46,7 @@ pub(super) async fn serve(
 }
 
 /// Whether the service gets this request by HTTP/2.
-fn speaks_http2(local: &Local, headers: &HeaderMap) -> bool {
+fn speaks_http2(local: &LocalService, headers: &HeaderMap) -> bool {
     let spec = &local.tunnel.spec;
     match (spec.service.scheme, spec.upstream_protocol) {
         (_, UpstreamProtocol::Http1) => false,
@@ -59,54 +56,48 @@ fn speaks_http2(local: &Local, headers: &HeaderMap) -> bool {
     }
 }
 
-/// Waits for a future, but not longer than the consumer does.
-pub(super) async fn unless_left<T>(
-    respond: &mut SendResponse<Bytes>,
-    mut future: impl Future<Output = Result<T, ServiceError>> + Unpin,
-) -> Result<T, ServiceError> {
-    std::future::poll_fn(|cx| {
-        if let Poll::Ready(done) = Pin::new(&mut future).poll(cx) {
-            return Poll::Ready(done);
-        }
-        respond.poll_reset(cx).map(|_| Err(ServiceError::ConsumerLeft))
-    })
-    .await
-}
-
-async fn exchange(local: &Local, request: Request<RequestBody>) -> Result<Exchanged, ServiceError> {
-    let request = match http1::on_kept(local, request).await? {
-        Ok(answer) => return Ok(Exchanged::Http1(answer)),
+async fn exchange(
+    local: &LocalService,
+    request: Request<RequestBody>,
+) -> Result<ServiceAnswer, ServiceError> {
+    let request = match http1::send_on_idle(local, request).await? {
+        Ok(answer) => return Ok(ServiceAnswer::Http1(answer)),
         Err(request) => request,
     };
-    Box::pin(exchange_anew(local, request)).await
+    Box::pin(send_on_new(local, request)).await
 }
 
 /// Sends a request on a connection of its own making.
-async fn exchange_anew(local: &Local, request: Request<RequestBody>) -> Result<Exchanged, ServiceError> {
-    match http1::open(local).await? {
-        Opened::Http1(mut conn) => {
+async fn send_on_new(
+    local: &LocalService,
+    request: Request<RequestBody>,
+) -> Result<ServiceAnswer, ServiceError> {
+    match http1::open_connection(local).await? {
+        NewConnection::Http1(mut conn) => {
             let answer = conn.send_once(request).await?;
-            Ok(Exchanged::Http1((answer, conn)))
+            Ok(ServiceAnswer::Http1((answer, conn)))
         }
-        Opened::Http2(io) => Ok(Exchanged::Http2(http2::adopt(local, io).await?, Box::new(request))),
+        NewConnection::Http2(io) => {
+            Ok(ServiceAnswer::Http2(http2::adopt(local, io).await?, Box::new(request)))
+        }
     }
 }
 
-enum Exchanged {
-    Http1(Answer),
+enum ServiceAnswer {
+    Http1(Http1Answer),
     /// The service turned out to speak HTTP/2; the request was not sent yet.
     Http2(adit_mux::Opener, Box<Request<RequestBody>>),
 }
 
 async fn send_answer(
-    local: &Arc<Local>,
-    exchanged: Exchanged,
+    local: &Arc<LocalService>,
+    exchanged: ServiceAnswer,
     mut respond: SendResponse<Bytes>,
-    record: &mut Record,
+    record: &mut ExchangeRecord,
 ) {
     let (answer, mut conn) = match exchanged {
-        Exchanged::Http1(answer) => answer,
-        Exchanged::Http2(opener, request) => {
+        ServiceAnswer::Http1(answer) => answer,
+        ServiceAnswer::Http2(opener, request) => {
             Box::pin(http2::serve_late(local, opener, *request, respond, record)).await;
             return;
         }
@@ -124,14 +115,14 @@ async fn send_answer(
         return;
     };
     if end {
-        http1::keep(local, conn).await;
+        http1::keep_connection(local, conn).await;
         return;
     }
     let sending = pin!(adit_mux::body::send(record.counted(body), stream));
     let watched = pin!(record.watch(sending));
-    let sent = conn.during(watched).await;
+    let sent = conn.drive_until(watched).await;
     match sent {
-        Ok(_) => http1::keep(local, conn).await,
+        Ok(_) => http1::keep_connection(local, conn).await,
         // The stream was reset: whoever reads it sees a break, not an end.
         Err(error) => record.broke(&error),
     }

@@ -1,10 +1,10 @@
 //! One TCP connection of a consumer.
 
 use super::{
-    Local,
+    LocalService,
     connect::{Purpose, connect},
-    record::Record,
-    request::unless_left,
+    consumer::until_consumer_leaves,
+    exchange_record::ExchangeRecord,
 };
 use bytes::Bytes;
 use h2::{RecvStream, server::SendResponse};
@@ -13,12 +13,12 @@ use std::{pin::pin, sync::Arc};
 
 /// Connects to the service, then copies both ways until both have ended.
 pub(super) async fn serve(
-    local: &Arc<Local>,
+    local: &Arc<LocalService>,
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
-    record: &mut Record,
+    record: &mut ExchangeRecord,
 ) {
-    let connected = unless_left(&mut respond, pin!(connect(&local.tunnel, Purpose::Bytes))).await;
+    let connected = until_consumer_leaves(&mut respond, pin!(connect(&local.tunnel, Purpose::Bytes))).await;
     let io = match connected {
         Ok((io, _)) => io,
         Err(error) => {

@@ -1,14 +1,14 @@
 //! One WebSocket, or another Upgrade (RFC 9110 section 7.8), of a consumer.
 
 use super::{
-    Local,
+    LocalService,
     connect::{Purpose, ServiceError, connect},
+    consumer::until_consumer_leaves,
+    exchange_record::ExchangeRecord,
     headers,
-    http1::{Conn, RequestBody},
+    http1::{RequestBody, ServiceConnection},
     io::Prefixed,
-    record::Record,
     refuse,
-    request::unless_left,
 };
 use adit_protocol::{Code, stream};
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -26,17 +26,17 @@ const NOT_FOR_UPGRADES: [HeaderName; 2] = [http::header::CONTENT_LENGTH, http::h
 
 /// Asks the service to switch protocols, then copies both ways until both have ended.
 pub(super) async fn serve(
-    local: &Arc<Local>,
+    local: &Arc<LocalService>,
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
-    record: &mut Record,
+    record: &mut ExchangeRecord,
 ) {
     let (mut head, from) = request.into_parts();
     let Some(own_key) = prepare(&mut head, local.tunnel.spec.host_header.as_deref()) else {
         record.status(refuse(&mut respond, StatusCode::BAD_REQUEST, Code::BadRequest));
         return;
     };
-    let asked = unless_left(&mut respond, pin!(ask(local, head))).await;
+    let asked = until_consumer_leaves(&mut respond, pin!(ask(local, head))).await;
     let (answer, mut conn) = match asked {
         Ok(answer) => answer,
         Err(error) => {
@@ -54,7 +54,9 @@ pub(super) async fn serve(
         }
         let end = body.is_end_stream();
         let Ok(to) = respond.send_response(Response::from_parts(head, ()), end) else { return };
-        if !end && let Err(error) = conn.during(pin!(adit_mux::body::send(record.counted(body), to))).await {
+        if !end
+            && let Err(error) = conn.drive_until(pin!(adit_mux::body::send(record.counted(body), to))).await
+        {
             record.broke(&error);
         }
         return;
@@ -111,11 +113,11 @@ fn is_protocol(text: &str) -> bool {
 }
 
 async fn ask(
-    local: &Local,
+    local: &LocalService,
     head: request::Parts,
-) -> Result<(Response<hyper::body::Incoming>, Box<Conn>), ServiceError> {
+) -> Result<(Response<hyper::body::Incoming>, Box<ServiceConnection>), ServiceError> {
     let (io, _) = connect(&local.tunnel, Purpose::Bytes).await?;
-    let mut conn = Conn::new(io).await?;
+    let mut conn = ServiceConnection::new(io).await?;
     let answer = conn.send_once(Request::from_parts(head, RequestBody::Empty)).await?;
     Ok((answer, conn))
 }

@@ -1,8 +1,8 @@
 //! A session's conversation with its relay: JSON lines on the first stream.
 
-use super::{Command, End, Report, Session};
+use super::{Report, Session, SessionCommand, SessionEnd};
 use crate::{
-    identity::{Shown, now},
+    identity::{PresentedProof, unix_now},
     problem::Problem,
 };
 use adit_mux::body::send_bytes;
@@ -20,31 +20,33 @@ use tokio::{
 };
 
 /// The longest wait between two looks at the credential's end.
-const LONGEST: Duration = Duration::from_secs(24 * 3600);
+const MAX_RENEWAL_DELAY: Duration = Duration::from_secs(24 * 3600);
 /// When the clock says that a credential has ended although the relay does not: the time until another try.
-const CLOCK_WRONG: Duration = Duration::from_secs(60);
+const RENEWAL_RETRY_DELAY: Duration = Duration::from_secs(60);
 
 /// When and how this session's credential is renewed.
 pub(super) struct Renewal {
     /// Whether a fresh token is needed, or the client's key is enough.
     with_token: bool,
     at: Instant,
-    /// What was shown in the renewal that is under way.
-    asked: Option<Shown>,
+    /// What was presented in the renewal that is under way.
+    pending: Option<PresentedProof>,
 }
 
 impl Renewal {
     pub(super) fn new(welcome: &Welcome) -> Self {
-        let at = Instant::now() + wait(welcome.credential_expires, now());
-        Self { with_token: welcome.renew_with_token, at, asked: None }
+        let at = Instant::now() + renewal_delay(welcome.credential_expires, unix_now());
+        Self { with_token: welcome.renew_with_token, at, pending: None }
     }
 }
 
 /// How long to wait before a credential that ends then is renewed: two thirds of the time that is left.
-fn wait(expires: u64, now: u64) -> Duration {
+fn renewal_delay(expires: u64, now: u64) -> Duration {
     match expires.saturating_sub(now) {
-        0 => CLOCK_WRONG,
-        left => (Duration::from_secs(left).saturating_mul(2) / 3).clamp(Duration::from_secs(1), LONGEST),
+        0 => RENEWAL_RETRY_DELAY,
+        left => {
+            (Duration::from_secs(left).saturating_mul(2) / 3).clamp(Duration::from_secs(1), MAX_RENEWAL_DELAY)
+        }
     }
 }
 
@@ -53,17 +55,17 @@ pub(super) async fn run(
     session: Arc<Session>,
     lines: RecvStream,
     mut respond: SendResponse<Bytes>,
-    commands: mpsc::Receiver<Command>,
+    commands: mpsc::Receiver<SessionCommand>,
     renewal: Renewal,
 ) {
     let Ok(stream) = respond.send_response(Response::new(()), false) else {
-        return session.end(End::Lost("the control stream ended".into()));
+        return session.end(SessionEnd::Lost("the control stream ended".into()));
     };
-    let cut = session.start.cut.clone();
+    let cut = session.setup.cut.clone();
     let mut control = Control { session, stream, renewal, finishing: false };
     tokio::select! {
         () = cut.cancelled() => {}
-        end = control.talk(lines, commands) => match end {
+        end = control.converse(lines, commands) => match end {
             // The streams are through; the connection ends with this one.
             Ok(()) => drop(control.stream.send_data(Bytes::new(), true)),
             Err(end) => control.session.end(end),
@@ -79,101 +81,105 @@ struct Control {
 }
 
 impl Control {
-    async fn talk(&mut self, mut from: RecvStream, mut commands: mpsc::Receiver<Command>) -> Result<(), End> {
+    async fn converse(
+        &mut self,
+        mut from: RecvStream,
+        mut commands: mpsc::Receiver<SessionCommand>,
+    ) -> Result<(), SessionEnd> {
         let mut lines = Lines::default();
-        let open = self.session.open.clone();
+        let streams = self.session.streams.clone();
         loop {
             tokio::select! {
                 chunk = from.data() => match chunk {
                     Some(Ok(chunk)) => {
                         let _ = from.flow_control().release_capacity(chunk.len());
-                        lines.push(&chunk).map_err(|error| protocol(&error))?;
-                        while let Some(message) = lines.next().map_err(|error| protocol(&error))? {
-                            self.hear(message).await?;
+                        lines.push(&chunk).map_err(|error| protocol_error(&error))?;
+                        while let Some(message) = lines.next().map_err(|error| protocol_error(&error))? {
+                            self.handle_message(message).await?;
                         }
                     }
                     _ if self.finishing => {
-                        open.none().await;
+                        streams.wait_until_idle().await;
                         return Ok(());
                     }
-                    _ => return Err(End::Lost("the relay closed the control stream".into())),
+                    _ => return Err(SessionEnd::Lost("the relay closed the control stream".into())),
                 },
                 Some(command) = commands.recv() => match command {
-                    Command::Tell(message) => self.say(&message).await?,
-                    Command::Finish(message) => {
-                        self.say(&message).await?;
+                    SessionCommand::Tell(message) => self.send(&message).await?,
+                    SessionCommand::Finish(message) => {
+                        self.send(&message).await?;
                         self.finishing = true;
                         self.session.finish.notify_one();
                     }
                 },
                 () = sleep_until(self.renewal.at) => self.renew().await?,
-                () = open.none(), if self.finishing => return Ok(()),
+                () = streams.wait_until_idle(), if self.finishing => return Ok(()),
             }
         }
     }
 
-    async fn say(&mut self, message: &ToRelay) -> Result<(), End> {
-        let line = encode(message).map_err(|error| protocol(&error))?;
+    async fn send(&mut self, message: &ToRelay) -> Result<(), SessionEnd> {
+        let line = encode(message).map_err(|error| protocol_error(&error))?;
         match send_bytes(&mut self.stream, line.into(), false).await {
             Ok(true) => Ok(()),
-            _ => Err(End::Lost("the control stream broke".into())),
+            _ => Err(SessionEnd::Lost("the control stream broke".into())),
         }
     }
 
-    async fn hear(&mut self, message: ToClient) -> Result<(), End> {
+    async fn handle_message(&mut self, message: ToClient) -> Result<(), SessionEnd> {
         let session = &self.session;
         match &message {
             ToClient::Opened(opened) => session.route(opened),
             ToClient::Closed { tunnel, .. } => session.unroute(tunnel),
             ToClient::Credential { credential, expires } => {
-                if let Some(shown) = self.renewal.asked.take() {
-                    session.start.shared.identity.keep(&shown, credential.clone(), *expires);
+                if let Some(presented) = self.renewal.pending.take() {
+                    session.setup.context.identity.keep_credential(&presented, credential.clone(), *expires);
                 }
-                self.renewal.at = Instant::now() + wait(*expires, now());
+                self.renewal.at = Instant::now() + renewal_delay(*expires, unix_now());
                 return Ok(());
             }
             ToClient::RenewRefused { code, message } => {
                 let problem = Problem::new(code.as_str()).with("message", message.as_str());
-                session.start.report(Report::NotRenewed(Box::new(problem))).await;
+                session.setup.report(Report::NotRenewed(Box::new(problem))).await;
                 return Ok(());
             }
             ToClient::Close { code, message, suspension } => {
-                return Err(End::Closed(*code, message.clone(), suspension.clone()));
+                return Err(SessionEnd::Closed(*code, message.clone(), suspension.clone()));
             }
             _ => {}
         }
-        session.start.report(Report::Said(message)).await;
+        session.setup.report(Report::Message(message)).await;
         Ok(())
     }
 
-    async fn renew(&mut self) -> Result<(), End> {
-        self.renewal.at = Instant::now() + CLOCK_WRONG;
-        let identity = &self.session.start.shared.identity;
-        let shown = if self.renewal.with_token {
-            identity.show_token().await
+    async fn renew(&mut self) -> Result<(), SessionEnd> {
+        self.renewal.at = Instant::now() + RENEWAL_RETRY_DELAY;
+        let identity = &self.session.setup.context.identity;
+        let presented = if self.renewal.with_token {
+            identity.present_token().await
         } else {
-            identity.show_credential().await
+            identity.present_credential().await
         };
-        match shown {
-            Ok(shown) => {
-                let proof = shown.proof.clone();
-                self.renewal.asked = Some(shown);
-                self.say(&ToRelay::Renew { proof }).await
+        match presented {
+            Ok(presented) => {
+                let proof = presented.proof.clone();
+                self.renewal.pending = Some(presented);
+                self.send(&ToRelay::Renew { proof }).await
             }
             Err(problem) => {
-                self.session.start.report(Report::NotRenewed(Box::new(problem))).await;
+                self.session.setup.report(Report::NotRenewed(Box::new(problem))).await;
                 Ok(())
             }
         }
     }
 }
 
-fn protocol(error: &LineError) -> End {
+fn protocol_error(error: &LineError) -> SessionEnd {
     tracing::warn!(
         error = error as &dyn std::error::Error,
         "the relay broke the protocol of the control stream"
     );
-    End::Lost("the relay broke the protocol".into())
+    SessionEnd::Lost("the relay broke the protocol".into())
 }
 
 #[cfg(test)]
@@ -182,9 +188,9 @@ mod tests {
 
     #[test]
     fn a_credential_is_renewed_when_a_third_of_its_time_is_left() {
-        assert_eq!(wait(1000 + 900, 1000), Duration::from_secs(600));
-        assert_eq!(wait(1001, 1000), Duration::from_secs(1));
-        assert_eq!(wait(1000 + 30 * 86400, 1000), LONGEST);
-        assert_eq!(wait(900, 1000), CLOCK_WRONG);
+        assert_eq!(renewal_delay(1000 + 900, 1000), Duration::from_secs(600));
+        assert_eq!(renewal_delay(1001, 1000), Duration::from_secs(1));
+        assert_eq!(renewal_delay(1000 + 30 * 86400, 1000), MAX_RENEWAL_DELAY);
+        assert_eq!(renewal_delay(900, 1000), RENEWAL_RETRY_DELAY);
     }
 }

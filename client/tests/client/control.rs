@@ -3,7 +3,7 @@
 use crate::relay::{Answer, Relay, event, http, now, soon};
 use adit::{
     TunnelSpec,
-    event::{ClientState, SessionState, TunnelState, What},
+    event::{ClientState, EventKind, SessionState, TunnelState},
 };
 use adit_protocol::{Code, Proof, RefusedTunnel, ToClient, ToRelay};
 use adit_testkit::http::Service;
@@ -25,7 +25,7 @@ async fn a_lost_session_comes_back_with_credential_ticket_and_name() {
     assert_eq!(second.get("/").await.1, b"hello");
     let mut states = vec![];
     event(&mut events, |what| {
-        if let What::ClientState { state, .. } = what {
+        if let EventKind::ClientState { state, .. } = what {
             states.push(*state);
         }
         matches!(states[..], [.., ClientState::Reconnecting, ClientState::Connected]).then_some(())
@@ -57,7 +57,7 @@ async fn a_relay_that_was_away_is_found_again() {
     // Some tries have failed before it comes back.
     for _ in 0..3 {
         event(&mut events, |what| match what {
-            What::ClientState { state: ClientState::Reconnecting, reason, retry_at: Some(_) } => {
+            EventKind::ClientState { state: ClientState::Reconnecting, reason, retry_at: Some(_) } => {
                 (reason.as_deref() == Some("connection refused")).then_some(())
             }
             _ => None,
@@ -135,9 +135,9 @@ async fn refused_with(code: Code) -> (adit::Problem, Vec<ClientState>) {
     let problem = soon(client.closed()).await.unwrap_err();
     let mut states = vec![];
     while let Some(event) = soon(events.next()).await {
-        match event.what {
-            What::ClientState { state, .. } => states.push(state),
-            What::Error(told) => assert!(told.fatal && told.code == problem.code),
+        match event.kind {
+            EventKind::ClientState { state, .. } => states.push(state),
+            EventKind::Error(told) => assert!(told.fatal && told.code == problem.code),
             _ => {}
         }
     }
@@ -213,7 +213,7 @@ async fn a_tunnel_that_is_refused_lets_the_others_run() {
     let mut events = client.events(false);
     let session = relay.session().await;
     let status = event(&mut events, |what| match what {
-        What::TunnelState(status) if status.state == TunnelState::Refused => Some(status.clone()),
+        EventKind::TunnelState(status) if status.state == TunnelState::Refused => Some(status.clone()),
         _ => None,
     })
     .await;
@@ -262,7 +262,7 @@ async fn a_tunnel_that_is_refused_for_now_is_asked_for_on_the_same_session() {
         name_refused: None,
     }));
     event(&mut events, |what| {
-        matches!(what, What::TunnelState(status) if status.state == TunnelState::Connected).then_some(())
+        matches!(what, EventKind::TunnelState(status) if status.state == TunnelState::Connected).then_some(())
     })
     .await;
     assert_eq!(session.get("/").await.1, b"hello");
@@ -275,7 +275,7 @@ async fn limits_are_told_and_over_after_a_moment() {
     session.tell(&ToClient::Limited { code: Code::RateLimited, limit: 200, refused: 14 });
     let mut states = vec![];
     event(&mut events, |what| {
-        if let What::TunnelState(status) = what {
+        if let EventKind::TunnelState(status) = what {
             states.push((status.state, status.reason.clone()));
         }
         matches!(states[..], [.., (TunnelState::Limited, _), (TunnelState::Connected, _)]).then_some(())
@@ -299,7 +299,7 @@ async fn a_client_that_stops_says_so_and_lets_answers_end() {
     session.ended().await;
     let mut last = None;
     while let Some(event) = soon(events.next()).await {
-        if let What::SessionState(session) = event.what {
+        if let EventKind::SessionState(session) = event.kind {
             last = Some(session.state);
         }
     }

@@ -206,7 +206,7 @@ async fn a_relay_that_refuses_for_now_is_dialled_ever_more_slowly() {
     let client = relay.client().tunnel(http(relay.address)).start().unwrap();
     let mut events = client.events(true);
     let state = crate::relay::event(&mut events, |what| match what {
-        adit::event::What::ClientState { state, retry_at, .. } if retry_at.is_some() => Some(*state),
+        adit::event::EventKind::ClientState { state, retry_at, .. } if retry_at.is_some() => Some(*state),
         _ => None,
     })
     .await;

@@ -3,11 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails where it breaks")]
 
 mod control;
-mod homing;
 mod hostile;
 mod https;
 mod program;
 mod relay;
 mod requests;
+mod sessions;
 mod tcp;
 mod upgrades;

@@ -1,6 +1,6 @@
 //! A relay of the tests' own: it speaks the protocol, and breaks it on demand.
 
-use adit::{Client, ClientBuilder, Events, TunnelSpec, event::What};
+use adit::{Client, ClientBuilder, Events, TunnelSpec, event::EventKind};
 use adit_mux::Opener;
 use adit_protocol::{
     Account, Endpoint, Hello, Kind, MUX_H2, OpenedTunnel, Proof, Refused, RelayId, Reply, ToClient, ToRelay,
@@ -395,11 +395,11 @@ pub(crate) async fn read_all(mut stream: RecvStream) -> Result<Vec<u8>, h2::Erro
 }
 
 /// The next event for which the function has an answer.
-pub(crate) async fn event<T>(events: &mut Events, mut wanted: impl FnMut(&What) -> Option<T>) -> T {
+pub(crate) async fn event<T>(events: &mut Events, mut wanted: impl FnMut(&EventKind) -> Option<T>) -> T {
     soon(async {
         loop {
             let event = events.next().await.expect("the client runs");
-            if let Some(found) = wanted(&event.what) {
+            if let Some(found) = wanted(&event.kind) {
                 return found;
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::relay::{Relay, event, http, read_all, soon};
 use adit::{
-    event::{TunnelState, What},
+    event::{EventKind, TunnelState},
     service::UpstreamProtocol,
 };
 use adit_testkit::{
@@ -53,7 +53,7 @@ async fn a_request_reaches_the_service_as_the_consumer_sent_it() {
     assert_eq!(headers, expected);
 
     let exchange = event(&mut events, |what| match what {
-        What::Request(exchange) if exchange.duration_ms.is_some() => Some(exchange.clone()),
+        EventKind::Request(exchange) if exchange.duration_ms.is_some() => Some(exchange.clone()),
         _ => None,
     })
     .await;
@@ -259,8 +259,8 @@ async fn a_service_that_is_down_is_told_and_noticed_when_it_is_back() {
         (502, &"service_down".parse().unwrap())
     );
     let state = |wanted: TunnelState| {
-        move |what: &What| match what {
-            What::TunnelState(status) if status.state == wanted => Some(status.clone()),
+        move |what: &EventKind| match what {
+            EventKind::TunnelState(status) if status.state == wanted => Some(status.clone()),
             _ => None,
         }
     };
@@ -305,7 +305,7 @@ async fn a_paused_tunnel_says_so_and_goes_on() {
         (503, &"paused".parse().unwrap())
     );
     event(&mut events, |what| {
-        matches!(what, What::TunnelState(status) if status.state == TunnelState::Paused).then_some(())
+        matches!(what, EventKind::TunnelState(status) if status.state == TunnelState::Paused).then_some(())
     })
     .await;
     client.resume(&tunnel);

@@ -1,7 +1,7 @@
 //! TCP connections through the client to a service.
 
 use crate::relay::{Relay, Session, event, read_all, soon, tcp};
-use adit::event::What;
+use adit::event::EventKind;
 use adit_testkit::port::Port;
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream};
@@ -38,8 +38,10 @@ async fn bytes_go_both_ways_and_each_side_ends_by_itself() {
     let (listener, mut relay) = (service().await, Relay::start().await);
     let (_client, mut events, session) = relay.serve(tcp(listener.local_addr().unwrap())).await;
     let (mut to, from, mut io) = connection(&session, &listener).await;
-    event(&mut events, |what| matches!(what, What::Connection(e) if e.duration_ms.is_none()).then_some(()))
-        .await;
+    event(&mut events, |what| {
+        matches!(what, EventKind::Connection(e) if e.duration_ms.is_none()).then_some(())
+    })
+    .await;
     to.send_data(Bytes::from_static(b"request"), true).unwrap();
     let mut got = vec![];
     soon(io.read_to_end(&mut got)).await.unwrap();
@@ -48,7 +50,7 @@ async fn bytes_go_both_ways_and_each_side_ends_by_itself() {
     io.shutdown().await.unwrap();
     assert_eq!(soon(read_all(from)).await.unwrap(), b"answer after the end of the request");
     let exchange = event(&mut events, |what| match what {
-        What::Connection(exchange) if exchange.duration_ms.is_some() => Some(exchange.clone()),
+        EventKind::Connection(exchange) if exchange.duration_ms.is_some() => Some(exchange.clone()),
         _ => None,
     })
     .await;

@@ -1,7 +1,7 @@
 //! One name, and several who want it.
 
 use crate::place::{Fleet, HOST};
-use adit::{Client, TunnelSpec, event::What};
+use adit::{Client, TunnelSpec, event::EventKind};
 use adit_testkit::{
     http::{Consumer, Service},
     soak::{Record, scale},
@@ -22,13 +22,13 @@ async fn outcome(client: &Client) -> Result<String, String> {
     let mut events = client.events(false);
     let waiting = async {
         while let Some(event) = events.next().await {
-            match event.what {
-                What::TunnelState(state) => match (state.url, state.code) {
+            match event.kind {
+                EventKind::TunnelState(state) => match (state.url, state.code) {
                     (_, Some(code)) => return Err(code.to_string()),
                     (Some(url), None) => return Ok(url),
                     (None, None) => {}
                 },
-                What::Error(problem) => return Err(problem.code),
+                EventKind::Error(problem) => return Err(problem.code),
                 _ => {}
             }
         }

@@ -1,7 +1,7 @@
 //! Postgres goes away, hangs and comes back under load.
 
 use crate::place::{Fleet, HOST};
-use adit::{Client, event::What};
+use adit::{Client, event::EventKind};
 use adit_testkit::{
     http::Consumer,
     load::Load,
@@ -33,15 +33,17 @@ async fn next_refusal(client: &Client) -> String {
     let mut events = client.events(false);
     let waiting = async {
         while let Some(event) = events.next().await {
-            match event.what {
-                What::TunnelState(state) => {
+            match event.kind {
+                EventKind::TunnelState(state) => {
                     if let Some(code) = state.code {
                         return code.to_string();
                     }
                 }
                 // A session that is refused for a while is dialled again.
-                What::ClientState { reason: Some(reason), .. } if reason.contains("store") => return reason,
-                What::Error(problem) | What::Notice(problem) => return problem.code,
+                EventKind::ClientState { reason: Some(reason), .. } if reason.contains("store") => {
+                    return reason;
+                }
+                EventKind::Error(problem) | EventKind::Notice(problem) => return problem.code,
                 _ => {}
             }
         }

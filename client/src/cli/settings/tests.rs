@@ -17,15 +17,15 @@ impl Place {
     }
 
     fn gather(&self, line: &str, variables: &[(&str, &str)]) -> Result<Settings, Vec<String>> {
-        let (mut cli, on_line) = args::read(line.split(' ').map(OsString::from)).unwrap();
+        let (mut cli, token_flags) = args::read(line.split(' ').map(OsString::from)).unwrap();
         let variables: BTreeMap<String, String> =
             variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         // clap reads the variables of the process; a test has its own.
         cli.global.relay = cli.global.relay.or_else(|| variables.get("ADIT_RELAY").cloned());
         cli.global.token_file =
             cli.global.token_file.or_else(|| variables.get("ADIT_TOKEN_FILE").map(PathBuf::from));
-        let around = Surroundings { variables, directory: self.directory.path().into() };
-        super::gather(&cli, on_line, &around)
+        let environment = Environment { variables, directory: self.directory.path().into() };
+        super::gather(&cli, token_flags, &environment)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     super::folder,
-    snapshot::{self, Client},
+    snapshot::{self, ClientSnapshot},
 };
 use std::{
     io,
@@ -18,12 +18,12 @@ use tokio::{
 };
 
 /// How many readers are answered at once; more wait.
-const READERS: usize = 8;
+const MAX_READERS: usize = 8;
 /// How long a reader may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A client's socket; it is taken away when this is dropped.
-pub(in crate::cli) struct Socket {
+pub(crate) struct Socket {
     listener: UnixListener,
     path: PathBuf,
     readers: Arc<Semaphore>,
@@ -34,7 +34,7 @@ impl Socket {
     ///
     /// # Errors
     /// When the folder cannot be made or is another's, or the path is too long for a socket.
-    pub(in crate::cli) fn bind(folder: &Path) -> io::Result<Self> {
+    pub(crate) fn bind(folder: &Path) -> io::Result<Self> {
         folder::make_private(folder)?;
         let path = snapshot::socket(folder, std::process::id());
         // Between bind and listen a connection is refused, and `adit status` would take the socket for one that a killed
@@ -46,11 +46,11 @@ impl Socket {
         }
         let listener = UnixListener::bind(&unnamed)?;
         std::fs::rename(&unnamed, &path)?;
-        Ok(Self { listener, path, readers: Arc::new(Semaphore::new(READERS)) })
+        Ok(Self { listener, path, readers: Arc::new(Semaphore::new(MAX_READERS)) })
     }
 
     /// Waits for a reader. It is safe to cancel.
-    pub(in crate::cli) async fn accept(&self) -> UnixStream {
+    pub(crate) async fn accept(&self) -> UnixStream {
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) => return stream,
@@ -61,12 +61,12 @@ impl Socket {
     }
 
     /// Answers a reader without waiting for it.
-    pub(in crate::cli) fn answer(&self, mut stream: UnixStream, client: &Client) {
+    pub(crate) fn answer(&self, mut stream: UnixStream, client: &ClientSnapshot) {
         let Ok(permit) = self.readers.clone().try_acquire_owned() else { return };
         let text = serde_json::to_vec(client).unwrap_or_default();
         tokio::spawn(async move {
             // A reader that goes away or does not read is its own problem.
-            let _ = timeout(PATIENCE, stream.write_all(&text)).await;
+            let _ = timeout(WRITE_TIMEOUT, stream.write_all(&text)).await;
             drop(permit);
         });
     }

@@ -2,13 +2,13 @@
 
 use super::{
     super::view::refused_word,
-    snapshot::{Client, Tunnel},
+    snapshot::{ClientSnapshot, TunnelSnapshot},
 };
 use crate::event::{ClientState, SessionState, TunnelState};
 use std::collections::BTreeSet;
 
 /// The state of a tunnel in words.
-pub(super) fn word(client: &Client, tunnel: &Tunnel) -> &'static str {
+pub(super) fn word(client: &ClientSnapshot, tunnel: &TunnelSnapshot) -> &'static str {
     if !tunnel.enabled {
         return "disabled";
     }
@@ -36,7 +36,7 @@ pub(super) fn word(client: &Client, tunnel: &Tunnel) -> &'static str {
 }
 
 /// How many relays serve a tunnel.
-pub(super) fn relays(client: &Client, tunnel: &Tunnel) -> usize {
+pub(super) fn relays(client: &ClientSnapshot, tunnel: &TunnelSnapshot) -> usize {
     use TunnelState::{Connected, Limited, Paused, ServiceDown};
     if !matches!(tunnel.state, Connected | Limited | Paused | ServiceDown) {
         return 0;
@@ -47,7 +47,7 @@ pub(super) fn relays(client: &Client, tunnel: &Tunnel) -> usize {
 }
 
 /// The table with its header; nothing for no tunnels.
-pub(super) fn table(tunnels: &[(&Client, &Tunnel)]) -> String {
+pub(super) fn table(tunnels: &[(&ClientSnapshot, &TunnelSnapshot)]) -> String {
     if tunnels.is_empty() {
         return String::new();
     }

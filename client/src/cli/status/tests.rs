@@ -1,14 +1,14 @@
 use super::*;
 use crate::cli::script::{self, START};
 
-fn client(words: &[&str]) -> Client {
-    let about = snapshot::About {
+fn client(words: &[&str]) -> ClientSnapshot {
+    let info = snapshot::ClientInfo {
         started_at: START,
         region: "eu.example.com".into(),
         directory: "/nowhere".into(),
         config: None,
     };
-    Client::of(&about, &script::state(words))
+    ClientSnapshot::of(&info, &script::state(words))
 }
 
 const TWO: [&str; 7] = [
@@ -21,7 +21,7 @@ const TWO: [&str; 7] = [
     "refused docs name_taken the name belongs to another account",
 ];
 
-fn ask(words: &[&str], which: Option<&str>) -> Answer {
+fn ask(words: &[&str], which: Option<&str>) -> StatusReport {
     answer(&[client(words)], which, false, Path::new("/"), START)
 }
 
@@ -129,8 +129,8 @@ async fn a_running_client_answers_on_its_socket_and_leaves_none_behind() {
     let place = tempfile::tempdir().unwrap();
     let folder = place.path().join("adit");
     let socket = socket::Socket::bind(&folder).unwrap();
-    let about = client(&TWO);
-    let expected = about.clone();
+    let info = client(&TWO);
+    let expected = info.clone();
     // A socket that nobody listens on is taken away.
     drop(std::os::unix::net::UnixListener::bind(folder.join("1.sock")).unwrap());
     let reader = tokio::task::spawn_blocking({
@@ -140,7 +140,7 @@ async fn a_running_client_answers_on_its_socket_and_leaves_none_behind() {
     tokio::pin!(reader);
     let clients = loop {
         tokio::select! {
-            stream = socket.accept() => socket.answer(stream, &about),
+            stream = socket.accept() => socket.answer(stream, &info),
             clients = &mut reader => break clients.unwrap(),
         }
     };

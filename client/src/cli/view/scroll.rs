@@ -1,20 +1,20 @@
 //! The lines that scroll above the block: requests, connections, problems.
 
 use super::super::{
+    display_state::DisplayState,
     line::{Line, Style},
     number::{self, Clock},
-    state::State,
 };
 use crate::{
-    event::{Event, Exchange, What},
+    event::{Event, EventKind, Exchange},
     problem::Problem,
 };
 
 /// One request or connection; `None` for other events. A TCP connection is shown when it ends: most are short.
-pub(in crate::cli) fn exchange_line(event: &Event, state: &State, clock: Clock) -> Option<Line> {
-    let (exchange, is_request) = match &event.what {
-        What::Request(exchange) => (exchange, true),
-        What::Connection(exchange) if exchange.duration_ms.is_some() => (exchange, false),
+pub(crate) fn exchange_line(event: &Event, state: &DisplayState, clock: Clock) -> Option<Line> {
+    let (exchange, is_request) = match &event.kind {
+        EventKind::Request(exchange) => (exchange, true),
+        EventKind::Connection(exchange) if exchange.duration_ms.is_some() => (exchange, false),
         _ => return None,
     };
     let mut line = Line::default().and(Style::Dim, clock.time_of_day(event.time)).and(Style::Plain, "  ");
@@ -45,7 +45,7 @@ fn status(exchange: &Exchange, is_request: bool) -> (String, Style) {
 }
 
 /// A problem: what, why, next.
-pub(in crate::cli) fn problem_lines(problem: &Problem, is_error: bool) -> Vec<Line> {
+pub(crate) fn problem_lines(problem: &Problem, is_error: bool) -> Vec<Line> {
     let head = if is_error { (Style::Bad, "error: ") } else { (Style::Warn, "warning: ") };
     let mut lines = vec![Line::default().and(head.0, head.1).and(Style::Plain, problem.to_string())];
     for (label, text) in [("  why:   ", &problem.why), ("  next:  ", &problem.next)] {

@@ -12,7 +12,7 @@ fn texts(lines: &[Line]) -> Vec<String> {
 }
 
 /// The lines between the address and the numbers, so many seconds after the start.
-fn second_lines(state: &State, seconds: u64) -> Vec<String> {
+fn second_lines(state: &DisplayState, seconds: u64) -> Vec<String> {
     let mut lines = texts(&block(state, &frame(seconds, 80)));
     lines.retain(|line| {
         let others = ["->", "requests yet", "request, ", "requests, ", "q quit"];
@@ -29,7 +29,7 @@ const UP: [&str; 5] = [
     "connected",
 ];
 
-fn up() -> State {
+fn up() -> DisplayState {
     let mut state = script::state(&UP);
     script::play(&mut state, 0, &["session s2 eu-b41d connected 14"]);
     state
@@ -208,7 +208,7 @@ fn of_many_tunnels_those_with_problems_are_shown() {
     }
     script::play(&mut state, 1, &["refused t33 name_taken"]);
     let lines = texts(&block(&state, &frame(1, 80)));
-    assert_eq!(lines.len(), 1 + LINES);
+    assert_eq!(lines.len(), 1 + MAX_BLOCK_LINES);
     assert!(lines[1].starts_with("t33 ") && lines[1].ends_with("name refused"), "{lines:#?}");
     assert_eq!(lines[5], "and 36 more, 36 of them connected; all: adit status");
 }
@@ -218,7 +218,9 @@ fn requests_stand_in_columns() {
     let state = up();
     let line = |words: &str, seconds| {
         let now = START + Duration::from_secs(seconds);
-        exchange_line(&script::at(seconds, script::what(words, now)), &state, Clock::utc()).unwrap().text()
+        exchange_line(&script::at(seconds, script::event_kind(words, now)), &state, Clock::utc())
+            .unwrap()
+            .text()
     };
     assert_eq!(line("request shop GET 200 12 4100 /", 0), "10:41:07  GET   200    12 ms   4.1 kB  /");
     assert_eq!(
@@ -273,7 +275,7 @@ fn no_frame_is_wider_or_higher_than_it_may_be() {
             state.many = many;
             for (width, height) in (0..90).flat_map(|w| (0..12).map(move |h| (w, h))) {
                 let lines = block(state, &Frame { width, height, ..frame(6, 80) });
-                assert!(lines.len() <= LINES + 1, "{width} {height}");
+                assert!(lines.len() <= MAX_BLOCK_LINES + 1, "{width} {height}");
                 assert!(lines.len() <= height.max(3) - 2 || height <= 2, "{width} {height}: {}", lines.len());
                 for line in lines {
                     assert!(

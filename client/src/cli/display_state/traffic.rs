@@ -4,17 +4,17 @@ use crate::event::Exchange;
 use std::collections::{HashSet, VecDeque};
 
 /// How many of the newest durations the quantiles are made of.
-const DURATIONS: usize = 1000;
+const MAX_DURATIONS: usize = 1000;
 /// How many open exchanges are told apart; more are not counted.
-const OPEN: usize = 4096;
+const MAX_OPEN: usize = 4096;
 
 /// What consumers have asked for since the client began.
 #[derive(Debug, Default)]
-pub(in crate::cli) struct Traffic {
+pub(crate) struct Traffic {
     /// Requests, or TCP connections, open ones included.
-    pub(in crate::cli) total: u64,
+    pub(crate) total: u64,
     /// Those that were answered with a status from 500.
-    pub(in crate::cli) failed: u64,
+    pub(crate) failed: u64,
     /// Those that were reported open and have not ended.
     open: HashSet<String>,
     /// How long the newest took in milliseconds; upgraded ones are left out, because they last as long as they like.
@@ -24,7 +24,7 @@ pub(in crate::cli) struct Traffic {
 impl Traffic {
     pub(super) fn count(&mut self, exchange: &Exchange) {
         let Some(duration) = exchange.duration_ms else {
-            if self.open.len() < OPEN && self.open.insert(exchange.id.clone()) {
+            if self.open.len() < MAX_OPEN && self.open.insert(exchange.id.clone()) {
                 self.total += 1;
             }
             return;
@@ -36,7 +36,7 @@ impl Traffic {
             self.failed += 1;
         }
         if exchange.status.is_some_and(|status| status >= 200) {
-            if self.durations.len() == DURATIONS {
+            if self.durations.len() == MAX_DURATIONS {
                 self.durations.pop_front();
             }
             self.durations.push_back(duration);
@@ -44,12 +44,12 @@ impl Traffic {
     }
 
     /// How many are open.
-    pub(in crate::cli) fn open(&self) -> usize {
+    pub(crate) fn open(&self) -> usize {
         self.open.len()
     }
 
     /// The median and the 99th percentile of the newest requests, in milliseconds.
-    pub(in crate::cli) fn quantiles(&self) -> Option<(u64, u64)> {
+    pub(crate) fn quantiles(&self) -> Option<(u64, u64)> {
         let mut sorted: Vec<u64> = self.durations.iter().copied().collect();
         sorted.sort_unstable();
         let at =

@@ -8,39 +8,39 @@ use tokio::sync::Notify;
 
 /// Counts the streams of a session.
 #[derive(Debug, Default)]
-pub(super) struct Open {
+pub(super) struct StreamLimit {
     count: AtomicUsize,
-    none: Notify,
+    idle: Notify,
 }
 
 /// One stream; given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Place(Arc<Open>);
+pub(super) struct StreamPermit(Arc<StreamLimit>);
 
-impl Open {
+impl StreamLimit {
     /// A place for one more, unless there are so many already.
-    pub(super) fn place(open: &Arc<Self>, limit: usize) -> Option<Place> {
-        let before = open.count.fetch_add(1, Ordering::AcqRel);
-        let place = Place(open.clone());
-        (before < limit).then_some(place)
+    pub(super) fn acquire(streams: &Arc<Self>, limit: usize) -> Option<StreamPermit> {
+        let before = streams.count.fetch_add(1, Ordering::AcqRel);
+        let permit = StreamPermit(streams.clone());
+        (before < limit).then_some(permit)
     }
 
     /// Waits until none is open.
-    pub(super) async fn none(&self) {
+    pub(super) async fn wait_until_idle(&self) {
         loop {
-            let none = self.none.notified();
+            let idle = self.idle.notified();
             if self.count.load(Ordering::Acquire) == 0 {
                 return;
             }
-            none.await;
+            idle.await;
         }
     }
 }
 
-impl Drop for Place {
+impl Drop for StreamPermit {
     fn drop(&mut self) {
         if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.none.notify_waiters();
+            self.0.idle.notify_waiters();
         }
     }
 }
@@ -51,12 +51,13 @@ mod tests {
 
     #[tokio::test]
     async fn the_last_place_given_back_wakes_who_waits() {
-        let open = Arc::<Open>::default();
-        let (first, second) = (Open::place(&open, 2).unwrap(), Open::place(&open, 2).unwrap());
-        assert!(Open::place(&open, 2).is_none());
+        let open = Arc::<StreamLimit>::default();
+        let (first, second) =
+            (StreamLimit::acquire(&open, 2).unwrap(), StreamLimit::acquire(&open, 2).unwrap());
+        assert!(StreamLimit::acquire(&open, 2).is_none());
         let waiting = tokio::spawn({
             let open = open.clone();
-            async move { open.none().await }
+            async move { open.wait_until_idle().await }
         });
         tokio::task::yield_now().await;
         drop(first);
@@ -64,6 +65,6 @@ mod tests {
         assert!(!waiting.is_finished());
         drop(second);
         waiting.await.unwrap();
-        open.none().await;
+        open.wait_until_idle().await;
     }
 }

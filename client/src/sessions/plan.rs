@@ -7,49 +7,49 @@
 //! long as it has two relays.
 
 use super::backoff::Backoff;
-use crate::{lanes, session::Key};
+use crate::{lanes, session::SessionKey};
 use adit_protocol::{Elsewhere, RelayId, Welcome, hello::MAX_AVOID};
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// The most relays that a client has sessions with.
-const HOMES: usize = 2;
+const MAX_RELAYS: usize = 2;
 /// A dial that takes longer than this gets company while the client has fewer relays than it should have.
-const SLOW: Duration = Duration::from_secs(2);
+const SLOW_DIAL_TIME: Duration = Duration::from_secs(2);
 /// The most dials at once.
 const MAX_DIALS: usize = 3;
 /// How often another relay is looked for in a row.
-const TRIES: u32 = 8;
+const MAX_FAST_SEARCHES: u32 = 8;
 /// Then so many times more, each time after a longer pause: load balancers show a new relay a second or two late.
-const LATER_TRIES: u32 = 8;
+const MAX_LATE_SEARCHES: u32 = 8;
 /// The first of these pauses, and the second; every two are twice as long as the two before.
-const LATER: Duration = Duration::from_secs(1);
+const LATE_SEARCH_DELAY: Duration = Duration::from_secs(1);
 /// Then it is looked for again after this time, from the beginning.
-const SINGLE_HOMED: Duration = Duration::from_secs(30);
+const SEARCH_INTERVAL: Duration = Duration::from_secs(30);
 /// The same in a region that has no other relay, as far as its relay knows.
-const ONE_RELAY: Duration = Duration::from_secs(200);
+const ONE_RELAY_SEARCH_INTERVAL: Duration = Duration::from_secs(200);
 /// Then, of two relays, one is looked for that has fewer sessions than it says.
-const THIN: Duration = Duration::from_secs(3600);
+const FILL_INTERVAL: Duration = Duration::from_secs(3600);
 /// The same while a relay drains and no other answers.
-const DRAINING: Duration = Duration::from_secs(1);
+const DRAIN_SEARCH_INTERVAL: Duration = Duration::from_secs(1);
 /// The longest pause between two tries in a row.
-const TRY_PAUSE: Duration = Duration::from_millis(100);
+const MAX_SEARCH_DELAY: Duration = Duration::from_millis(100);
 /// Another relay is looked for within this time after the client has heard of it: thousands have, from the same relay.
-const NEWS: Duration = Duration::from_secs(1);
+const MAX_NEWS_DELAY: Duration = Duration::from_secs(1);
 /// With a session left, a lost one is dialled again within this time: its relay may have lost thousands.
-const SPREAD: Duration = Duration::from_millis(500);
+const MAX_REDIAL_SPREAD: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
-struct Held {
-    key: Key,
+struct HeldSession {
+    key: SessionKey,
     relay: RelayId,
     lane: usize,
     since: Instant,
-    state: State,
+    state: HeldState,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum HeldState {
     Serving,
     /// Its relay drains.
     Moving,
@@ -58,31 +58,31 @@ enum State {
 }
 
 #[derive(Debug)]
-struct Dial {
-    key: Key,
+struct PendingDial {
+    key: SessionKey,
     lane: usize,
     since: Instant,
-    wish: Wish,
+    target: DialTarget,
 }
 
 /// Whom a dial is to reach.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Wish {
+pub(super) struct DialTarget {
     /// None of these.
     pub(super) avoid: Vec<RelayId>,
     /// If there are any, one of these.
     pub(super) only: Vec<RelayId>,
 }
 
-impl Wish {
-    fn may_reach(&self, relay: &RelayId) -> bool {
+impl DialTarget {
+    fn allows(&self, relay: &RelayId) -> bool {
         !self.avoid.contains(relay) && (self.only.is_empty() || self.only.contains(relay))
     }
 }
 
 /// What becomes of the search for a relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Search {
+pub(super) enum SearchOutcome {
     /// There will be another dial soon.
     GoesOn,
     /// There is no other relay to be had for now, and none is needed.
@@ -93,16 +93,16 @@ pub(super) enum Search {
 
 /// One dial to make.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Order {
+pub(super) struct DialOrder {
     pub(super) lane: usize,
-    pub(super) wish: Wish,
+    pub(super) target: DialTarget,
 }
 
 /// The sessions and dials of a client.
 #[derive(Debug)]
-pub(super) struct Homes {
-    held: Vec<Held>,
-    dials: Vec<Dial>,
+pub(super) struct SessionPlan {
+    held: Vec<HeldSession>,
+    dials: Vec<PendingDial>,
     /// How many sessions each relay should have; 0 until one has said so.
     per_relay: usize,
     /// How many relays the region has.
@@ -115,7 +115,7 @@ pub(super) struct Homes {
     searches: u32,
 }
 
-impl Homes {
+impl SessionPlan {
     /// No session and no dial.
     pub(super) fn new() -> Self {
         Self {
@@ -130,83 +130,83 @@ impl Homes {
         }
     }
 
-    fn serving(&self) -> impl Iterator<Item = &Held> {
-        self.held.iter().filter(|held| held.state == State::Serving)
+    fn serving(&self) -> impl Iterator<Item = &HeldSession> {
+        self.held.iter().filter(|held| held.state == HeldState::Serving)
     }
 
     /// Whether a session is there that takes streams, one of a draining relay included.
     pub(super) fn is_served(&self) -> bool {
-        self.held.iter().any(|held| held.state != State::Leaving)
+        self.held.iter().any(|held| held.state != HeldState::Leaving)
     }
 
     /// The relays that serve, each once.
-    fn homes(&self) -> Vec<RelayId> {
-        let mut homes = vec![];
-        self.serving().for_each(|held| push_new(&mut homes, &held.relay));
-        homes
+    fn serving_relays(&self) -> Vec<RelayId> {
+        let mut plan = vec![];
+        self.serving().for_each(|held| push_new(&mut plan, &held.relay));
+        plan
     }
 
     /// How many relays the client should have.
-    fn homes_wanted(&self) -> usize {
-        self.relays.min(HOMES)
+    fn relays_wanted(&self) -> usize {
+        self.relays.min(MAX_RELAYS)
     }
 
     /// Whether the client has as many relays as it should have.
-    pub(super) fn is_home(&self) -> bool {
-        self.homes().len() >= self.homes_wanted()
+    pub(super) fn has_enough_relays(&self) -> bool {
+        self.serving_relays().len() >= self.relays_wanted()
     }
 
     /// Whether all sessions are there that should be.
     #[cfg(test)]
     pub(super) fn is_complete(&self) -> bool {
-        self.serving().count() >= self.per_relay * self.homes_wanted()
+        self.serving().count() >= self.per_relay * self.relays_wanted()
     }
 
     /// The next dial to make now, if there is one. It counts as made.
-    pub(super) fn order(&mut self, key: Key, now: Instant) -> Option<Order> {
+    pub(super) fn next_order(&mut self, key: SessionKey, now: Instant) -> Option<DialOrder> {
         if self.pause_until.is_some_and(|until| now < until) {
             return None;
         }
-        let wish = self.wanted(now)?;
-        let lanes = self.per_relay.clamp(1, lanes::MAX);
+        let target = self.next_target(now)?;
+        let lanes = self.per_relay.clamp(1, lanes::MAX_LANES);
         let load = |lane: usize| {
             self.serving().filter(|held| held.lane == lane).count()
                 + self.dials.iter().filter(|dial| dial.lane == lane).count()
         };
         let lane = (0..lanes).min_by_key(|lane| load(*lane)).unwrap_or(0);
-        self.dials.push(Dial { key, lane, since: now, wish: wish.clone() });
-        Some(Order { lane, wish })
+        self.dials.push(PendingDial { key, lane, since: now, target: target.clone() });
+        Some(DialOrder { lane, target })
     }
 
     /// Whom the next dial is to reach; `None` when none is needed.
-    fn wanted(&self, now: Instant) -> Option<Wish> {
+    fn next_target(&self, now: Instant) -> Option<DialTarget> {
         let may_search = self.search_at.is_none_or(|at| now >= at);
         let mut avoid: Vec<RelayId> = vec![];
-        for held in self.held.iter().filter(|held| held.state != State::Serving) {
+        for held in self.held.iter().filter(|held| held.state != HeldState::Serving) {
             push_new(&mut avoid, &held.relay);
         }
         let serving = self.serving().count();
         if serving == 0 {
-            let fresh = self.dials.iter().any(|dial| now - dial.since < SLOW);
+            let fresh = self.dials.iter().any(|dial| now - dial.since < SLOW_DIAL_TIME);
             let idle = !fresh && self.dials.len() < MAX_DIALS;
             avoid.truncate(MAX_AVOID);
             // A draining relay may be the only one: then there is no hurry until it has gone.
-            return (idle && (avoid.is_empty() || may_search)).then_some(Wish { avoid, only: vec![] });
+            return (idle && (avoid.is_empty() || may_search)).then_some(DialTarget { avoid, only: vec![] });
         }
         // A region of one relay may have got another: one dial looks for it.
         let lookout = self.relays == 1 && self.search_at.is_some() && may_search;
-        let target = if lookout { serving + 1 } else { self.per_relay * self.homes_wanted() };
+        let wanted_sessions = if lookout { serving + 1 } else { self.per_relay * self.relays_wanted() };
         // A dial that hangs may be company for the next one, as long as there is no second relay.
-        let fresh = self.dials.iter().filter(|dial| now - dial.since < SLOW).count();
-        let dials = if self.is_home() { self.dials.len() } else { fresh };
-        if serving + dials >= target || self.dials.len() >= MAX_DIALS {
+        let fresh = self.dials.iter().filter(|dial| now - dial.since < SLOW_DIAL_TIME).count();
+        let dials = if self.has_enough_relays() { self.dials.len() } else { fresh };
+        if serving + dials >= wanted_sessions || self.dials.len() >= MAX_DIALS {
             return None;
         }
-        let (mut homes, mut only) = (0, vec![]);
-        for home in self.homes() {
-            homes += 1;
+        let (mut plan, mut only) = (0, vec![]);
+        for home in self.serving_relays() {
+            plan += 1;
             let has = self.serving().filter(|held| held.relay == home).count();
-            let may_get = self.dials.iter().filter(|dial| dial.wish.may_reach(&home)).count();
+            let may_get = self.dials.iter().filter(|dial| dial.target.allows(&home)).count();
             if has + may_get >= self.per_relay {
                 push_new(&mut avoid, &home);
             } else {
@@ -214,29 +214,29 @@ impl Homes {
             }
         }
         avoid.truncate(MAX_AVOID);
-        if homes < HOMES {
+        if plan < MAX_RELAYS {
             // Two dials at once may lead to two more relays, which is one too many.
             if fresh > 0 {
                 return None;
             }
             // With room at the relay that it has, wherever the dial leads is right.
-            return (!only.is_empty() || may_search).then_some(Wish { avoid, only: vec![] });
+            return (!only.is_empty() || may_search).then_some(DialTarget { avoid, only: vec![] });
         }
-        (!only.is_empty() && may_search).then_some(Wish { avoid, only })
+        (!only.is_empty() && may_search).then_some(DialTarget { avoid, only })
     }
 
     /// When to ask for an order again, if not before something else happens.
     pub(super) fn next_dial(&self, now: Instant) -> Option<Instant> {
         let serving = self.serving().count();
-        let slow = self.dials.iter().map(|dial| dial.since + SLOW).max();
-        let alone = serving == 0 || !self.is_home();
+        let slow = self.dials.iter().map(|dial| dial.since + SLOW_DIAL_TIME).max();
+        let alone = serving == 0 || !self.has_enough_relays();
         let slow = slow.filter(|_| alone && self.dials.len() < MAX_DIALS);
-        let complete = serving + self.dials.len() >= self.per_relay.max(1) * HOMES;
+        let complete = serving + self.dials.len() >= self.per_relay.max(1) * MAX_RELAYS;
         let search = self.search_at.filter(|_| !complete);
         [self.pause_until, search, slow].into_iter().flatten().filter(|at| *at > now).min()
     }
 
-    fn take_dial(&mut self, key: Key) -> Option<Dial> {
+    fn take_dial(&mut self, key: SessionKey) -> Option<PendingDial> {
         let place = self.dials.iter().position(|dial| dial.key == key)?;
         Some(self.dials.swap_remove(place))
     }
@@ -246,137 +246,151 @@ impl Homes {
     }
 
     /// A dial failed. The next one comes after a pause, of at least `after` if the relay said so.
-    pub(super) fn failed(&mut self, key: Key, now: Instant, after: Option<Duration>) {
+    pub(super) fn dial_failed(&mut self, key: SessionKey, now: Instant, after: Option<Duration>) {
         if self.take_dial(key).is_none() {
             return;
         }
-        let wait = self.backoff.failed(now, rand::random());
+        let wait = self.backoff.failure_delay(now, rand::random());
         let asked = after.map(|after| after.mul_f64(1.0 + rand::random::<f64>() / 2.0));
         self.pause(now + wait.max(asked.unwrap_or_default()));
     }
 
     /// A dial has ended without a session, and that is no reason to wait.
-    pub(super) fn dropped(&mut self, key: Key) {
+    pub(super) fn dial_dropped(&mut self, key: SessionKey) {
         self.take_dial(key);
     }
 
     /// The client has as many sessions as it may have.
-    pub(super) fn be_content(&mut self, now: Instant) {
-        self.pause(now + SINGLE_HOMED.mul_f64(1.0 + rand::random::<f64>() / 2.0));
+    pub(super) fn stop_dialling(&mut self, now: Instant) {
+        self.pause(now + SEARCH_INTERVAL.mul_f64(1.0 + rand::random::<f64>() / 2.0));
     }
 
     /// A relay answered that was not the right one.
-    pub(super) fn elsewhere(&mut self, key: Key, elsewhere: &Elsewhere, now: Instant) -> Search {
-        let thin = self.take_dial(key).is_some_and(|dial| !dial.wish.only.is_empty());
+    pub(super) fn dial_answered_elsewhere(
+        &mut self,
+        key: SessionKey,
+        elsewhere: &Elsewhere,
+        now: Instant,
+    ) -> SearchOutcome {
+        let thin = self.take_dial(key).is_some_and(|dial| !dial.target.only.is_empty());
         self.relays = elsewhere.relays.max(1) as usize;
         let moving = self.serving().next().is_none() && self.is_served();
         if self.relays == 1 && !moving {
             self.searches = 0;
-            self.look_out(now);
-            return Search::Ended;
+            self.schedule_search(now);
+            return SearchOutcome::Ended;
         }
-        self.searched(thin, now)
+        self.search_failed(thin, now)
     }
 
     /// A dial has not found what it was for.
-    fn searched(&mut self, thin: bool, now: Instant) -> Search {
+    fn search_failed(&mut self, thin: bool, now: Instant) -> SearchOutcome {
         let jitter: f64 = rand::random();
         let moving = self.serving().next().is_none() && self.is_served();
         self.searches += 1;
-        if self.searches < TRIES {
-            self.search_at = Some(now + TRY_PAUSE.mul_f64(jitter));
-            return Search::GoesOn;
+        if self.searches < MAX_FAST_SEARCHES {
+            self.search_at = Some(now + MAX_SEARCH_DELAY.mul_f64(jitter));
+            return SearchOutcome::GoesOn;
         }
-        let later = self.searches - TRIES;
-        if later < LATER_TRIES && !moving && !thin && self.homes().len() < HOMES {
-            let wait = LATER * 2_u32.pow(later / 2);
+        let later = self.searches - MAX_FAST_SEARCHES;
+        if later < MAX_LATE_SEARCHES && !moving && !thin && self.serving_relays().len() < MAX_RELAYS {
+            let wait = LATE_SEARCH_DELAY * 2_u32.pow(later / 2);
             self.search_at = Some(now + wait.mul_f64(0.75 + jitter / 2.0));
-            return Search::InVain;
+            return SearchOutcome::InVain;
         }
         self.searches = 0;
         let wait = match (moving, thin) {
-            (true, _) => DRAINING,
-            (_, true) => THIN,
-            _ => SINGLE_HOMED,
+            (true, _) => DRAIN_SEARCH_INTERVAL,
+            (_, true) => FILL_INTERVAL,
+            _ => SEARCH_INTERVAL,
         };
         self.search_at = Some(now + wait.mul_f64(0.75 + jitter / 2.0));
-        match (moving, self.homes().len() < HOMES) {
-            (true, _) => Search::GoesOn,
-            (_, true) => Search::InVain,
-            _ => Search::Ended,
+        match (moving, self.serving_relays().len() < MAX_RELAYS) {
+            (true, _) => SearchOutcome::GoesOn,
+            (_, true) => SearchOutcome::InVain,
+            _ => SearchOutcome::Ended,
         }
     }
 
     /// The region has so many relays now.
-    pub(super) fn relays(&mut self, relays: u32, now: Instant) {
+    pub(super) fn set_relay_count(&mut self, relays: u32, now: Instant) {
         let relays = relays.max(1) as usize;
         let more = relays > self.relays;
         self.relays = relays;
-        if more && self.homes().len() < self.homes_wanted() {
+        if more && self.serving_relays().len() < self.relays_wanted() {
             self.searches = 0;
-            self.search_at = Some(now + NEWS.mul_f64(rand::random()));
+            self.search_at = Some(now + MAX_NEWS_DELAY.mul_f64(rand::random()));
         }
         if relays == 1 && self.search_at.is_none() {
-            self.look_out(now);
+            self.schedule_search(now);
         }
     }
 
     /// In a region of one relay another one is looked for now and then.
-    fn look_out(&mut self, now: Instant) {
-        self.search_at = Some(now + ONE_RELAY.mul_f64(1.0 + rand::random::<f64>() / 2.0));
+    fn schedule_search(&mut self, now: Instant) {
+        self.search_at = Some(now + ONE_RELAY_SEARCH_INTERVAL.mul_f64(1.0 + rand::random::<f64>() / 2.0));
     }
 
     /// A session has begun. Answers with those to let go: it may be one too many itself, or take the place of one whose
     /// relay drains.
-    pub(super) fn up(&mut self, key: Key, welcome: &Welcome, now: Instant) -> Vec<Key> {
+    pub(super) fn session_began(
+        &mut self,
+        key: SessionKey,
+        welcome: &Welcome,
+        now: Instant,
+    ) -> Vec<SessionKey> {
         let (lane, thin) =
-            self.take_dial(key).map_or((0, false), |dial| (dial.lane, !dial.wish.only.is_empty()));
-        self.per_relay = usize::from(welcome.sessions).clamp(1, lanes::MAX);
+            self.take_dial(key).map_or((0, false), |dial| (dial.lane, !dial.target.only.is_empty()));
+        self.per_relay = usize::from(welcome.sessions).clamp(1, lanes::MAX_LANES);
         self.relays = welcome.relays.max(1) as usize;
-        self.backoff.up();
+        self.backoff.session_began();
         self.pause_until = None;
-        let homes = self.homes();
+        let plan = self.serving_relays();
         let has = self.serving().filter(|held| held.relay == welcome.relay).count();
-        let third = has == 0 && homes.len() >= HOMES;
-        let state = if third || has >= self.per_relay { State::Leaving } else { State::Serving };
-        self.held.push(Held { key, relay: welcome.relay.clone(), lane, since: now, state });
-        if state == State::Leaving {
+        let third = has == 0 && plan.len() >= MAX_RELAYS;
+        let state = if third || has >= self.per_relay { HeldState::Leaving } else { HeldState::Serving };
+        self.held.push(HeldSession { key, relay: welcome.relay.clone(), lane, since: now, state });
+        if state == HeldState::Leaving {
             // As good as `elsewhere`: a relay that does not care whom it should avoid is not dialled for ever.
-            self.searched(thin, now);
+            self.search_failed(thin, now);
             return vec![key];
         }
         (self.search_at, self.searches) = (None, 0);
         if self.relays == 1 {
-            self.look_out(now);
+            self.schedule_search(now);
         }
-        let moving = self.held.iter_mut().find(|held| held.state == State::Moving);
+        let moving = self.held.iter_mut().find(|held| held.state == HeldState::Moving);
         moving.map_or(vec![], |held| {
-            held.state = State::Leaving;
+            held.state = HeldState::Leaving;
             vec![held.key]
         })
     }
 
     /// A session's relay drains.
-    pub(super) fn moving(&mut self, key: Key) {
-        if let Some(held) = self.held.iter_mut().find(|held| held.key == key && held.state == State::Serving)
+    pub(super) fn session_moves(&mut self, key: SessionKey) {
+        if let Some(held) =
+            self.held.iter_mut().find(|held| held.key == key && held.state == HeldState::Serving)
         {
-            held.state = State::Moving;
+            held.state = HeldState::Moving;
             (self.search_at, self.searches) = (None, 0);
         }
     }
 
     /// A session or a dial has ended. Answers whether it is missed.
-    pub(super) fn down(&mut self, key: Key, now: Instant) -> bool {
+    pub(super) fn session_ended(&mut self, key: SessionKey, now: Instant) -> bool {
         self.take_dial(key);
         let Some(place) = self.held.iter().position(|held| held.key == key) else { return false };
         let held = self.held.swap_remove(place);
-        if held.state == State::Leaving {
+        if held.state == HeldState::Leaving {
             return false;
         }
         (self.search_at, self.searches) = (None, 0);
-        let wait = self.backoff.ended(now - held.since, now, rand::random());
-        let spread =
-            if self.serving().next().is_some() { SPREAD.mul_f64(rand::random()) } else { Duration::ZERO };
+        let wait = self.backoff.session_ended_delay(now - held.since, now, rand::random());
+        let spread = if self.serving().next().is_some() {
+            MAX_REDIAL_SPREAD.mul_f64(rand::random())
+        } else {
+            Duration::ZERO
+        };
         if wait + spread > Duration::ZERO {
             self.pause(now + wait.max(spread));
         }

@@ -1,6 +1,6 @@
 //! The way of events from the sessions to whoever watches the client: bounded, and never in the way of a request.
 
-use crate::event::{Event, What};
+use crate::event::{Event, EventKind};
 use std::{
     collections::VecDeque,
     sync::{
@@ -45,12 +45,13 @@ impl Inner {
 
 /// Where events go in.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Feed(Arc<Inner>);
+pub(crate) struct EventQueue(Arc<Inner>);
 
-impl Feed {
+impl EventQueue {
     /// Reports something that happens now.
-    pub(crate) fn send(&self, what: What) {
-        let limit = if matches!(what, What::Request(_) | What::Connection(_)) { REQUESTS } else { ALL };
+    pub(crate) fn send(&self, what: EventKind) {
+        let limit =
+            if matches!(what, EventKind::Request(_) | EventKind::Connection(_)) { REQUESTS } else { ALL };
         let event = Event::now(what);
         {
             let mut queue = self.0.queue();
@@ -131,12 +132,12 @@ mod tests {
     use super::*;
     use crate::event::{ClientState, Exchange};
 
-    fn state() -> What {
-        What::ClientState { state: ClientState::Connected, reason: None, retry_at: None }
+    fn state() -> EventKind {
+        EventKind::ClientState { state: ClientState::Connected, reason: None, retry_at: None }
     }
 
-    fn request() -> What {
-        What::Request(Exchange {
+    fn request() -> EventKind {
+        EventKind::Request(Exchange {
             tunnel: "tn".parse().unwrap(),
             id: "1".into(),
             consumer: None,
@@ -151,35 +152,35 @@ mod tests {
 
     #[tokio::test]
     async fn requests_are_dropped_before_states_and_all_drops_are_counted() {
-        let feed = Feed::default();
-        let mut events = feed.events(true);
+        let event_queue = EventQueue::default();
+        let mut events = event_queue.events(true);
         for _ in 0..REQUESTS + 5 {
-            feed.send(request());
+            event_queue.send(request());
         }
-        feed.send(state());
-        feed.end();
+        event_queue.send(state());
+        event_queue.end();
         assert_eq!(events.dropped(), 5);
         let mut seen = vec![];
         while let Some(event) = events.next().await {
             seen.push(event);
         }
         assert_eq!(seen.len(), REQUESTS + 1);
-        assert_eq!(seen[REQUESTS].what, state());
+        assert_eq!(seen[REQUESTS].kind, state());
     }
 
     #[tokio::test]
     async fn a_reader_on_another_thread_gets_every_event() {
-        let feed = Feed::default();
-        let mut events = feed.events(true);
+        let event_queue = EventQueue::default();
+        let mut events = event_queue.events(true);
         let sender = std::thread::spawn(move || {
             for _ in 0..3000 {
-                feed.send(state());
+                event_queue.send(state());
                 std::thread::yield_now();
-                while feed.0.queue().len() > 100 {
+                while event_queue.0.queue().len() > 100 {
                     std::thread::yield_now();
                 }
             }
-            feed.end();
+            event_queue.end();
         });
         let mut count = 0;
         while events.next().await.is_some() {

@@ -5,7 +5,7 @@ mod traffic;
 pub(super) use traffic::Traffic;
 
 use crate::event::{
-    ClientState, Event, Session, SessionState, Time, Tunnel, TunnelState, TunnelStatus, What,
+    ClientState, Event, EventKind, Session, SessionState, Time, Tunnel, TunnelState, TunnelStatus,
 };
 use adit_protocol::{Code, SessionId, TunnelId};
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ const MAX_SESSIONS: usize = 64;
 
 /// A running client.
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct DisplayState {
     /// Whether it is `adit start`, which has one line for each tunnel.
     pub(super) many: bool,
     /// The client as a whole.
@@ -33,11 +33,11 @@ pub(super) struct State {
     /// The sessions that are not closed.
     pub(super) sessions: BTreeMap<SessionId, SessionView>,
     /// The session that was lost last, until all is well again.
-    pub(super) lost: Option<Lost>,
+    pub(super) lost: Option<LostSession>,
     /// When the last session was lost, while there is none.
     pub(super) alone_since: Option<Time>,
     /// The relay that drains, until it is gone.
-    pub(super) draining: Option<Draining>,
+    pub(super) draining: Option<DrainingRelay>,
     /// The tunnels in the order in which they were added.
     pub(super) tunnels: Vec<TunnelView>,
     /// Requests and connections.
@@ -63,7 +63,7 @@ pub(super) struct SessionView {
 
 /// A session that was lost.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Lost {
+pub(super) struct LostSession {
     /// Its relay.
     pub(super) relay: String,
     /// When it was lost.
@@ -72,7 +72,7 @@ pub(super) struct Lost {
 
 /// A relay that goes away.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Draining {
+pub(super) struct DrainingRelay {
     /// The relay.
     pub(super) relay: String,
     /// Since when it is known.
@@ -102,7 +102,7 @@ pub(super) struct TunnelView {
     pub(super) since: Time,
 }
 
-impl State {
+impl DisplayState {
     /// A client that begins now.
     pub(super) fn new(many: bool, now: Time) -> Self {
         Self {
@@ -127,17 +127,17 @@ impl State {
     /// Takes one event in.
     pub(super) fn apply(&mut self, event: &Event) {
         let now = event.time;
-        match &event.what {
-            What::ClientStarted { inspect, .. } => self.inspect.clone_from(inspect),
-            What::ClientState { state, reason, retry_at } => {
+        match &event.kind {
+            EventKind::ClientStarted { inspect, .. } => self.inspect.clone_from(inspect),
+            EventKind::ClientState { state, reason, retry_at } => {
                 self.client_state(*state, reason, *retry_at, now);
             }
-            What::SessionState(session) => self.session(session, now),
-            What::TunnelAdded(tunnel) | What::TunnelConfig(tunnel) => self.wanted(tunnel, now),
-            What::TunnelState(status) => self.tunnel_state(status, now),
-            What::TunnelRemoved { tunnel, .. } => self.tunnels.retain(|t| t.wanted.tunnel != *tunnel),
-            What::Request(exchange) | What::Connection(exchange) => self.traffic.count(exchange),
-            What::Notice(_) | What::Error(_) | What::ClientStopped { .. } => {}
+            EventKind::SessionState(session) => self.session(session, now),
+            EventKind::TunnelAdded(tunnel) | EventKind::TunnelConfig(tunnel) => self.wanted(tunnel, now),
+            EventKind::TunnelState(status) => self.tunnel_state(status, now),
+            EventKind::TunnelRemoved { tunnel, .. } => self.tunnels.retain(|t| t.wanted.tunnel != *tunnel),
+            EventKind::Request(exchange) | EventKind::Connection(exchange) => self.traffic.count(exchange),
+            EventKind::Notice(_) | EventKind::Error(_) | EventKind::ClientStopped { .. } => {}
         }
     }
 
@@ -192,13 +192,13 @@ impl State {
                         self.draining = None;
                     }
                 }
-                _ => self.lost = Some(Lost { relay, at: now }),
+                _ => self.lost = Some(LostSession { relay, at: now }),
             }
         } else if self.sessions.len() < MAX_SESSIONS || self.sessions.contains_key(&session.session) {
             if session.state == SessionState::Moving
                 && self.draining.as_ref().is_none_or(|d| d.relay != relay)
             {
-                self.draining = Some(Draining { relay: relay.clone(), since: now });
+                self.draining = Some(DrainingRelay { relay: relay.clone(), since: now });
             }
             let view = self.sessions.entry(session.session.clone());
             let view =

@@ -16,7 +16,7 @@ use std::{
 
 /// A service that this client alone publishes, as long as it holds this.
 #[derive(Debug)]
-pub(super) struct Claim {
+pub(super) struct ServiceLock {
     file: File,
 }
 
@@ -27,7 +27,7 @@ struct Holder {
     tunnel: Option<TunnelId>,
 }
 
-impl Claim {
+impl ServiceLock {
     /// Takes a service for this client. `None`: there is no place for locks, so nothing is claimed.
     ///
     /// # Errors
@@ -104,21 +104,21 @@ mod tests {
     #[test]
     fn the_second_client_is_told_which_tunnel_there_is() {
         let place = tempfile::tempdir().unwrap();
-        let first = Claim::take(place.path(), &service("3000")).unwrap().unwrap();
+        let first = ServiceLock::take(place.path(), &service("3000")).unwrap().unwrap();
         first.note(Some(&"tn_1".parse().unwrap()));
-        let problem = Claim::take(place.path(), &service("localhost:3000")).unwrap_err();
+        let problem = ServiceLock::take(place.path(), &service("localhost:3000")).unwrap_err();
         assert_eq!((problem.code.as_str(), problem.status), ("already_open", 409));
         assert_eq!(
             (&problem.details["tunnel"], &problem.details["pid"]),
             (&"tn_1".into(), &std::process::id().into())
         );
-        assert!(Claim::take(place.path(), &service("3001")).unwrap().is_some());
+        assert!(ServiceLock::take(place.path(), &service("3001")).unwrap().is_some());
         drop(first);
-        assert!(Claim::take(place.path(), &service("3000")).unwrap().is_some());
+        assert!(ServiceLock::take(place.path(), &service("3000")).unwrap().is_some());
     }
 
     #[test]
     fn without_a_place_for_locks_nothing_is_refused() {
-        assert!(Claim::take(Path::new("/proc/adit"), &service("3000")).unwrap().is_none());
+        assert!(ServiceLock::take(Path::new("/proc/adit"), &service("3000")).unwrap().is_none());
     }
 }

@@ -2,9 +2,9 @@
 
 use super::{
     super::{
+        display_state::{DisplayState, TunnelView},
         line::{Line, Style},
         number,
-        state::{State, TunnelView},
     },
     Frame,
 };
@@ -13,12 +13,12 @@ use adit_protocol::Code;
 use std::time::Duration;
 
 /// How long a name stays its account's after its last session.
-const LEASE: Duration = Duration::from_secs(5 * 60);
+const NAME_LEASE: Duration = Duration::from_secs(5 * 60);
 /// The column where the explanation begins.
-const COLUMN: usize = 15;
+const TEXT_COLUMN: usize = 15;
 
 /// The lines of a client with one tunnel: one, or two where there is more to say.
-pub(super) fn lines(state: &State, tunnel: Option<&TunnelView>, frame: &Frame) -> Vec<Line> {
+pub(super) fn lines(state: &DisplayState, tunnel: Option<&TunnelView>, frame: &Frame) -> Vec<Line> {
     let well = matches!(state.client, ClientState::Connected | ClientState::Reconnecting)
         && !state.relays().is_empty();
     let of_tunnel = tunnel.filter(|_| well).and_then(of_tunnel);
@@ -74,7 +74,7 @@ fn coded(text: &str, code: Option<Code>) -> String {
 }
 
 /// What the client as a whole has to say.
-pub(super) fn client_lines(state: &State, frame: &Frame) -> Vec<Line> {
+pub(super) fn client_lines(state: &DisplayState, frame: &Frame) -> Vec<Line> {
     let reason = state.reason.as_deref();
     let waited = number::ago(frame.now.since(state.since));
     match state.client {
@@ -109,7 +109,7 @@ pub(super) fn client_lines(state: &State, frame: &Frame) -> Vec<Line> {
     }
 }
 
-fn connected(state: &State, frame: &Frame) -> Line {
+fn connected(state: &DisplayState, frame: &Frame) -> Line {
     let relays = state.relays().into_iter().map(|(relay, latency)| match latency {
         Some(ms) => format!("{relay} {ms} ms"),
         None => relay.to_owned(),
@@ -124,7 +124,7 @@ fn connected(state: &State, frame: &Frame) -> Line {
     labelled(Style::Good, "connected", text)
 }
 
-fn moving(state: &State) -> Option<Line> {
+fn moving(state: &DisplayState) -> Option<Line> {
     let draining = state.draining.as_ref()?;
     state.sessions.values().find(|s| s.state == SessionState::Moving && s.relay == draining.relay)?;
     let text = match state.successor() {
@@ -134,7 +134,7 @@ fn moving(state: &State) -> Option<Line> {
     Some(labelled(Style::Warn, "moving", text))
 }
 
-fn reconnecting(state: &State, frame: &Frame) -> String {
+fn reconnecting(state: &DisplayState, frame: &Frame) -> String {
     let relays = state.relays();
     let mut text = match (&state.lost, &state.reason) {
         (Some(lost), _) if relays.contains_key(lost.relay.as_str()) => {
@@ -158,7 +158,7 @@ fn reconnecting(state: &State, frame: &Frame) -> String {
     text
 }
 
-fn offline(state: &State, frame: &Frame) -> Vec<Line> {
+fn offline(state: &DisplayState, frame: &Frame) -> Vec<Line> {
     let since = state.alone_since.unwrap_or(state.since);
     let mut text = format!("no relay for {}", number::ago(frame.now.since(since)));
     if let Some(reason) = &state.reason {
@@ -168,7 +168,7 @@ fn offline(state: &State, frame: &Frame) -> Vec<Line> {
     if let Some(at) = state.retry_at.filter(|at| *at > frame.now) {
         text.push_str(&format!(" in {}", number::until(at, frame.now)));
     }
-    let ours = since + LEASE;
+    let ours = since + NAME_LEASE;
     let named: Vec<String> =
         state.tunnels.iter().filter(|t| t.url.is_some()).filter_map(|t| t.wanted.name.clone()).collect();
     let whose = match named.as_slice() {
@@ -180,13 +180,16 @@ fn offline(state: &State, frame: &Frame) -> Vec<Line> {
     if whose.is_empty() {
         return vec![labelled(Style::Bad, "offline", text)];
     }
-    vec![labelled(Style::Bad, "offline", format!("{text};")), Line::plain(format!("{:COLUMN$}{whose}", ""))]
+    vec![
+        labelled(Style::Bad, "offline", format!("{text};")),
+        Line::plain(format!("{:TEXT_COLUMN$}{whose}", "")),
+    ]
 }
 
 fn labelled(style: Style, label: &str, text: impl AsRef<str>) -> Line {
     Line::default()
         .and(style, label)
-        .and(Style::Plain, " ".repeat(COLUMN.saturating_sub(label.len()).max(1)))
+        .and(Style::Plain, " ".repeat(TEXT_COLUMN.saturating_sub(label.len()).max(1)))
         .and(Style::Plain, text)
 }
 
@@ -208,7 +211,7 @@ pub(super) fn word(tunnel: &TunnelView) -> (&'static str, Style) {
 }
 
 /// What was refused.
-pub(in crate::cli) fn refused_word(code: Option<Code>) -> &'static str {
+pub(crate) fn refused_word(code: Option<Code>) -> &'static str {
     match code {
         Some(Code::NameInvalid | Code::NameReserved | Code::NameTaken | Code::NameNotAllowed) => {
             "name refused"

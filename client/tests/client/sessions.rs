@@ -1,7 +1,7 @@
 //! Which sessions a client holds.
 
 use crate::relay::{Relay, Session, answer_as, event, http, read_all, relay_id, relays_in_turn, soon};
-use adit::event::{ClientState, What};
+use adit::event::{ClientState, EventKind};
 use adit_protocol::{RelayId, ToClient, ToRelay};
 use adit_testkit::http::Service;
 use std::{
@@ -59,7 +59,7 @@ async fn one_relay_alone_is_right_in_a_region_of_one() {
     let _second = relay.session().await;
     assert!(relay.is_left_alone(Duration::from_millis(300)).await);
     event(&mut events, |what| match what {
-        What::ClientState { state: ClientState::Connected, reason, .. } => {
+        EventKind::ClientState { state: ClientState::Connected, reason, .. } => {
             assert_eq!(*reason, None);
             Some(())
         }
@@ -93,7 +93,7 @@ async fn a_second_relay_that_does_not_answer_is_told_as_single_homed() {
     .await;
     let (_client, mut events, session) = relay.serve(http(service.address())).await;
     event(&mut events, |what| match what {
-        What::ClientState { state: ClientState::Connected, reason: Some(reason), .. } => {
+        EventKind::ClientState { state: ClientState::Connected, reason: Some(reason), .. } => {
             reason.starts_with("single-homed").then_some(())
         }
         _ => None,

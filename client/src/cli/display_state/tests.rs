@@ -2,8 +2,8 @@ use super::*;
 use crate::cli::script;
 use crate::event::Exchange;
 
-fn exchange(id: &str, status: u16, duration_ms: Option<u64>) -> What {
-    What::Request(Exchange {
+fn exchange(id: &str, status: u16, duration_ms: Option<u64>) -> EventKind {
+    EventKind::Request(Exchange {
         tunnel: "tn_1".parse().unwrap(),
         id: id.into(),
         consumer: None,
@@ -34,7 +34,7 @@ fn quantiles_are_of_the_newest_thousand() {
     let mut traffic = Traffic::default();
     assert_eq!(traffic.quantiles(), None);
     for duration in 0..3000 {
-        let What::Request(done) = exchange(&duration.to_string(), 200, Some(duration)) else {
+        let EventKind::Request(done) = exchange(&duration.to_string(), 200, Some(duration)) else {
             unreachable!()
         };
         traffic.count(&done);

@@ -1,9 +1,9 @@
 //! TLS to services that speak `https`.
 
+use super::{Scheme, TunnelSpec, UpstreamProtocol};
 use crate::{
-    dial::tls::{provider, read_certificates, system_verifier},
     problem::Problem,
-    service::{Scheme, TunnelSpec, UpstreamProtocol},
+    tls::{provider, read_certificates, system_verifier},
 };
 use rustls::{ClientConfig, client::danger::ServerCertVerifier, pki_types::ServerName};
 use std::sync::Arc;
@@ -31,7 +31,7 @@ impl ServiceTls {
     ///
     /// # Errors
     /// `config_invalid` when the authorities to trust cannot be read.
-    pub(crate) fn of(spec: &TunnelSpec) -> Result<Option<Self>, Problem> {
+    pub(crate) fn new(spec: &TunnelSpec) -> Result<Option<Self>, Problem> {
         if spec.service.scheme != Scheme::Https {
             return Ok(None);
         }

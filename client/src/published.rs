@@ -1,11 +1,10 @@
 //! The tunnels of a client as they stand: what was asked for, what relays granted, and how the service does.
 
 use crate::{
-    event::{self, Time, TunnelState, TunnelStatus, What},
-    feed::Feed,
-    local::tls::ServiceTls,
+    event::{self, EventKind, Time, TunnelState, TunnelStatus},
+    event_queue::EventQueue,
     problem::Problem,
-    service::TunnelSpec,
+    service::{TunnelSpec, tls::ServiceTls},
 };
 use adit_protocol::{Code, Endpoint, Kind, OpenTunnel, OpenedTunnel, TunnelId};
 use std::{
@@ -18,7 +17,7 @@ use std::{
 use tokio::time::Instant;
 
 /// For how long a tunnel counts as limited after consumers were refused; relays tell once a second.
-pub(crate) const LIMITED: Duration = Duration::from_millis(1500);
+pub(crate) const LIMITED_DURATION: Duration = Duration::from_millis(1500);
 
 /// What relays have said about a tunnel.
 #[derive(Clone, Debug, Default)]
@@ -35,15 +34,15 @@ struct Grant {
     limited: Option<(Code, String, Instant)>,
     /// Why the service is down, in words.
     down: Option<String>,
-    told: Option<TunnelStatus>,
+    reported: Option<TunnelStatus>,
 }
 
 /// One tunnel of this client.
 #[derive(Debug)]
-pub(crate) struct Published {
+pub(crate) struct PublishedTunnel {
     pub(crate) id: TunnelId,
     pub(crate) spec: TunnelSpec,
-    pub(crate) feed: Feed,
+    pub(crate) event_queue: EventQueue,
     /// How to speak TLS with the service, if it does.
     pub(crate) tls: Option<ServiceTls>,
     paused: AtomicBool,
@@ -51,15 +50,15 @@ pub(crate) struct Published {
     grant: Mutex<Grant>,
 }
 
-impl Published {
+impl PublishedTunnel {
     /// A tunnel that no relay has granted yet.
     ///
     /// # Errors
     /// `config_invalid` when the service's authorities cannot be read.
-    pub(crate) fn new(id: TunnelId, spec: TunnelSpec, feed: Feed) -> Result<Self, Problem> {
-        let tls = ServiceTls::of(&spec)?;
+    pub(crate) fn new(id: TunnelId, spec: TunnelSpec, event_queue: EventQueue) -> Result<Self, Problem> {
+        let tls = ServiceTls::new(&spec)?;
         let (paused, down, grant) = (AtomicBool::new(false), AtomicBool::new(false), Mutex::default());
-        Ok(Self { id, spec, feed, tls, paused, down, grant })
+        Ok(Self { id, spec, event_queue, tls, paused, down, grant })
     }
 
     fn grant(&self) -> MutexGuard<'_, Grant> {
@@ -67,7 +66,7 @@ impl Published {
     }
 
     /// What the next hello asks for; `None` once the tunnel has ended for good.
-    pub(crate) fn ask(&self) -> Option<OpenTunnel> {
+    pub(crate) fn open_request(&self) -> Option<OpenTunnel> {
         let grant = self.grant();
         let refused_for_good = matches!(&grant.refused, Some((_, _, None)));
         if !self.spec.enabled || grant.closed.is_some() || (refused_for_good && grant.sessions == 0) {
@@ -94,7 +93,7 @@ impl Published {
     }
 
     /// A session serves it.
-    pub(crate) fn opened(&self, opened: &OpenedTunnel) {
+    pub(crate) fn add_session(&self, opened: &OpenedTunnel) {
         let mut grant = self.grant();
         grant.sessions += 1;
         grant.refused = None;
@@ -104,18 +103,18 @@ impl Published {
         if grant.name_refused.is_none() {
             grant.name_refused = opened.name_refused;
         }
-        self.tell(&mut grant);
+        self.report(&mut grant);
     }
 
     /// A session that served it has ended.
-    pub(crate) fn lost(&self) {
+    pub(crate) fn remove_session(&self) {
         let mut grant = self.grant();
         grant.sessions = grant.sessions.saturating_sub(1);
-        self.tell(&mut grant);
+        self.report(&mut grant);
     }
 
     /// A relay will not serve it. Answers whether this is for good.
-    pub(crate) fn refused(&self, code: Code, message: &str, retry_after: Option<Duration>) -> bool {
+    pub(crate) fn refuse(&self, code: Code, message: &str, retry_after: Option<Duration>) -> bool {
         let mut grant = self.grant();
         let mut retry = retry_after.map(|after| Instant::now() + after);
         if code == Code::PortUnavailable && self.spec.port.is_none() && grant.endpoint.take().is_some() {
@@ -127,7 +126,7 @@ impl Published {
             return false;
         }
         grant.refused = Some((code, message.to_owned(), retry));
-        self.tell(&mut grant);
+        self.report(&mut grant);
         retry.is_none()
     }
 
@@ -135,7 +134,7 @@ impl Published {
     pub(crate) fn close(&self, code: Code, message: &str) {
         let mut grant = self.grant();
         grant.closed = Some((code, message.to_owned()));
-        self.tell(&mut grant);
+        self.report(&mut grant);
     }
 
     /// When a refusal that is not for good is over.
@@ -144,16 +143,16 @@ impl Published {
     }
 
     /// Consumers were refused because of a limit of the account.
-    pub(crate) fn limited(&self, code: Code, reason: &str) {
+    pub(crate) fn set_limited(&self, code: Code, reason: &str) {
         let mut grant = self.grant();
-        grant.limited = Some((code, reason.to_owned(), Instant::now() + LIMITED));
-        self.tell(&mut grant);
+        grant.limited = Some((code, reason.to_owned(), Instant::now() + LIMITED_DURATION));
+        self.report(&mut grant);
     }
 
     /// Answers consumers with 503, or not any more.
-    pub(crate) fn pause(&self, paused: bool) {
+    pub(crate) fn set_paused(&self, paused: bool) {
         self.paused.store(paused, Ordering::Relaxed);
-        self.tell(&mut self.grant());
+        self.report(&mut self.grant());
     }
 
     /// Whether consumers are to get 503.
@@ -162,21 +161,21 @@ impl Published {
     }
 
     /// The service answers.
-    pub(crate) fn service_up(&self) {
+    pub(crate) fn set_service_up(&self) {
         if self.down.load(Ordering::Relaxed) {
             self.down.store(false, Ordering::Relaxed);
             let mut grant = self.grant();
             grant.down = None;
-            self.tell(&mut grant);
+            self.report(&mut grant);
         }
     }
 
     /// The service does not take connections.
-    pub(crate) fn service_down(&self, reason: String) {
+    pub(crate) fn set_service_down(&self, reason: String) {
         self.down.store(true, Ordering::Relaxed);
         let mut grant = self.grant();
         grant.down = Some(reason);
-        self.tell(&mut grant);
+        self.report(&mut grant);
     }
 
     /// Whether the service was down when it was last needed.
@@ -195,7 +194,7 @@ impl Published {
     }
 
     /// Why it has ended for good, if it has.
-    pub(crate) fn ended(&self) -> Option<Problem> {
+    pub(crate) fn end_problem(&self) -> Option<Problem> {
         let grant = self.grant();
         let (code, message) = match (&grant.closed, &grant.refused) {
             (Some((code, message)), _) => (*code, message),
@@ -220,14 +219,14 @@ impl Published {
 
     /// Reports its state if it has changed.
     pub(crate) fn refresh(&self) {
-        self.tell(&mut self.grant());
+        self.report(&mut self.grant());
     }
 
-    fn tell(&self, grant: &mut Grant) {
+    fn report(&self, grant: &mut Grant) {
         let status = self.status(grant);
-        if grant.told.as_ref() != Some(&status) {
-            grant.told = Some(status.clone());
-            self.feed.send(What::TunnelState(status));
+        if grant.reported.as_ref() != Some(&status) {
+            grant.reported = Some(status.clone());
+            self.event_queue.send(EventKind::TunnelState(status));
         }
     }
 
@@ -268,7 +267,7 @@ impl Published {
     }
 
     /// What was asked for, as events tell it.
-    pub(crate) fn described(&self) -> event::Tunnel {
+    pub(crate) fn description(&self) -> event::Tunnel {
         event::Tunnel {
             tunnel: self.id.clone(),
             name: self.spec.name.clone(),

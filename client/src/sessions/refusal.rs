@@ -5,11 +5,11 @@ use adit_protocol::{Code, Refused, SuspensionNotice};
 use std::time::Duration;
 
 /// No relay keeps a client away for longer than this.
-pub(super) const MOST_RETRY: Duration = Duration::from_secs(3600);
+pub(super) const MAX_RETRY_DELAY: Duration = Duration::from_secs(3600);
 
 /// What to do after a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum RefusalAction {
     /// The credential is of no use, a token may be.
     UseToken,
     /// Try again, not before this time if there is one.
@@ -19,25 +19,25 @@ pub(super) enum Verdict {
 }
 
 /// What to do after this refusal. `has_other` says that a credential was shown although there is a token.
-pub(super) fn verdict(refused: &Refused, has_other: bool) -> Verdict {
-    let after = refused.retry_after_ms.map(|ms| Duration::from_millis(ms).min(MOST_RETRY));
+pub(super) fn action_after(refused: &Refused, has_other: bool) -> RefusalAction {
+    let after = refused.retry_after_ms.map(|ms| Duration::from_millis(ms).min(MAX_RETRY_DELAY));
     match refused.code {
         Code::CredentialInvalid | Code::CredentialExpired | Code::PossessionFailed if has_other => {
-            Verdict::UseToken
+            RefusalAction::UseToken
         }
-        Code::Suspended | Code::UpgradeRequired | Code::Replaced => Verdict::Final,
+        Code::Suspended | Code::UpgradeRequired | Code::Replaced => RefusalAction::Final,
         Code::RegistryUnavailable
         | Code::StoreUnavailable
         | Code::Overloaded
         | Code::Draining
         | Code::Internal
-        | Code::Unknown => Verdict::Retry(after),
-        _ => after.map_or(Verdict::Final, |after| Verdict::Retry(Some(after))),
+        | Code::Unknown => RefusalAction::Retry(after),
+        _ => after.map_or(RefusalAction::Final, |after| RefusalAction::Retry(Some(after))),
     }
 }
 
 /// The refusal as a person reads it. `now` is this computer's clock in seconds since 1970.
-pub(super) fn problem(refused: &Refused, now: u64) -> Problem {
+pub(super) fn problem_of(refused: &Refused, now: u64) -> Problem {
     let at = |seconds: u64| Time::from_unix_ms(seconds.saturating_mul(1000)).to_seconds();
     let clock = |seconds: u64| at(seconds)[11..19].to_owned();
     let mut problem = Problem::new(refused.code.as_str()).with("message", refused.message.as_str());
@@ -48,7 +48,7 @@ pub(super) fn problem(refused: &Refused, now: u64) -> Problem {
         problem = problem.with("abuse", refused.provider.abuse.as_str());
     }
     if let Some(notice) = &refused.suspension {
-        problem = suspended(problem, notice);
+        problem = with_suspension(problem, notice);
     }
     if refused.code == Code::ClockSkew {
         let direction = if now < refused.time { "slow" } else { "fast" };
@@ -62,7 +62,7 @@ pub(super) fn problem(refused: &Refused, now: u64) -> Problem {
 }
 
 /// What a suspended account is told: whom it is about, until when, why, and whom to write to.
-pub(super) fn suspended(problem: Problem, notice: &SuspensionNotice) -> Problem {
+pub(super) fn with_suspension(problem: Problem, notice: &SuspensionNotice) -> Problem {
     let mut problem = problem.with("account", notice.against.as_str()).with("reason", notice.reason.as_str());
     if let Some(until) = notice.until {
         let text = Time::from_unix_ms(until.saturating_mul(1000)).to_seconds();
@@ -96,14 +96,17 @@ mod tests {
 
     #[test]
     fn only_what_may_change_is_tried_again() {
-        let of = |code, after, other| verdict(&refused(code, after), other);
-        assert_eq!(of(Code::Suspended, Some(5), false), Verdict::Final);
-        assert_eq!(of(Code::TokenExpired, None, false), Verdict::Final);
-        assert_eq!(of(Code::TooManySessions, None, false), Verdict::Final);
-        assert_eq!(of(Code::TooManySessions, Some(5), false), Verdict::Retry(Some(Duration::from_millis(5))));
-        assert_eq!(of(Code::Overloaded, None, false), Verdict::Retry(None));
-        assert_eq!(of(Code::CredentialExpired, None, true), Verdict::UseToken);
-        assert_eq!(of(Code::CredentialExpired, None, false), Verdict::Final);
+        let of = |code, after, other| action_after(&refused(code, after), other);
+        assert_eq!(of(Code::Suspended, Some(5), false), RefusalAction::Final);
+        assert_eq!(of(Code::TokenExpired, None, false), RefusalAction::Final);
+        assert_eq!(of(Code::TooManySessions, None, false), RefusalAction::Final);
+        assert_eq!(
+            of(Code::TooManySessions, Some(5), false),
+            RefusalAction::Retry(Some(Duration::from_millis(5)))
+        );
+        assert_eq!(of(Code::Overloaded, None, false), RefusalAction::Retry(None));
+        assert_eq!(of(Code::CredentialExpired, None, true), RefusalAction::UseToken);
+        assert_eq!(of(Code::CredentialExpired, None, false), RefusalAction::Final);
     }
 
     #[test]
@@ -116,7 +119,7 @@ mod tests {
             abuse: "abuse@example.com".to_owned(),
         };
         let told =
-            problem(&Refused { suspension: Some(Box::new(notice)), ..refused(Code::Suspended, None) }, 0);
+            problem_of(&Refused { suspension: Some(Box::new(notice)), ..refused(Code::Suspended, None) }, 0);
         assert_eq!(told.to_string(), "account acme-ci is suspended until 2027-01-01 [suspended]");
         assert_eq!(told.why.as_deref(), Some("phishing, complaint cpl-7f3k"));
         assert_eq!(told.next.as_deref(), Some("write to abuse@example.com and name the complaint"));
@@ -124,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_wrong_clock_is_told_with_both_times() {
-        let problem = problem(&refused(Code::ClockSkew, None), 1_000_000 - 11 * 60);
+        let problem = problem_of(&refused(Code::ClockSkew, None), 1_000_000 - 11 * 60);
         assert_eq!(problem.message, "this computer's clock is 11 min slow");
         assert_eq!(problem.details["relayTime"], "13:46:40");
         assert_eq!(problem.details["localTime"], "13:35:40");

@@ -4,14 +4,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// The first wait.
-const LEAST: Duration = Duration::from_millis(50);
+const MIN_DELAY: Duration = Duration::from_millis(50);
 /// The longest wait.
-const MOST: Duration = Duration::from_secs(10);
+const MAX_DELAY: Duration = Duration::from_secs(10);
 /// A wait is this part of the time since the first failure: a short outage is noticed as soon as it is over, and a
 /// long one costs few dials.
-const PART: u32 = 5;
+const OUTAGE_FRACTION: u32 = 5;
 /// A session that ended sooner than this counts as a failure.
-const SHORT: Duration = Duration::from_secs(5);
+const MIN_SESSION_TIME: Duration = Duration::from_secs(5);
 /// More penalties change nothing.
 const MAX_PENALTIES: u32 = 10;
 
@@ -25,25 +25,26 @@ pub(super) struct Backoff {
 
 impl Backoff {
     /// How long to wait after a failure. `jitter` is between 0 and 1.
-    pub(super) fn failed(&mut self, now: Instant, jitter: f64) -> Duration {
+    pub(super) fn failure_delay(&mut self, now: Instant, jitter: f64) -> Duration {
         let since = *self.since.get_or_insert(now);
-        let wait = ((now - since) / PART).max(LEAST * 2_u32.pow(self.penalties)).min(MOST);
+        let wait =
+            ((now - since) / OUTAGE_FRACTION).max(MIN_DELAY * 2_u32.pow(self.penalties)).min(MAX_DELAY);
         wait.mul_f64(0.5 + jitter / 2.0)
     }
 
     /// A session has begun.
-    pub(super) fn up(&mut self) {
+    pub(super) fn session_began(&mut self) {
         self.since = None;
     }
 
     /// A session that lasted so long has ended. Answers how long to wait: not at all after one that was of use.
-    pub(super) fn ended(&mut self, lasted: Duration, now: Instant, jitter: f64) -> Duration {
-        if lasted >= SHORT {
+    pub(super) fn session_ended_delay(&mut self, lasted: Duration, now: Instant, jitter: f64) -> Duration {
+        if lasted >= MIN_SESSION_TIME {
             self.penalties = 0;
             return Duration::ZERO;
         }
         self.penalties = (self.penalties + 1).min(MAX_PENALTIES);
-        self.failed(now, jitter)
+        self.failure_delay(now, jitter)
     }
 }
 
@@ -55,7 +56,7 @@ mod tests {
         let start = Instant::now();
         let (mut backoff, mut now, mut tries) = (Backoff::default(), start, 0);
         while now - start < Duration::from_secs(seconds) {
-            now += backoff.failed(now, jitter);
+            now += backoff.failure_delay(now, jitter);
             tries += 1;
         }
         (tries, now - start - Duration::from_secs(seconds))
@@ -67,7 +68,7 @@ mod tests {
             let (tries, late) = outage(1, jitter);
             assert!(late < Duration::from_millis(250) && tries < 40, "{tries} {late:?}");
             let (tries, late) = outage(3600, jitter);
-            assert!(late <= MOST && tries < 800, "{tries} {late:?}");
+            assert!(late <= MAX_DELAY && tries < 800, "{tries} {late:?}");
         }
     }
 
@@ -76,12 +77,12 @@ mod tests {
         let (mut backoff, now) = (Backoff::default(), Instant::now());
         let mut waits = vec![];
         for _ in 0..12 {
-            backoff.up();
-            waits.push(backoff.ended(Duration::from_millis(1), now, 1.0));
+            backoff.session_began();
+            waits.push(backoff.session_ended_delay(Duration::from_millis(1), now, 1.0));
         }
-        assert!(waits.is_sorted() && waits[0] == LEAST * 2 && waits[11] == MOST, "{waits:?}");
-        backoff.up();
-        assert_eq!(backoff.ended(SHORT, now, 1.0), Duration::ZERO);
-        assert_eq!(backoff.failed(now, 1.0), LEAST);
+        assert!(waits.is_sorted() && waits[0] == MIN_DELAY * 2 && waits[11] == MAX_DELAY, "{waits:?}");
+        backoff.session_began();
+        assert_eq!(backoff.session_ended_delay(MIN_SESSION_TIME, now, 1.0), Duration::ZERO);
+        assert_eq!(backoff.failure_delay(now, 1.0), MIN_DELAY);
     }
 }

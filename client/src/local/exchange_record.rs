@@ -1,8 +1,8 @@
 //! What one exchange was like, for whoever watches. It costs next to nothing while no one does.
 
 use crate::{
-    event::{Exchange, What},
-    tunnels::Published,
+    event::{EventKind, Exchange},
+    published::PublishedTunnel,
 };
 use adit_mux::splice::Count;
 use adit_protocol::stream;
@@ -22,11 +22,11 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 /// An exchange that takes longer is reported before its end.
-const LONG: Duration = Duration::from_secs(1);
+const OPEN_REPORT_DELAY: Duration = Duration::from_secs(1);
 /// How much of a path is shown.
-const MAX_PATH: usize = 2048;
+const MAX_PATH_CHARS: usize = 2048;
 
-struct Watched {
+struct ObservedExchange {
     exchange: Exchange,
     started: Instant,
     bytes_in: Arc<AtomicU64>,
@@ -35,23 +35,24 @@ struct Watched {
 }
 
 /// The record of one exchange.
-pub(super) struct Record {
-    tunnel: Arc<Published>,
-    watched: Option<Box<Watched>>,
+pub(super) struct ExchangeRecord {
+    tunnel: Arc<PublishedTunnel>,
+    observed: Option<Box<ObservedExchange>>,
     count: Count,
 }
 
-impl Record {
+impl ExchangeRecord {
     /// An exchange begins.
-    pub(super) fn new<B>(tunnel: &Arc<Published>, request: &Request<B>) -> Self {
-        let watched = tunnel.feed.wants_requests().then(|| Box::new(Watched::new(tunnel, request)));
-        Self { tunnel: tunnel.clone(), watched, count: Count::default() }
+    pub(super) fn new<B>(tunnel: &Arc<PublishedTunnel>, request: &Request<B>) -> Self {
+        let observed =
+            tunnel.event_queue.wants_requests().then(|| Box::new(ObservedExchange::new(tunnel, request)));
+        Self { tunnel: tunnel.clone(), observed, count: Count::default() }
     }
 
     /// The answer's status.
     pub(super) fn status(&mut self, status: StatusCode) {
-        if let Some(watched) = &mut self.watched {
-            watched.exchange.status = Some(status.as_u16());
+        if let Some(observed) = &mut self.observed {
+            observed.exchange.status = Some(status.as_u16());
         }
     }
 
@@ -69,7 +70,7 @@ impl Record {
 
     /// Where the request's bytes are counted.
     pub(super) fn count_in(&self) -> Option<Arc<AtomicU64>> {
-        self.watched.as_ref().map(|watched| watched.bytes_in.clone())
+        self.observed.as_ref().map(|observed| observed.bytes_in.clone())
     }
 
     /// Where a copy counts its bytes.
@@ -78,46 +79,46 @@ impl Record {
     }
 
     /// The body, its bytes counted.
-    pub(super) fn counted<B>(&self, body: B) -> Counted<B> {
-        Counted { body, count: self.watched.as_ref().map(|watched| watched.bytes_out.clone()) }
+    pub(super) fn counted<B>(&self, body: B) -> CountedBody<B> {
+        CountedBody { body, count: self.observed.as_ref().map(|observed| observed.bytes_out.clone()) }
     }
 
     /// A connection is open from now on.
     pub(super) fn open(&mut self, status: StatusCode) {
-        let is_request = self.watched.as_ref().is_some_and(|watched| watched.exchange.method.is_some());
+        let is_request = self.observed.as_ref().is_some_and(|observed| observed.exchange.method.is_some());
         if is_request {
             self.status(status);
         }
-        if let Some(watched) = &mut self.watched {
-            watched.told_open = true;
-            self.tunnel.feed.send(watched.what(&self.count));
+        if let Some(observed) = &mut self.observed {
+            observed.told_open = true;
+            self.tunnel.event_queue.send(observed.event_kind(&self.count));
         }
     }
 
     /// Waits for the rest of an answer; reports it as open if that takes long.
     pub(super) async fn watch<F: Future + Unpin>(&self, mut future: F) -> F::Output {
-        let Some(watched) = &self.watched else { return future.await };
+        let Some(observed) = &self.observed else { return future.await };
         tokio::select! {
             biased;
             done = &mut future => return done,
-            () = sleep(LONG) => {}
+            () = sleep(OPEN_REPORT_DELAY) => {}
         }
-        self.tunnel.feed.send(watched.what(&self.count));
+        self.tunnel.event_queue.send(observed.event_kind(&self.count));
         future.await
     }
 
     /// The exchange has ended.
     pub(super) fn end(self) {
-        if let Some(mut watched) = self.watched {
-            let took = u64::try_from(watched.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-            watched.exchange.duration_ms = Some(took);
-            self.tunnel.feed.send(watched.what(&self.count));
+        if let Some(mut observed) = self.observed {
+            let took = u64::try_from(observed.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+            observed.exchange.duration_ms = Some(took);
+            self.tunnel.event_queue.send(observed.event_kind(&self.count));
         }
     }
 }
 
-impl Watched {
-    fn new<B>(tunnel: &Published, request: &Request<B>) -> Self {
+impl ObservedExchange {
+    fn new<B>(tunnel: &PublishedTunnel, request: &Request<B>) -> Self {
         let header =
             |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
         let upgrade = request.extensions().get::<Protocol>().is_some();
@@ -126,7 +127,7 @@ impl Watched {
             &Method::CONNECT => None,
             method => Some(method.as_str().to_owned()),
         };
-        let path = method.is_some().then(|| request.uri().path().chars().take(MAX_PATH).collect());
+        let path = method.is_some().then(|| request.uri().path().chars().take(MAX_PATH_CHARS).collect());
         let exchange = Exchange {
             tunnel: tunnel.id.clone(),
             id: header(stream::REQUEST_ID).unwrap_or_else(|| crate::identity::random_id::<String>("")),
@@ -147,21 +148,21 @@ impl Watched {
         }
     }
 
-    fn what(&self, count: &Count) -> What {
+    fn event_kind(&self, count: &Count) -> EventKind {
         let mut exchange = self.exchange.clone();
         exchange.bytes_in = self.bytes_in.load(Ordering::Relaxed) + count.received.load(Ordering::Relaxed);
         exchange.bytes_out = self.bytes_out.load(Ordering::Relaxed) + count.sent.load(Ordering::Relaxed);
-        if exchange.method.is_some() { What::Request(exchange) } else { What::Connection(exchange) }
+        if exchange.method.is_some() { EventKind::Request(exchange) } else { EventKind::Connection(exchange) }
     }
 }
 
 /// A body whose bytes are counted.
-pub(super) struct Counted<B> {
+pub(super) struct CountedBody<B> {
     body: B,
     count: Option<Arc<AtomicU64>>,
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Body for Counted<B> {
+impl<B: Body<Data = Bytes> + Unpin> Body for CountedBody<B> {
     type Data = Bytes;
     type Error = B::Error;
 
