@@ -3,7 +3,7 @@
 
 use adit_protocol::Code;
 use adit_relay::{
-    access_log::{RequestIds, now_us},
+    ops::access_log::{RequestIds, now_us},
     proxy::error_page::{Asker, Failure, status},
 };
 

@@ -1,13 +1,14 @@
 //! The command `adit-relay`.
 
 use adit_relay::{
-    access::{Keys, TokenKeys, TokenRequest, mint},
-    admin,
-    args::{self, AdminCall, Command, Exit, Failure, Stop, TokenSource},
+    auth::{Keys, TokenKeys, TokenRequest, mint},
+    cli::{
+        self, AdminCall, Command, Exit, Failure, Stop, TokenSource,
+        admin::{act, client, complaints},
+    },
     config::{self, Config, LogFormat},
     public,
-    relay::now,
-    serve::{self, CertificateSource, Running},
+    server::{self, CertificateSource, Running, relay::now},
 };
 use std::{
     io::{IsTerminal, Write},
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
         .expect("nothing has installed a provider before");
-    let done = match args::parse(std::env::args_os()) {
+    let done = match cli::parse(std::env::args_os()) {
         Ok(command) => run(command),
         Err(Stop::Text(text)) => print(&text),
         Err(Stop::Failure(failure)) => Err(failure),
@@ -40,12 +41,12 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Run { config } => run_relay(args::load(config.as_deref())?),
+        Command::Run { config } => run_relay(cli::load(config.as_deref())?),
         Command::Token(token) => print(&make_token(&token)?),
-        Command::Check { config } => print(&args::check(config.as_deref())?),
+        Command::Check { config } => print(&cli::check(config.as_deref())?),
         Command::Defaults => print(&config::reference()),
         Command::Admin(admin) => print(&ask(&admin)?),
-        Command::Completions { shell } => print(&args::completions(shell)),
+        Command::Completions { shell } => print(&cli::completions(shell)),
     }
 }
 
@@ -61,12 +62,12 @@ fn print(text: &str) -> Result<(), Failure> {
 fn run_relay(config: Config) -> Result<(), Failure> {
     let begun = Instant::now();
     log_to_stderr(&config);
-    public::room::raise_limit();
+    public::connection_limit::raise_limit();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
         Failure::new(Exit::Unexpected, "runtime", "cannot start a runtime").because(&error)
     })?;
     runtime.block_on(async {
-        let failed = |error: serve::ServeError| {
+        let failed = |error: server::ServeError| {
             Failure::new(Exit::Unexpected, error.code(), "the relay cannot serve").because(&error)
         };
         let listen = |kind| {
@@ -75,7 +76,7 @@ fn run_relay(config: Config) -> Result<(), Failure> {
         };
         let (mut term, mut int) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
         let mut hup = listen(SignalKind::hangup())?;
-        let running = serve::start(config).await.map_err(failed)?;
+        let running = server::start(config).await.map_err(failed)?;
         greet(&running, begun);
         let relay = running.relay.clone();
         tokio::spawn(async move {
@@ -161,7 +162,7 @@ fn greet(running: &Running, begun: Instant) {
     );
 }
 
-fn make_token(token: &args::Token) -> Result<String, Failure> {
+fn make_token(token: &cli::Token) -> Result<String, Failure> {
     let failed = |error: &dyn std::error::Error| {
         Failure::new(Exit::Token, "token_key", "cannot sign a token").because(error)
     };
@@ -170,7 +171,7 @@ fn make_token(token: &args::Token) -> Result<String, Failure> {
             (TokenKeys::load(key).map_err(|error| failed(&error))?, domain.clone())
         }
         TokenSource::Config(config) => {
-            let config = args::load(config.as_deref())?;
+            let config = cli::load(config.as_deref())?;
             let key = match &config.keys {
                 Some(keys) => TokenKeys::load(&keys.tokens).map_err(|error| failed(&error))?,
                 None => Keys::load_or_create(&config.data_dir).map_err(|error| failed(&error))?.tokens,
@@ -193,10 +194,10 @@ fn make_token(token: &args::Token) -> Result<String, Failure> {
     Ok(format!("{}\n", mint(&key, &request, now()).map_err(|error| failed(&error))?))
 }
 
-fn ask(admin: &args::Admin) -> Result<String, Failure> {
+fn ask(admin: &cli::Admin) -> Result<String, Failure> {
     let socket = match &admin.socket {
         Some(socket) => socket.clone(),
-        None => args::load(admin.config.as_deref())?.listen.admin.ok_or_else(|| {
+        None => cli::load(admin.config.as_deref())?.listen.admin.ok_or_else(|| {
             Failure::new(Exit::Usage, "admin_off", "this relay's configuration has no admin socket")
                 .next("give one with --socket, or set listen.admin")
         })?,
@@ -207,16 +208,14 @@ fn ask(admin: &args::Admin) -> Result<String, Failure> {
     runtime.block_on(ask_relay(&socket, admin))
 }
 
-async fn ask_relay(socket: &Path, admin: &args::Admin) -> Result<String, Failure> {
+async fn ask_relay(socket: &Path, admin: &cli::Admin) -> Result<String, Failure> {
     Ok(match &admin.call {
-        AdminCall::Sessions => admin::client::print_sessions(socket, admin.json, now()).await?,
-        AdminCall::Tunnels => admin::client::print_tunnels(socket, admin.json, now()).await?,
+        AdminCall::Sessions => client::print_sessions(socket, admin.json, now()).await?,
+        AdminCall::Tunnels => client::print_tunnels(socket, admin.json, now()).await?,
         AdminCall::Complaints(wish) => {
-            admin::complaints::ask::carry_out(socket, wish, admin.json, now(), confirm).await?
+            complaints::carry_out(socket, wish, admin.json, now(), confirm).await?
         }
-        AdminCall::Do(act, consent) => {
-            admin::act::carry_out(socket, act, *consent, admin.json, confirm).await?
-        }
+        AdminCall::Do(act, consent) => act::carry_out(socket, act, *consent, admin.json, confirm).await?,
     })
 }
 

@@ -3,12 +3,15 @@
 //! `/readyz` says in words what keeps the relay from serving, and what is away though it serves; as JSON to who
 //! accepts `application/json`.
 
+pub mod access_log;
+pub mod admin;
 pub(crate) mod connection;
 mod health;
+pub mod metrics;
 
 pub use health::{Health, Part, Phase};
 
-use crate::metrics::{self, Metrics};
+use crate::ops::metrics::Metrics;
 use bytes::Bytes;
 use connection::Limits;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};

@@ -1,16 +1,18 @@
 //! The listeners that consumers and clients reach.
 
+pub mod abandoned_requests;
+pub mod client_hello;
 pub mod connection;
-pub mod habits;
+pub mod connection_limit;
 pub mod http;
 pub mod listen;
 pub mod proxy_protocol;
-pub mod room;
 pub mod tcp;
 pub mod tls;
 
 use crate::proxy::headers::Downstream;
-use habits::Habits;
+use abandoned_requests::AbandonedRequests;
+use connection_limit::ConnectionPermit;
 use std::sync::{Arc, atomic::AtomicBool};
 use tokio::sync::Notify;
 
@@ -25,8 +27,8 @@ pub struct Consumer {
     pub cut: Arc<Notify>,
     /// Set when an answer broke off: on HTTP/1 the connection has to end with a reset then.
     pub broken: Arc<AtomicBool>,
-    /// The connection's place. Without room its first request is refused, and it ends.
-    pub place: room::Place,
+    /// Its permit. Beyond the limit its first request is refused, and it ends.
+    pub permit: ConnectionPermit,
     /// What its requests on this connection have been like.
-    pub habits: Habits,
+    pub abandoned_requests: AbandonedRequests,
 }

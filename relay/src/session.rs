@@ -5,19 +5,19 @@
 
 pub mod admit;
 pub mod control;
+pub mod migratable_stream;
 pub mod open;
-pub mod port;
 pub mod random_name;
 pub mod run;
 
-use crate::{lanes::Lane, metrics::Count, relay::Relay};
+use crate::{lanes::Lane, ops::metrics::Count, server::relay::Relay};
 use adit_protocol::{
     Hello, Reply,
     frame::{self, FrameError},
     possession::{EXPORTER_BYTES, EXPORTER_LABEL},
 };
 use admit::Admission;
-use port::Port;
+use migratable_stream::MigratableStream;
 use rustls::server::Accepted;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
@@ -31,7 +31,7 @@ use tokio_rustls::{StartHandshake, server::TlsStream};
 const HELLO: Duration = Duration::from_secs(5);
 
 /// A client's connection, which can move to another lane.
-pub type ClientIo = TlsStream<Port>;
+pub type ClientIo = TlsStream<MigratableStream>;
 
 /// Why a connection did not get as far as an answer to its hello.
 #[derive(Debug, thiserror::Error)]
@@ -50,10 +50,10 @@ enum HelloError {
 pub async fn accept(relay: Arc<Relay>, accepted: Accepted, tcp: TcpStream, remote: SocketAddr) {
     // A system that refuses makes nothing but a slower session.
     let _ = adit_mux::socket::prepare(&tcp);
-    let handshake =
-        StartHandshake::from_parts(accepted, Port::new(tcp)).into_stream(relay.tls.clients.clone());
+    let handshake = StartHandshake::from_parts(accepted, MigratableStream::new(tcp))
+        .into_stream(relay.tls.clients.clone());
     let Ok(Ok(mut io)) = timeout(HELLO, handshake).await else {
-        relay.seat().metrics.count(Count::TlsFailures);
+        relay.telemetry().metrics.count(Count::TlsFailures);
         return;
     };
     let (hello, exporter) = match timeout(HELLO, read_hello(&mut io)).await.unwrap_or(Err(HelloError::Slow)) {

@@ -1,8 +1,8 @@
 //! The bodies of messages on their way through the relay.
 
 use super::{
-    ending::Ending,
     headers::{self, BadRequest},
+    request_record::RequestRecord,
 };
 use adit_mux::body::StreamBody;
 use bytes::Bytes;
@@ -21,8 +21,8 @@ use std::{
 pub enum Answer {
     /// A page of the relay's own, or nothing.
     Page(Bytes),
-    /// What the service sends; the ending is told once it is over.
-    Stream(StreamBody, Box<Ending>),
+    /// What the service sends; the record is told once it is over.
+    Stream(StreamBody, Box<RequestRecord>),
 }
 
 impl Answer {
@@ -46,18 +46,18 @@ impl Body for Answer {
         match &mut *self {
             Self::Page(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Page(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Stream(body, ending) => {
+            Self::Stream(body, record) => {
                 let mut frame = ready!(Pin::new(&mut *body).poll_frame(cx));
                 match &mut frame {
                     Some(Ok(frame)) => match frame.data_ref() {
-                        Some(data) => ending.add(data.len()),
+                        Some(data) => record.add(data.len()),
                         None => {
                             if let Some(trailers) = frame.trailers_mut() {
                                 headers::clean_trailers(trailers);
                             }
                         }
                     },
-                    Some(Err(_)) => ending.broken(),
+                    Some(Err(_)) => record.broken(),
                     None => {}
                 }
                 Poll::Ready(frame)
@@ -82,10 +82,10 @@ impl Body for Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        if let Self::Stream(body, ending) = self
+        if let Self::Stream(body, record) = self
             && !body.is_end_stream()
         {
-            ending.left();
+            record.left();
         }
     }
 }

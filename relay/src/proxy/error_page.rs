@@ -8,7 +8,7 @@ mod problem;
 mod text;
 
 use super::headers::BadRequest;
-use crate::access_log::RequestId;
+use crate::ops::access_log::RequestId;
 use adit_protocol::{Code, stream};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};

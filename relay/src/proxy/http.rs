@@ -2,20 +2,22 @@
 
 use super::{
     body::{Answer, Upload},
-    ending::Ending,
     error_page::Asker,
     headers::{self, BadRequest, Checked, Intent, Role},
     redirect,
     refusal::Refusal,
+    request_record::RequestRecord,
     upgrade,
 };
 use crate::{
     config::PlainHttp,
-    metrics::Count,
+    ops::metrics::Count,
     public::Consumer,
-    relay::Relay,
-    route::{self, Route},
-    upstream::{self, Failure, Handled, Who},
+    routing::{
+        route::{self, Route},
+        upstream::{self, Failure, Handled, Who},
+    },
+    server::relay::Relay,
 };
 use adit_mux::body::StreamBody;
 use adit_protocol::{Code, Endpoint, stream};
@@ -50,36 +52,36 @@ pub async fn answer(
     request: Request<Incoming>,
 ) -> Response<Answer> {
     let from_h1 = request.version() < Version::HTTP_2;
-    let mut closes = from_h1 && (relay.draining.is_cancelled() || !consumer.place.is_inside());
+    let mut closes = from_h1 && (relay.draining.is_cancelled() || !consumer.permit.is_inside());
     let asker = Asker::of(request.method(), request.headers());
-    let mut ending = Box::new(Ending::begin(&relay, consumer, &request));
-    let mut response = match serve(&relay, consumer, request, &mut ending).await {
+    let mut record = Box::new(RequestRecord::begin(&relay, consumer, &request));
+    let mut response = match serve(&relay, consumer, request, &mut record).await {
         Ok(Answered::Message(parts, mut recv)) => {
-            ending.set_status(parts.status);
-            ending.measure(&parts.headers, &mut recv);
-            Response::from_parts(parts, Answer::Stream(StreamBody::new(recv, None), ending))
+            record.set_status(parts.status);
+            record.measure(&parts.headers, &mut recv);
+            Response::from_parts(parts, Answer::Stream(StreamBody::new(recv, None), record))
         }
         Ok(Answered::Own(response)) => {
-            ending.set_status(response.status());
+            record.set_status(response.status());
             response
         }
         Ok(Answered::Switched(parts, on, send, recv)) => {
-            ending.set_status(parts.status);
-            tokio::spawn(upgrade::copy(on, send, recv, ending));
+            record.set_status(parts.status);
+            tokio::spawn(upgrade::copy(on, send, recv, record));
             return Response::from_parts(parts, Answer::Page(Bytes::new()));
         }
         Err(mut refusal) => {
             // A session that was lost by a suspension is not one that comes back.
-            if matches!(refusal.code, Code::SessionLost | Code::TunnelOffline) && ending.is_suspended() {
+            if matches!(refusal.code, Code::SessionLost | Code::TunnelOffline) && record.is_suspended() {
                 refusal = Code::Suspended.into();
             }
             if refusal.is_bad_request() {
-                relay.seat().metrics.count(Count::BadRequests);
+                relay.telemetry().metrics.count(Count::BadRequests);
             }
             // Where a request that breaks a rule ends is not for sure: nothing behind it is read as another one.
             closes |= from_h1 && refusal.is_bad_request();
-            let response = refusal.page(&relay, asker, ending.host(), ending.id(), ending.begun_us());
-            ending.refused(refusal.code, response.status(), response.body().page_len());
+            let response = refusal.page(&relay, asker, record.host(), record.id(), record.begun_us());
+            record.refused(refusal.code, response.status(), response.body().page_len());
             response
         }
     };
@@ -93,14 +95,14 @@ async fn serve(
     relay: &Arc<Relay>,
     consumer: &Consumer,
     request: Request<Incoming>,
-    ending: &mut Ending,
+    record: &mut RequestRecord,
 ) -> Result<Answered, Refusal> {
-    if !consumer.place.is_inside() {
+    if !consumer.permit.is_inside() {
         return Err(Code::Overloaded.into());
     }
     let (mut parts, body) = request.into_parts();
     let Checked { target, intent } = headers::check(&parts, &consumer.downstream)?;
-    ending.set_target(target.clone());
+    record.set_target(target.clone());
     if let Some(answer) = relay.challenges.http(target.host(), parts.uri.path()) {
         return Ok(Answered::Own(Response::new(Answer::Page(answer))));
     }
@@ -117,13 +119,13 @@ async fn serve(
         }
         Err(none) => return Err(none.into()),
     };
-    ending.set_owner(route.account(), route.tunnel());
+    record.set_owner(route.account(), route.tunnel());
     if relay.is_suspended(route.account(), route.endpoint()) {
         return Err(Code::Suspended.into());
     }
     let usage = relay.usage(&route);
     usage.check_request(Instant::now())?;
-    ending.hold(usage.clone(), usage.try_stream()?);
+    record.hold(usage.clone(), usage.try_stream()?);
     let limits = usage.limits();
     if let Some(length) = body.size_hint().exact() {
         usage.check_body(length)?;
@@ -131,11 +133,11 @@ async fn serve(
     let from_h1 = parts.version < Version::HTTP_2;
     let on_upgrade = parts.extensions.remove::<OnUpgrade>();
     headers::forward(&mut parts, &consumer.downstream, &target);
-    parts.headers.insert(stream::REQUEST_ID, ending.id().to_value());
+    parts.headers.insert(stream::REQUEST_ID, record.id().to_value());
     let patience = limits.response_timeout;
     let mut answered = match (intent, on_upgrade) {
         (Intent::Upgrade(token), Some(on)) => {
-            let sent = within(patience, None, upgrade::send(relay, &route, &parts, &token, ending)).await;
+            let sent = within(patience, None, upgrade::send(relay, &route, &parts, &token, record)).await;
             let (mut head, send, recv) = sent??;
             let ignored = upgrade::was_ignored(&mut head, from_h1)?;
             if head.status == StatusCode::OK && !ignored {
@@ -146,8 +148,8 @@ async fn serve(
             }
         }
         _ => {
-            let upload = (!body.is_end_stream()).then(|| ending.expect_upload());
-            let sent = send(relay, &route, parts, body, limits.body_bytes, ending);
+            let upload = (!body.is_end_stream()).then(|| record.expect_upload());
+            let sent = send(relay, &route, parts, body, limits.body_bytes, record);
             let (parts, recv) = within(patience, upload.as_deref(), sent).await??;
             Answered::Message(parts, recv)
         }
@@ -197,7 +199,7 @@ async fn send(
     parts: request::Parts,
     body: Incoming,
     most: Option<u64>,
-    ending: &mut Ending,
+    record: &mut RequestRecord,
 ) -> Result<(response::Parts, RecvStream), Refusal> {
     let has_body = !body.is_end_stream();
     let idempotent = is_idempotent(&parts.method);
@@ -211,10 +213,10 @@ async fn send(
         let failure = match upstream.open(relay, this, !has_body).await {
             Ok((response, send)) => {
                 let sent = if has_body { body.take() } else { None };
-                let upload = sent.map(|body| ending.upload(body, most, send));
+                let upload = sent.map(|body| record.upload(body, most, send));
                 match response.await {
                     Ok(response) => {
-                        ending.through(upstream);
+                        record.through(upstream);
                         return Ok(response.into_parts());
                     }
                     Err(error) => {
@@ -231,7 +233,7 @@ async fn send(
         if last || !untouched || !(idempotent || failure.handled == Handled::No) {
             return Err(failure.into());
         }
-        relay.seat().metrics.count(Count::Retries);
+        relay.telemetry().metrics.count(Count::Retries);
         tried.push(upstream.who);
     }
 }

@@ -1,7 +1,7 @@
 //! What plain HTTP gets where it is not served: the same address by HTTPS.
 
 use super::{body::Answer, headers::Target};
-use crate::relay::Relay;
+use crate::server::relay::Relay;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, Uri, header};
 

@@ -5,7 +5,12 @@ use super::{
     error_page::{Asker, Failure as Page},
     headers::BadRequest,
 };
-use crate::{access_log::RequestId, limits::Exceeded, relay::Relay, route::NoRoute, upstream::Failure};
+use crate::{
+    accounts::Exceeded,
+    ops::access_log::RequestId,
+    routing::{route::NoRoute, upstream::Failure},
+    server::relay::Relay,
+};
 use adit_protocol::Code;
 use http::Response;
 

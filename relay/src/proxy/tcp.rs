@@ -1,12 +1,16 @@
 //! One TCP connection of a consumer.
 
 use crate::{
-    access_log::{Entry, now_us},
-    limits::AccountUse,
-    metrics::{Count as Counted, Gauge, Route},
-    relay::Relay,
-    route::{self, NoRoute},
-    upstream::{self, Failure, Handled, Upstream, Who},
+    accounts::AccountUse,
+    ops::{
+        access_log::{Entry, now_us},
+        metrics::{Count as Counted, Gauge, Route},
+    },
+    routing::{
+        route::{self, NoRoute},
+        upstream::{self, Failure, Handled, Upstream, Who},
+    },
+    server::relay::Relay,
 };
 use adit_mux::splice::{Abort, Count, splice};
 use adit_protocol::{Code, TunnelId, stream};
@@ -32,7 +36,7 @@ struct Opened {
     account: String,
     tunnel: TunnelId,
     usage: Arc<AccountUse>,
-    _permit: crate::limits::StreamPermit,
+    _permit: crate::accounts::StreamPermit,
 }
 
 /// Serves one connection to a public port. One that cannot be served is reset.
@@ -44,38 +48,38 @@ where
     let opened = match open(&relay, remote, port).await {
         Ok(opened) => opened,
         Err(code) => {
-            relay.seat().metrics.error(code);
+            relay.telemetry().metrics.error(code);
             io.abort();
             return;
         }
     };
-    let _open = relay.seat().metrics.open(Gauge::Streams);
+    let _open = relay.telemetry().metrics.open(Gauge::Streams);
     let count = Count::default();
     let cut = Arc::new(Notify::new());
     let mut recv = opened.recv;
-    let watched = relay.seat().buffers.watch(&opened.usage, recv.flow_control().clone(), cut.clone());
+    let watched = relay.telemetry().buffers.watch(&opened.usage, recv.flow_control().clone(), cut.clone());
     let result = tokio::select! {
         result = splice(io, opened.send, recv, &count) => result.map_err(|_| ()),
         () = cut.notified() => Err(()),
     };
-    let seat = relay.seat();
+    let telemetry = relay.telemetry();
     let code = watched.is_cut().then_some(Code::BufferFull);
     if let Some(code) = code {
-        seat.metrics.error(code);
+        telemetry.metrics.error(code);
     }
     if result.is_err() {
-        seat.metrics.count(Counted::StreamsReset);
+        telemetry.metrics.count(Counted::StreamsReset);
     }
     let (bytes_in, bytes_out) = (count.sent.load(Relaxed), count.received.load(Relaxed));
     let (route, peer) = match &opened.upstream.who {
         Who::Session(_) => (Route::Tcp, None),
         Who::Relay(id) => (Route::TcpPeer, Some(id.as_str())),
     };
-    seat.metrics.ended(route, None, begun.elapsed(), bytes_in, bytes_out);
-    if seat.log.is_on() {
-        seat.log.write(&Entry {
+    telemetry.metrics.ended(route, None, begun.elapsed(), bytes_in, bytes_out);
+    if telemetry.log.is_on() {
+        telemetry.log.write(&Entry {
             time_us: begun_us,
-            request_id: seat.ids.next(begun_us),
+            request_id: telemetry.ids.next(begun_us),
             consumer: remote,
             method: "TCP",
             host: &format!("tcp:{port}"),
@@ -132,7 +136,7 @@ async fn open(relay: &Arc<Relay>, remote: SocketAddr, port: u16) -> Result<Opene
         if failure.handled == Handled::Maybe || !tried.is_empty() {
             return Err(failure.code);
         }
-        relay.seat().metrics.count(Counted::Retries);
+        relay.telemetry().metrics.count(Counted::Retries);
         tried.push(upstream.who);
     }
 }

@@ -1,12 +1,14 @@
 //! A connection in another protocol: WebSocket and every other Upgrade.
 
-use super::{ending::Ending, http::Answered};
+use super::{http::Answered, request_record::RequestRecord};
 use crate::{
-    metrics::Count,
+    ops::metrics::Count,
     public::connection::{Connection, Prefixed},
-    relay::Relay,
-    route::Route,
-    upstream::{self, Failure, Handled, Who},
+    routing::{
+        route::Route,
+        upstream::{self, Failure, Handled, Who},
+    },
+    server::relay::Relay,
 };
 use adit_mux::splice::{Abort, splice};
 use adit_protocol::{Code, stream};
@@ -32,7 +34,7 @@ pub async fn send(
     route: &Route,
     parts: &request::Parts,
     token: &HeaderValue,
-    ending: &mut Ending,
+    record: &mut RequestRecord,
 ) -> Result<(response::Parts, SendStream<Bytes>, RecvStream), Failure> {
     let protocol = token.to_str().map_err(|_| Failure::unhandled(Code::BadRequest))?;
     let mut tried: Vec<Who> = vec![];
@@ -50,7 +52,7 @@ pub async fn send(
             Ok((response, send)) => match response.await {
                 Ok(response) => {
                     let (parts, recv) = response.into_parts();
-                    ending.through(upstream);
+                    record.through(upstream);
                     return Ok((parts, send, recv));
                 }
                 Err(error) => Failure::of_stream(&error),
@@ -60,7 +62,7 @@ pub async fn send(
         if failure.handled == Handled::Maybe || !tried.is_empty() {
             return Err(failure);
         }
-        relay.seat().metrics.count(Count::Retries);
+        relay.telemetry().metrics.count(Count::Retries);
         tried.push(upstream.who);
     }
 }
@@ -103,19 +105,24 @@ pub fn answered(
 }
 
 /// Copies until both sides have ended.
-pub async fn copy(on: OnUpgrade, send: SendStream<Bytes>, mut recv: RecvStream, mut ending: Box<Ending>) {
+pub async fn copy(
+    on: OnUpgrade,
+    send: SendStream<Bytes>,
+    mut recv: RecvStream,
+    mut record: Box<RequestRecord>,
+) {
     let Ok(upgraded) = on.await else { return };
     let io = match upgraded.downcast::<TokioIo<Connection>>() {
         Ok(parts) => Switched::Http1(Prefixed::new(parts.read_buf, parts.io.into_inner())),
         Err(upgraded) => Switched::Http2(Some(TokioIo::new(upgraded))),
     };
-    let (count, cut) = (ending.count(), ending.watch(recv.flow_control().clone()));
+    let (count, cut) = (record.count(), record.watch(recv.flow_control().clone()));
     let result = tokio::select! {
         result = splice(io, send, recv, &count) => result.map_err(|_| ()),
         () = cut.notified() => Err(()),
     };
     if result.is_err() {
-        ending.broken();
+        record.broken();
     }
 }
 

@@ -1,10 +1,10 @@
 //! HTTP/1.1 and HTTP/2 of consumers, by hyper.
 
-use super::{Consumer, connection::Connection, habits::Habits, proxy_protocol};
+use super::{Consumer, abandoned_requests::AbandonedRequests, connection::Connection, proxy_protocol};
 use crate::{
-    metrics::{Count, Gauge},
+    ops::metrics::{Count, Gauge},
     proxy::{self, headers::Downstream},
-    relay::Relay,
+    server::relay::Relay,
 };
 use hyper::{server::conn, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -41,8 +41,8 @@ const PING: Duration = Duration::from_secs(30);
 
 /// Serves one connection in clear to the end.
 pub async fn serve(relay: Arc<Relay>, mut tcp: TcpStream, remote: SocketAddr) {
-    let Some(place) = relay.room.enter() else {
-        relay.seat().metrics.count(Count::ConnectionsRefused);
+    let Some(permit) = relay.connection_limit.enter() else {
+        relay.telemetry().metrics.count(Count::ConnectionsRefused);
         return;
     };
     let consumer = |remote| Consumer {
@@ -50,8 +50,8 @@ pub async fn serve(relay: Arc<Relay>, mut tcp: TcpStream, remote: SocketAddr) {
         server_name: None,
         cut: Arc::default(),
         broken: Arc::default(),
-        place,
-        habits: Habits::default(),
+        permit,
+        abandoned_requests: AbandonedRequests::default(),
     };
     if !relay.trusts_proxy(remote) {
         let consumer = consumer(remote);
@@ -65,10 +65,10 @@ pub async fn serve(relay: Arc<Relay>, mut tcp: TcpStream, remote: SocketAddr) {
 /// Serves HTTP/1.1. While the relay drains each answer closes its connection; idle connections end once no new ones are
 /// taken, so that a request which is on its way is still answered.
 pub async fn serve_h1(relay: Arc<Relay>, consumer: Consumer, connection: Connection) {
-    relay.seat().metrics.count(Count::Connections);
-    let _open = relay.seat().metrics.open(Gauge::Connections);
-    if !consumer.place.is_inside() {
-        relay.seat().metrics.count(Count::ConnectionsRefused);
+    relay.telemetry().metrics.count(Count::Connections);
+    let _open = relay.telemetry().metrics.open(Gauge::Connections);
+    if !consumer.permit.is_inside() {
+        relay.telemetry().metrics.count(Count::ConnectionsRefused);
     }
     let connection = connection.reset_if(consumer.broken.clone());
     let closed = relay.closed.clone();
@@ -99,17 +99,17 @@ pub async fn serve_h1(relay: Arc<Relay>, consumer: Consumer, connection: Connect
 
 /// Serves HTTP/2. A consumer who leaves request after request, or sends none, is asked to go, and then made to.
 pub async fn serve_h2(relay: Arc<Relay>, consumer: Consumer, connection: Connection) {
-    relay.seat().metrics.count(Count::Connections);
-    let _open = relay.seat().metrics.open(Gauge::Connections);
-    let inside = consumer.place.is_inside();
+    relay.telemetry().metrics.count(Count::Connections);
+    let _open = relay.telemetry().metrics.open(Gauge::Connections);
+    let inside = consumer.permit.is_inside();
     if !inside {
-        relay.seat().metrics.count(Count::ConnectionsRefused);
+        relay.telemetry().metrics.count(Count::ConnectionsRefused);
     }
     let draining = relay.draining.clone();
     let cut = consumer.cut.clone();
     let consumer = Arc::new(consumer);
     let of_consumer = consumer.clone();
-    let habits = &of_consumer.habits;
+    let abandoned_requests = &of_consumer.abandoned_requests;
     let service = service_fn(move |request| {
         let (relay, consumer) = (relay.clone(), consumer.clone());
         async move { Ok::<_, Infallible>(proxy::http::answer(relay, &consumer, request).await) }
@@ -134,15 +134,15 @@ pub async fn serve_h2(relay: Arc<Relay>, consumer: Consumer, connection: Connect
         biased;
         _ = connection.as_mut() => return,
         () = draining.cancelled() => {}
-        () = habits.restless() => {}
-        begun = habits.idle(HEADERS, IDLE) => if !begun { return },
+        () = abandoned_requests.restless() => {}
+        begun = abandoned_requests.idle(HEADERS, IDLE) => if !begun { return },
         () = cut.notified() => return,
     }
     connection.as_mut().graceful_shutdown();
     tokio::select! {
         _ = connection => {}
-        () = habits.restless() => {}
-        _ = habits.idle(HEADERS, HEADERS) => {}
+        () = abandoned_requests.restless() => {}
+        _ = abandoned_requests.idle(HEADERS, HEADERS) => {}
         () = cut.notified() => {}
     }
 }

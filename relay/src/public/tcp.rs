@@ -1,7 +1,7 @@
 //! Public TCP ports, each for one tunnel.
 
-use super::{connection::Prefixed, proxy_protocol, room};
-use crate::{metrics::Count, proxy, relay::Relay};
+use super::{connection::Prefixed, connection_limit::ConnectionPermit, proxy_protocol};
+use crate::{ops::metrics::Count, proxy, server::relay::Relay};
 use adit_mux::splice::Abort;
 use bytes::Bytes;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -12,8 +12,8 @@ const HEADER: Duration = Duration::from_secs(10);
 
 /// Serves one connection to the end.
 pub async fn serve(relay: Arc<Relay>, mut tcp: TcpStream, remote: SocketAddr, port: u16) {
-    let Some(_place) = relay.room.enter().filter(room::Place::is_inside) else {
-        relay.seat().metrics.count(Count::ConnectionsRefused);
+    let Some(_permit) = relay.connection_limit.enter().filter(ConnectionPermit::is_inside) else {
+        relay.telemetry().metrics.count(Count::ConnectionsRefused);
         tcp.abort();
         return;
     };

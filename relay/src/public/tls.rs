@@ -1,7 +1,9 @@
 //! The public HTTPS port: consumers by TLS, and clients by the tunnel's ALPN name.
 
-use super::{Consumer, connection::Connection, habits::Habits, http, proxy_protocol};
-use crate::{metrics::Count, proxy::headers::Downstream, relay::Relay, session, tls::client_hello};
+use super::{Consumer, abandoned_requests::AbandonedRequests, connection::Connection, http, proxy_protocol};
+use crate::{
+    ops::metrics::Count, proxy::headers::Downstream, public::client_hello, server::relay::Relay, session,
+};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 use tokio_rustls::StartHandshake;
@@ -12,8 +14,8 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Serves one connection to the end.
 pub async fn serve(relay: Arc<Relay>, mut tcp: TcpStream, remote: SocketAddr) {
     // Until it has said that it is a client's, a connection counts as a consumer's.
-    let Some(place) = relay.room.enter() else {
-        relay.seat().metrics.count(Count::ConnectionsRefused);
+    let Some(permit) = relay.connection_limit.enter() else {
+        relay.telemetry().metrics.count(Count::ConnectionsRefused);
         return;
     };
     let opening = async {
@@ -27,14 +29,14 @@ pub async fn serve(relay: Arc<Relay>, mut tcp: TcpStream, remote: SocketAddr) {
         Some((remote, received))
     };
     let Ok(Some((remote, received))) = timeout(HANDSHAKE, opening).await else {
-        relay.seat().metrics.count(Count::TlsFailures);
+        relay.telemetry().metrics.count(Count::TlsFailures);
         return;
     };
     let hello = received.accepted.client_hello();
     let is_client = hello.alpn().is_some_and(|mut names| names.any(|name| name == adit_protocol::ALPN));
     let server_name = hello.server_name().map(|name| Arc::from(name.to_ascii_lowercase()));
     if is_client {
-        drop(place);
+        drop(permit);
         return session::accept(relay, received.accepted, tcp, remote).await;
     }
     if let Some(config) = relay.challenges.alpn(&hello) {
@@ -48,7 +50,7 @@ pub async fn serve(relay: Arc<Relay>, mut tcp: TcpStream, remote: SocketAddr) {
     let handshake =
         StartHandshake::from_parts(received.accepted, tcp).into_stream(relay.tls.consumers.clone());
     let Ok(Ok(tls)) = timeout(HANDSHAKE, handshake).await else {
-        relay.seat().metrics.count(Count::TlsFailures);
+        relay.telemetry().metrics.count(Count::TlsFailures);
         return;
     };
     let h2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -58,8 +60,8 @@ pub async fn serve(relay: Arc<Relay>, mut tcp: TcpStream, remote: SocketAddr) {
         server_name,
         cut: Arc::default(),
         broken: Arc::default(),
-        place,
-        habits: Habits::default(),
+        permit,
+        abandoned_requests: AbandonedRequests::default(),
     };
     let connection = Connection::tls(tls);
     if h2 {

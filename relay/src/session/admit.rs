@@ -5,10 +5,10 @@
 
 use super::open::{self, Identity, Opened};
 use crate::{
-    access::{Credential, verify_possession},
-    enforce,
-    limits::SessionPermit,
-    relay::Relay,
+    accounts::SessionPermit,
+    auth::{Credential, verify_possession},
+    server::relay::Relay,
+    suspensions,
 };
 use adit_protocol::{
     Code, Elsewhere, Hello, MUX_H2, Proof, Refused, RefusedTunnel, Reply, SessionId, VERSION, Welcome,
@@ -75,7 +75,7 @@ pub async fn admit(
     })?;
     let credential = credential_for(relay, &hello.proof, key).await.map_err(Reply::Refused)?;
     if let Some(notice) = relay.account_suspension(&credential.account) {
-        let refused = relay.refused(Code::Suspended, enforce::in_words(&notice));
+        let refused = relay.refused(Code::Suspended, suspensions::in_words(&notice));
         return Err(Reply::Refused(Refused { suspension: Some(Box::new(notice)), ..refused }));
     }
     let limits = credential.permissions.limits(&relay.live.load().limits);
@@ -173,7 +173,7 @@ fn possession(hello: &Hello, exporter: &[u8; 32]) -> Option<[u8; 32]> {
 /// # Errors
 /// Why the proof is worth nothing.
 pub async fn credential_for(relay: &Relay, proof: &Proof, key: [u8; 32]) -> Result<Credential, Refused> {
-    let now = crate::relay::now();
+    let now = crate::server::relay::now();
     match proof {
         Proof::Credential { credential } => {
             let credential = relay

@@ -6,8 +6,8 @@ use super::{
     run::{close, serve},
 };
 use crate::{
-    local::{Command, Session},
-    relay::{Relay, now},
+    routing::local::{Command, Session},
+    server::relay::{Relay, now},
 };
 use adit_mux::{Opener, body::send_bytes};
 use adit_protocol::{
@@ -241,7 +241,7 @@ impl Control {
                         let answer = ToClient::Opened(opened.answer.clone());
                         serve(relay, identity, session, opened);
                         // It may have been suspended while it was opened.
-                        crate::enforce::check(relay, session);
+                        crate::suspensions::check(relay, session);
                         self.tell(&answer).await
                     }
                     Err(refused) => self.tell(&ToClient::Refused(refused)).await,

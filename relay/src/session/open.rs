@@ -2,12 +2,12 @@
 
 use super::random_name::random_name;
 use crate::{
-    access::{Credential, Ticket},
-    enforce,
-    limits::{AccountUse, TunnelPermit},
-    metrics::Count,
-    registry::{Claim, ClaimError},
-    relay::{Relay, now},
+    accounts::{AccountUse, TunnelPermit},
+    auth::{Credential, Ticket},
+    cluster::registry::{Claim, ClaimError},
+    ops::metrics::Count,
+    server::relay::{Relay, now},
+    suspensions,
 };
 use adit_protocol::{
     Code, Endpoint, InstanceId, Kind, Name, OpenTunnel, OpenedTunnel, RefusedTunnel, SessionId, TunnelId,
@@ -68,7 +68,7 @@ pub async fn open(relay: &Relay, identity: &Identity, wanted: &OpenTunnel) -> Re
     match try_open(relay, identity, wanted).await {
         Ok(opened) => Ok(opened),
         Err(Refusal { code, message, retry_after_ms }) => {
-            let metrics = &relay.seat().metrics;
+            let metrics = &relay.telemetry().metrics;
             metrics.refused(code);
             if matches!(code, Code::RegistryUnavailable | Code::StoreUnavailable | Code::Replaced) {
                 metrics.count(Count::ClaimFailures);
@@ -98,7 +98,7 @@ async fn try_open(relay: &Relay, identity: &Identity, wanted: &OpenTunnel) -> Re
 fn place(relay: &Relay, identity: &Identity, endpoint: &Endpoint) -> Result<TunnelPermit, Refusal> {
     let account = &identity.credential.account;
     if let Some(notice) = relay.suspension(account, endpoint) {
-        return Err(refusal(Code::Suspended, enforce::endpoint_in_words(&notice)));
+        return Err(refusal(Code::Suspended, suspensions::endpoint_in_words(&notice)));
     }
     let mine = relay.row(endpoint).is_some_and(|row| row.account == *account);
     let others = relay.registry.table().rows_of(account).saturating_sub(usize::from(mine));

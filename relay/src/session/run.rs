@@ -7,10 +7,10 @@ use super::{
     open::{Identity, Opened},
 };
 use crate::{
-    enforce,
-    local::{Served, Session},
-    metrics::{Count, Gauge},
-    relay::Relay,
+    ops::metrics::{Count, Gauge},
+    routing::local::{ServedEndpoint, Session},
+    server::relay::Relay,
+    suspensions,
 };
 use adit_mux::ping::Silent;
 use adit_protocol::{Code, ToClient};
@@ -52,7 +52,7 @@ pub async fn run(relay: Arc<Relay>, io: ClientIo, admission: Admission) {
         identity.instance.clone(),
         remote,
         client_version,
-        crate::relay::now(),
+        crate::server::relay::now(),
         opener,
         pinger.traffic(),
     );
@@ -61,13 +61,13 @@ pub async fn run(relay: Arc<Relay>, io: ClientIo, admission: Admission) {
     // at the next await, so there must be none before they are served.
     relay.local.set_alive(&session);
     relay.local.add_session(session.clone());
-    relay.seat().metrics.count(Count::SessionsOpened);
-    let open = relay.seat().metrics.open(Gauge::Sessions);
+    relay.telemetry().metrics.count(Count::SessionsOpened);
+    let open = relay.telemetry().metrics.open(Gauge::Sessions);
     for one in opened {
         serve(&relay, &identity, &session, one);
     }
     // It may have been suspended since it was admitted.
-    enforce::check(&relay, &session);
+    suspensions::check(&relay, &session);
     let measured = session.clone();
     let watch = pinger.watch(move |round_trip| {
         let micros = u32::try_from(round_trip.as_micros()).unwrap_or(u32::MAX);
@@ -93,7 +93,7 @@ pub async fn run(relay: Arc<Relay>, io: ClientIo, admission: Admission) {
     tracing::info!(session = %session.id, account = %session.account, ?ended, "session ended");
     session.set_closing();
     session.set_answered();
-    relay.seat().metrics.count(Count::SessionsClosed);
+    relay.telemetry().metrics.count(Count::SessionsClosed);
     drop((open, permit));
     tokio::join!(end(&relay, &session, ended), hang_up(&relay, &session, ended, driver));
     drop(control);
@@ -120,10 +120,10 @@ async fn hang_up<T>(relay: &Relay, session: &Session, ended: Ended, mut driver: 
 /// A session begins to serve an endpoint. Sessions of an earlier owner are told that they have lost it.
 pub fn serve(relay: &Arc<Relay>, identity: &Identity, session: &Arc<Session>, opened: Opened) {
     let claim = opened.claim;
-    relay.seat().metrics.count(Count::TunnelsOpened);
-    session.hold(claim.endpoint.clone(), opened.permit, relay.seat().metrics.open(Gauge::Tunnels));
+    relay.telemetry().metrics.count(Count::TunnelsOpened);
+    session.hold(claim.endpoint.clone(), opened.permit, relay.telemetry().metrics.open(Gauge::Tunnels));
     let tunnel_header = HeaderValue::from_str(claim.tunnel.as_str()).expect("an id has only visible ASCII");
-    let lost = relay.local.serve(Served {
+    let lost = relay.local.serve(ServedEndpoint {
         endpoint: claim.endpoint.clone(),
         account: claim.account,
         usage: identity.usage.clone(),
@@ -131,7 +131,7 @@ pub fn serve(relay: &Arc<Relay>, identity: &Identity, session: &Arc<Session>, op
         generation: claim.generation,
         tunnel: claim.tunnel,
         tunnel_header,
-        since: crate::relay::now(),
+        since: crate::server::relay::now(),
         sessions: vec![session.clone()],
     });
     match lost {

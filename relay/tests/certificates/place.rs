@@ -4,7 +4,7 @@ use adit_acme::{
     Ca, Dns01, Issuer, KeyAlgorithm, Proof, Request, SealingKey, State,
     dns::{Resolvers, TsigKey},
 };
-use adit_relay::access::RegionKeys;
+use adit_relay::auth::RegionKeys;
 use adit_store::{Store, StoredCertificate};
 use adit_testkit::{
     bind::{Bind, KEY_NAME},

@@ -61,7 +61,7 @@ async fn many_suspensions_are_read_anew_at_once() {
     for _ in 0..20 {
         let begun = Instant::now();
         let read = store.suspensions(now()).await.unwrap();
-        let index = adit_relay::enforce::Index::new(read, "eu.example.com");
+        let index = adit_relay::suspensions::Index::new(read, "eu.example.com");
         times.push(begun.elapsed());
         assert_eq!((index.version(), index.all().list.len() as u64), (count, count));
     }

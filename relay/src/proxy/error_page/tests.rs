@@ -1,5 +1,5 @@
 use super::*;
-use crate::access_log::RequestIds;
+use crate::ops::access_log::RequestIds;
 use http::Request;
 
 const NOW_US: u64 = 1_795_257_667_000_000;

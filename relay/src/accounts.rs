@@ -1,0 +1,25 @@
+//! What an account may use, counted and refused.
+//!
+//! Each relay counts for itself what goes through it: streams, requests and unread bytes. Sessions and tunnels are
+//! limits of the region; for these the caller says what the region's table knows, and the larger count decides.
+//! Permits give back what they hold when they are dropped.
+
+mod buffer;
+pub mod buffers;
+mod directory;
+mod exceeded;
+mod permit;
+mod rate;
+mod refused;
+mod usage;
+
+#[cfg(test)]
+mod races;
+
+pub use adit_config::Limits;
+pub use buffer::StreamBuffer;
+pub use directory::Accounts;
+pub use exceeded::Exceeded;
+pub use permit::{SessionPermit, StreamPermit, TunnelPermit};
+pub use refused::Refused;
+pub use usage::AccountUse;

@@ -1,0 +1,268 @@
+//! Bytes that arrived and that the other side has not read: counted per stream, bounded per account.
+//!
+//! A stream counts for itself, with one atomic that no other stream touches. Only whole grains of what is unread are
+//! charged to the account, under its lock: a stream whose reader keeps up is never charged. When the account passes
+//! its limit, its fullest stream is shed: it is no longer charged, and whoever drives it is woken to reset it.
+
+use super::{AccountUse, Exceeded};
+use adit_protocol::Code;
+use futures_util::task::AtomicWaker;
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+/// Charges are whole multiples of this many bytes, rounded down: what a stream has unread beyond its charge.
+const GRAIN: u64 = 32 * 1024;
+
+/// The streams of an account that have been charged.
+#[derive(Debug, Default)]
+pub(super) struct Buffers(Mutex<Charged>);
+
+#[derive(Debug, Default)]
+struct Charged {
+    total: u64,
+    streams: Vec<Arc<Charge>>,
+}
+
+#[derive(Debug, Default)]
+struct Charge {
+    /// Changes only under the account's lock.
+    bytes: AtomicU64,
+    /// Where the stream stands in [`Charged::streams`]; likewise.
+    index: AtomicUsize,
+    /// Set under the account's lock, once: the stream is no longer charged.
+    shed: AtomicBool,
+    driver: AtomicWaker,
+}
+
+impl Buffers {
+    pub(super) fn total(&self) -> u64 {
+        self.lock().total
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Charged> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Charged {
+    fn add(&mut self, charge: &Arc<Charge>) {
+        charge.index.store(self.streams.len(), Ordering::Relaxed);
+        self.streams.push(charge.clone());
+    }
+
+    fn remove(&mut self, charge: &Charge) {
+        let index = charge.index.load(Ordering::Relaxed);
+        self.streams.swap_remove(index);
+        if let Some(moved) = self.streams.get(index) {
+            moved.index.store(index, Ordering::Relaxed);
+        }
+        self.total -= charge.bytes.swap(0, Ordering::SeqCst);
+    }
+
+    /// Takes out the fullest streams until what is left is within the limit.
+    fn shed(&mut self, limit: u64) -> Vec<Arc<Charge>> {
+        let mut shed = Vec::new();
+        while self.total > limit {
+            let bytes = |charge: &&Arc<Charge>| charge.bytes.load(Ordering::Relaxed);
+            let Some(fullest) = self.streams.iter().max_by_key(bytes).cloned() else { break };
+            self.remove(&fullest);
+            fullest.shed.store(true, Ordering::SeqCst);
+            shed.push(fullest);
+        }
+        shed
+    }
+}
+
+/// The unread bytes of one direction of one stream, charged to its account until it is dropped.
+///
+/// Up to 32 KiB of each stream are not charged, nor is what is left of the last 32 KiB. The counts can be kept from
+/// several threads; [`poll_shed`](Self::poll_shed) wakes one task, the last that asked.
+#[derive(Debug)]
+pub struct StreamBuffer {
+    account: Arc<AccountUse>,
+    unread: AtomicU64,
+    charge: OnceLock<Arc<Charge>>,
+}
+
+impl StreamBuffer {
+    pub(super) fn new(account: Arc<AccountUse>) -> Self {
+        Self { account, unread: AtomicU64::new(0), charge: OnceLock::new() }
+    }
+
+    /// Counts bytes that have arrived.
+    pub fn arrived(&self, bytes: usize) {
+        let bytes = bytes as u64;
+        let unread = self.unread.fetch_add(bytes, Ordering::SeqCst).saturating_add(bytes);
+        self.settle_if_off(unread);
+    }
+
+    /// Counts bytes that were read: no more than have arrived.
+    pub fn read(&self, bytes: usize) {
+        let less = |unread: u64| Some(unread.saturating_sub(bytes as u64));
+        let before = self.unread.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).unwrap_or_default();
+        self.settle_if_off(before.saturating_sub(bytes as u64));
+    }
+
+    /// Sets the count, for a caller that measures instead of counting.
+    pub fn set(&self, unread: usize) {
+        self.unread.store(unread as u64, Ordering::SeqCst);
+        self.settle_if_off(unread as u64);
+    }
+
+    /// The bytes that are unread now.
+    pub fn unread(&self) -> u64 {
+        self.unread.load(Ordering::SeqCst)
+    }
+
+    /// Whether the account has passed its limit and this was its fullest stream: it has to be reset. It stays so.
+    pub fn is_shed(&self) -> bool {
+        self.charge.get().is_some_and(|charge| charge.shed.load(Ordering::SeqCst))
+    }
+
+    /// Ready once [`is_shed`](Self::is_shed). Worth asking only where the reader makes the stream wait: until then it is
+    /// cheaper to ask [`is_shed`](Self::is_shed) after each count.
+    ///
+    /// A reader that stalls may mean that nobody polls the stream's task. The waker can then be one that resets the
+    /// stream itself (see [`std::task::Wake`]): it is woken once, from another stream's task, outside of all locks.
+    pub fn poll_shed(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let charge = self.charge.get_or_init(|| self.enter());
+        charge.driver.register(cx.waker());
+        if charge.shed.load(Ordering::SeqCst) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Waits until the stream has to be reset.
+    pub async fn shed(&self) {
+        std::future::poll_fn(|cx| self.poll_shed(cx)).await;
+    }
+
+    fn enter(&self) -> Arc<Charge> {
+        let charge = Arc::new(Charge::default());
+        self.account.buffers.lock().add(&charge);
+        charge
+    }
+
+    fn settle_if_off(&self, unread: u64) {
+        let charged = self.charge.get().map_or(0, |charge| charge.bytes.load(Ordering::SeqCst));
+        if unread / GRAIN != charged / GRAIN {
+            self.settle();
+        }
+    }
+
+    /// Charges what is unread now.
+    #[cold]
+    fn settle(&self) {
+        let charge = self.charge.get_or_init(|| self.enter());
+        let limit = self.account.buffer_limit();
+        let mut charged = self.account.buffers.lock();
+        // Whoever counts while this runs sees the new charge or is seen here.
+        loop {
+            if charge.shed.load(Ordering::SeqCst) {
+                return;
+            }
+            let unread = self.unread() / GRAIN * GRAIN;
+            let before = charge.bytes.swap(unread, Ordering::SeqCst);
+            charged.total = charged.total - before + unread;
+            if self.unread() / GRAIN * GRAIN == unread {
+                break;
+            }
+        }
+        let shed = charged.shed(limit);
+        drop(charged);
+        for stream in shed {
+            self.account.refuse(Exceeded::new(Code::BufferFull, limit));
+            stream.driver.wake();
+        }
+    }
+}
+
+impl Drop for StreamBuffer {
+    fn drop(&mut self) {
+        if let Some(charge) = self.charge.get() {
+            let mut charged = self.account.buffers.lock();
+            if !charge.shed.load(Ordering::SeqCst) {
+                charged.remove(charge);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounts::Limits;
+    use adit_protocol::Account;
+    use futures_util::FutureExt;
+    use std::time::Instant;
+
+    const KIB: usize = 1024;
+
+    fn account_with(buffer_bytes: usize) -> Arc<AccountUse> {
+        let limits = Limits { buffer_bytes: buffer_bytes as u64, ..Limits::default() };
+        Arc::new(AccountUse::new(&Account::managed("me"), &limits, Instant::now()))
+    }
+
+    #[test]
+    fn a_stream_whose_reader_keeps_up_is_never_charged() {
+        let account = account_with(1024 * KIB);
+        let stream = account.buffer();
+        for _ in 0..10_000 {
+            stream.arrived(16 * KIB);
+            stream.read(16 * KIB);
+        }
+        assert!(stream.charge.get().is_none());
+        stream.arrived(32 * KIB - 1);
+        assert_eq!((stream.unread(), account.buffered_bytes()), (32 * 1024 - 1, 0));
+        stream.arrived(1);
+        assert_eq!(account.buffered_bytes(), 32 * 1024);
+        stream.read(1);
+        assert_eq!(account.buffered_bytes(), 0, "what is read is given back at once");
+        stream.set(100 * KIB);
+        assert_eq!(account.buffered_bytes(), 96 * 1024);
+        drop(stream);
+        assert_eq!(account.buffered_bytes(), 0);
+    }
+
+    #[test]
+    fn past_the_limit_the_fullest_stream_is_shed_and_only_that() {
+        let account = account_with(1024 * KIB);
+        let streams: Vec<_> = [256, 512, 200].map(|kib| (account.buffer(), kib)).into();
+        for (stream, kib) in &streams {
+            stream.arrived(kib * KIB);
+        }
+        assert_eq!(account.buffered_bytes(), (256 + 512 + 192) * 1024);
+        let mut waiting = Box::pin(streams[1].0.shed());
+        assert!(waiting.as_mut().now_or_never().is_none());
+        streams[0].0.arrived(64 * KIB);
+        assert_eq!(account.buffered_bytes(), 1024 * 1024, "at the limit, not past it");
+        assert!(!streams[1].0.is_shed());
+        streams[2].0.arrived(32 * KIB);
+        let shed: Vec<bool> = streams.iter().map(|(stream, _)| stream.is_shed()).collect();
+        assert_eq!(shed, [false, true, false]);
+        assert!(waiting.as_mut().now_or_never().is_some());
+        drop(waiting);
+        assert_eq!(account.buffered_bytes(), (320 + 224) * 1024);
+        let notice = account.take_refused(Instant::now()).unwrap();
+        assert_eq!((notice.code, notice.limit, notice.count), (Code::BufferFull, 1024 * 1024, 1));
+        streams[1].0.arrived(1024 * KIB);
+        streams[1].0.read(2000 * KIB);
+        assert_eq!(account.buffered_bytes(), (320 + 224) * 1024, "a shed stream no longer counts");
+        drop(streams);
+        assert_eq!(account.buffered_bytes(), 0);
+    }
+
+    #[test]
+    fn one_stream_that_is_more_than_the_limit_is_shed_itself() {
+        let account = account_with(1024 * KIB);
+        let stream = account.buffer();
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(stream.poll_shed(&mut cx).is_pending(), "before anything has arrived");
+        stream.arrived(1024 * KIB + 32 * KIB);
+        assert!(stream.poll_shed(&mut cx).is_ready() && stream.is_shed());
+        assert_eq!(account.buffered_bytes(), 0);
+    }
+}

@@ -1,0 +1,192 @@
+//! How much of what clients have sent waits here for slow consumers.
+//!
+//! HTTP/2's windows bound what one stream can hold. What all streams of an account hold together is measured ten times
+//! a second; when it passes the account's limit, the consumer with the fullest stream is cut off.
+
+use crate::{
+    accounts::{AccountUse, StreamBuffer},
+    lanes::Lane,
+};
+use std::{
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+use tokio::{
+    sync::Notify,
+    time::{MissedTickBehavior, interval},
+};
+
+/// How often streams are measured.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// One stream whose reader may be slow.
+#[derive(Debug)]
+pub struct Watched {
+    flow: Mutex<h2::FlowControl>,
+    buffer: StreamBuffer,
+    cut: Arc<Notify>,
+}
+
+impl Watched {
+    /// Whether its consumer had to go because the account's unread bytes passed their limit.
+    pub fn is_cut(&self) -> bool {
+        self.buffer.is_shed()
+    }
+}
+
+/// What one look at a lane's streams found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Measured {
+    /// The bytes that wait for slow consumers.
+    pub unread: usize,
+    /// The streams whose consumers have to go.
+    pub cut: usize,
+}
+
+/// The streams of one lane that are measured.
+#[derive(Debug, Default)]
+pub struct Buffers(Mutex<Vec<Weak<Watched>>>);
+
+impl Buffers {
+    /// Measures a stream until the returned value is dropped. `cut` is notified when its consumer has to go.
+    pub fn watch(&self, usage: &Arc<AccountUse>, flow: h2::FlowControl, cut: Arc<Notify>) -> Arc<Watched> {
+        let watched = Arc::new(Watched { flow: Mutex::new(flow), buffer: usage.buffer(), cut });
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&watched));
+        watched
+    }
+
+    fn measure(&self) -> Measured {
+        let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut measured = Measured::default();
+        streams.retain(|stream| {
+            let Some(stream) = stream.upgrade() else { return false };
+            let unread = stream.flow.lock().unwrap_or_else(PoisonError::into_inner).used_capacity();
+            stream.buffer.set(unread);
+            if stream.buffer.is_shed() {
+                stream.cut.notify_one();
+                measured.cut += 1;
+                return false;
+            }
+            measured.unread += unread;
+            true
+        });
+        measured
+    }
+}
+
+/// Measures the streams of a lane for as long as it runs, and tells what was found.
+pub fn spawn(lane: &Lane, buffers: Arc<Buffers>, mut tell: impl FnMut(Measured) + Send + 'static) {
+    lane.spawn(async move {
+        let mut ticks = interval(INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            tell(buffers.measure());
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounts::{Accounts, Limits};
+    use adit_mux::body::send_bytes;
+    use adit_protocol::Account;
+    use bytes::Bytes;
+    use futures_util::FutureExt;
+
+    const KIB: usize = 1024;
+
+    /// Streams that bring so many bytes each, as the side sees them that does not read.
+    async fn streams(sizes: &[usize]) -> Vec<h2::RecvStream> {
+        let (near, far) = tokio::io::duplex(1 << 20);
+        let (opener, _, driver) = adit_mux::open(near).await.unwrap();
+        // Nothing is sent before the driver runs, and the acceptor waits for what is sent.
+        tokio::spawn(driver);
+        let (mut acceptor, _) = adit_mux::accept(far).await.unwrap();
+        let bodies: Vec<usize> = sizes.to_vec();
+        tokio::spawn(async move {
+            let mut tasks = vec![];
+            for size in bodies {
+                let (_, mut respond) = acceptor.next().await.unwrap().unwrap();
+                let mut send = respond.send_response(http::Response::new(()), false).unwrap();
+                tasks.push(tokio::spawn(async move {
+                    send_bytes(&mut send, Bytes::from(vec![0; size]), false).await.unwrap();
+                    std::future::pending::<()>().await;
+                }));
+            }
+            while acceptor.next().await.is_some() {}
+        });
+        let mut received = vec![];
+        for _ in sizes {
+            let mut opener = opener.clone().ready().await.unwrap();
+            let (response, _) = opener.send_request(http::Request::new(()), true).unwrap();
+            received.push(response.await.unwrap().into_body());
+        }
+        received
+    }
+
+    /// Measures until everything has arrived.
+    async fn measured(buffers: &Buffers, unread: usize) {
+        while buffers.measure() != (Measured { unread, cut: 0 }) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn account(limit: usize) -> Arc<AccountUse> {
+        let limits = Limits { buffer_bytes: limit as u64, ..Limits::default() };
+        Accounts::default().get(&Account::managed("me"), &limits)
+    }
+
+    #[tokio::test]
+    async fn what_a_reader_takes_is_no_longer_counted() {
+        let (buffers, usage) = (Buffers::default(), account(1024 * KIB));
+        let mut stream = streams(&[200 * KIB]).await.remove(0);
+        let cut = Arc::new(Notify::new());
+        let watched = buffers.watch(&usage, stream.flow_control().clone(), cut.clone());
+        measured(&buffers, 200 * KIB).await;
+        let mut read = 0;
+        while read < 200 * KIB {
+            let data = stream.data().await.unwrap().unwrap();
+            read += data.len();
+            stream.flow_control().release_capacity(data.len()).unwrap();
+        }
+        assert_eq!(buffers.measure(), Measured::default());
+        assert_eq!(usage.buffered_bytes(), 0);
+        assert!(!watched.is_cut() && cut.notified().now_or_never().is_none());
+        drop(watched);
+        assert_eq!(buffers.0.lock().unwrap().len(), 1, "it is forgotten at the next look");
+        buffers.measure();
+        assert!(buffers.0.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn past_the_limit_the_consumer_with_the_fullest_stream_goes_and_no_other() {
+        let (buffers, usage) = (Buffers::default(), account(1024 * KIB));
+        let sizes = [300 * KIB, 400 * KIB, 200 * KIB];
+        let mut streams = streams(&sizes).await;
+        let watch = |stream: &mut h2::RecvStream| {
+            let cut = Arc::new(Notify::new());
+            (buffers.watch(&usage, stream.flow_control().clone(), cut.clone()), cut)
+        };
+        let mut watched: Vec<_> = streams.iter_mut().map(watch).collect();
+        measured(&buffers, 900 * KIB).await;
+        let mut more = self::streams(&[250 * KIB]).await;
+        watched.push(watch(&mut more[0]));
+        let mut cut = 0;
+        while cut == 0 {
+            cut = buffers.measure().cut;
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(cut, 1);
+        let told: Vec<bool> =
+            watched.iter().map(|(_, cut)| cut.notified().now_or_never().is_some()).collect();
+        assert_eq!(told, [false, true, false, false]);
+        assert!(watched[1].0.is_cut() && !watched[0].0.is_cut());
+        measured(&buffers, 750 * KIB).await;
+        assert_eq!(
+            usage.take_refused(std::time::Instant::now()).unwrap().code,
+            adit_protocol::Code::BufferFull
+        );
+    }
+}

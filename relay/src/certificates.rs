@@ -1,0 +1,99 @@
+//! Certificates and the TLS side of the public listeners.
+
+pub mod challenges;
+pub mod development;
+pub mod issuer;
+pub mod pem;
+pub mod served;
+
+use arc_swap::ArcSwap;
+use rustls::{
+    ServerConfig,
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+use std::{collections::HashMap, sync::Arc};
+
+/// The certificates that a relay serves, by the names in them. They are replaced while connections run. Those of the
+/// store go before those of files, or of the development CA, which stand in until a better one is there.
+#[derive(Debug, Default)]
+pub struct Certificates {
+    stored: ArcSwap<ByName>,
+    by_name: ArcSwap<ByName>,
+}
+
+type ByName = HashMap<String, Arc<CertifiedKey>>;
+
+fn by_name<'a>(certificates: impl IntoIterator<Item = &'a pem::Certificate>) -> Arc<ByName> {
+    let mut by_name = HashMap::new();
+    for certificate in certificates {
+        for name in &certificate.names {
+            by_name.entry(name.clone()).or_insert_with(|| certificate.key.clone());
+        }
+    }
+    Arc::new(by_name)
+}
+
+impl Certificates {
+    /// Serves these of files, or of the development CA, from now on. Connections that run keep what they have.
+    pub fn replace(&self, certificates: Vec<pem::Certificate>) {
+        self.by_name.store(by_name(&certificates));
+    }
+
+    /// Serves these of the store from now on, the first of those with the same name.
+    pub fn replace_stored<'a>(&self, certificates: impl IntoIterator<Item = &'a pem::Certificate>) {
+        self.stored.store(by_name(certificates));
+    }
+
+    /// The certificate for a server name: that very name first, then the wildcard above it (RFC 9525 section 6.3).
+    pub fn find(&self, name: &str) -> Option<Arc<CertifiedKey>> {
+        let name = name.trim_end_matches('.');
+        let stored = self.stored.load();
+        let found = if stored.is_empty() { None } else { find(&stored, name) };
+        found.or_else(|| find(&self.by_name.load(), name))
+    }
+}
+
+fn find(by_name: &ByName, name: &str) -> Option<Arc<CertifiedKey>> {
+    if let Some(found) = by_name.get(name) {
+        return Some(found.clone());
+    }
+    let lower = name.to_ascii_lowercase();
+    let (_, parent) = lower.split_once('.')?;
+    by_name.get(&lower).or_else(|| by_name.get(&format!("*.{parent}"))).cloned()
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.find(hello.server_name()?)
+    }
+}
+
+/// What the public port answers with, depending on who calls.
+#[derive(Clone, Debug)]
+pub struct TlsConfigs {
+    /// Consumers: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1.
+    pub consumers: Arc<ServerConfig>,
+    /// Clients: TLS 1.3 and the tunnel's protocol.
+    pub clients: Arc<ServerConfig>,
+}
+
+impl TlsConfigs {
+    /// # Errors
+    /// When the crypto provider has no source of randomness.
+    pub fn new(certificates: Arc<Certificates>) -> Result<Self, rustls::Error> {
+        let ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
+        let mut consumers =
+            ServerConfig::builder().with_no_client_auth().with_cert_resolver(certificates.clone());
+        consumers.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        consumers.ticketer = ticketer;
+        consumers.send_tls13_tickets = 1;
+        let mut clients = ServerConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
+            .with_no_client_auth()
+            .with_cert_resolver(certificates);
+        clients.alpn_protocols = vec![adit_protocol::ALPN.to_vec()];
+        // A client proves itself on each connection by its exporter: there is nothing to resume.
+        clients.send_tls13_tickets = 0;
+        Ok(Self { consumers: Arc::new(consumers), clients: Arc::new(clients) })
+    }
+}

@@ -1,0 +1,126 @@
+//! A relay that gets its own certificate from a CA.
+
+use crate::{
+    config::Acme,
+    ops::metrics::{Kind, Metrics},
+    server::relay::Relay,
+};
+use adit_acme::{Issuer, KeyAlgorithm, Progress, Request, State, dns::Resolvers};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::time::sleep;
+
+/// How soon after the store has failed.
+const SOON: Duration = Duration::from_secs(5);
+
+/// What is counted of attempts; why one failed stands in the log.
+#[derive(Clone, Default)]
+struct Counts {
+    attempts: Arc<AtomicU64>,
+    failures: Arc<AtomicU64>,
+    next_attempt: Arc<AtomicU64>,
+}
+
+impl Counts {
+    fn shown_by(metrics: &Metrics) -> Self {
+        let counts = Self::default();
+        let show = |name, help, kind, number: &Arc<AtomicU64>| {
+            let number = number.clone();
+            metrics.watch(name, help, kind, move || number.load(Ordering::Relaxed));
+        };
+        show(
+            "adit_certificate_attempts",
+            "Attempts to get a certificate from a CA that have ended, well or not",
+            Kind::Counter,
+            &counts.attempts,
+        );
+        show("adit_certificate_failures", "Those of them that failed", Kind::Counter, &counts.failures);
+        show(
+            "adit_certificate_next_attempt_seconds",
+            "When the next attempt after a failed one is made, in seconds since 1970; 0 while none is waited for",
+            Kind::Gauge,
+            &counts.next_attempt,
+        );
+        counts
+    }
+
+    fn note(&self, progress: &Progress) {
+        let failed = matches!(progress.state, State::Failed { .. });
+        self.attempts.fetch_add(u64::from(failed || progress.state == State::Issued), Ordering::Relaxed);
+        self.failures.fetch_add(u64::from(failed), Ordering::Relaxed);
+        let waits = failed || matches!(progress.state, State::Waiting { .. });
+        let next = progress.order.as_ref().filter(|_| waits).map_or(0, |order| order.next_attempt);
+        self.next_attempt.store(next, Ordering::Relaxed);
+    }
+}
+
+/// Gets a certificate and renews it, for as long as the relay runs. `own` is where it answers in clear and by TLS.
+pub async fn run(relay: Arc<Relay>, acme: Acme, own: (Option<SocketAddr>, Option<SocketAddr>)) {
+    let domain = relay.config.domain.clone();
+    let keeper = relay.keys.region.sealing_keys().into_iter().next().expect("a region has at least one key");
+    let request = Request {
+        id: format!("relay/{domain}"),
+        names: acme.names.clone(),
+        regions: vec![domain.clone()],
+        ca: acme.ca.clone(),
+        proof: acme.proof.clone(),
+        algorithm: KeyAlgorithm::EcdsaP256,
+        rotate: true,
+        renew_before: acme.renew_before,
+        newer_than: None,
+    };
+    let issuer = Issuer {
+        store: relay.store.clone(),
+        keeper,
+        holder: format!("{}-{:08x}", relay.id, rand::random::<u32>()),
+        resolvers: Resolvers::new(&acme.resolvers),
+        own_http: own.0.map(reachable),
+        own_tls: own.1.map(reachable),
+    };
+    let counts = Counts::shown_by(&relay.metrics);
+    while !relay.closing.is_cancelled() {
+        let again = match advance(&issuer, &request, &domain, &counts).await {
+            Ok(again) => again,
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "no certificate without the store");
+                SOON
+            }
+        };
+        tokio::select! {
+            () = sleep(again) => {}
+            () = relay.closing.cancelled() => return,
+        }
+    }
+}
+
+async fn advance(
+    issuer: &Issuer,
+    request: &Request,
+    domain: &str,
+    counts: &Counts,
+) -> Result<Duration, adit_store::StoreError> {
+    issuer.store.put_region(domain, &issuer.keeper.public_text()).await?;
+    let progress = issuer.advance(request).await?;
+    counts.note(&progress);
+    if let Some(ahead) = progress.clock_ahead.filter(|ahead| ahead.abs() > 600) {
+        tracing::warn!(seconds = ahead, "the CA's clock is ahead of this one: certificates are dated by it");
+    }
+    if progress.state == State::Issued {
+        tracing::info!(names = request.names.join(","), "a certificate was issued");
+    }
+    Ok(progress.again)
+}
+
+/// Where this process itself reaches an address that it listens on.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        return SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port());
+    }
+    address
+}

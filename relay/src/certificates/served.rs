@@ -1,0 +1,202 @@
+//! The certificates of the store: read whenever it has changed, validated, swapped, confirmed.
+
+use super::{Certificates, pem::Certificate};
+use crate::server::relay::{Relay, now};
+use adit_acme::{SealingKey, certificate, open_key};
+use adit_store::{CertificateSet, StoredCertificate};
+use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
+
+const POISONED: &str = "no code panics while it holds this lock";
+
+/// What is served of the store's certificates.
+#[derive(Debug, Default)]
+pub struct ServedCertificates {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    version: u64,
+    /// By the certificates' ids: the last good one of each.
+    good: BTreeMap<String, (String, Certificate)>,
+    problem: Option<String>,
+}
+
+impl ServedCertificates {
+    /// The fingerprints of the certificates that are served.
+    pub fn fingerprints(&self) -> Vec<String> {
+        let state = self.state.lock().expect(POISONED);
+        state.good.values().map(|(fingerprint, _)| fingerprint.clone()).collect()
+    }
+
+    /// Why one is not served.
+    pub fn problem(&self) -> Option<String> {
+        self.state.lock().expect(POISONED).problem.clone()
+    }
+
+    /// When the first of them ends, in seconds since 1970; 0 without one.
+    pub fn not_after(&self) -> u64 {
+        let state = self.state.lock().expect(POISONED);
+        state.good.values().map(|(_, certificate)| certificate.not_after).min().unwrap_or(0)
+    }
+
+    /// Takes a set over. A certificate that is no good leaves the last good one of its id in place. Says whether there is
+    /// anything new.
+    fn take(&self, set: &CertificateSet, keys: &[SealingKey], certificates: &Certificates, now: u64) -> bool {
+        let mut state = self.state.lock().expect(POISONED);
+        if set.version == state.version && state.problem.is_none() {
+            return false;
+        }
+        let before = (state.version, state.problem.take());
+        let mut good = BTreeMap::new();
+        for (stored, sealed) in &set.list {
+            let known = state.good.remove(&stored.id);
+            if let Some(known) = known.as_ref().filter(|(fingerprint, _)| *fingerprint == stored.fingerprint)
+            {
+                good.insert(stored.id.clone(), known.clone());
+                continue;
+            }
+            match open(stored, sealed, keys, now) {
+                Ok(certificate) => {
+                    tracing::info!(
+                        names = stored.names.join(","),
+                        fingerprint = stored.fingerprint,
+                        "another certificate is served"
+                    );
+                    good.insert(stored.id.clone(), (stored.fingerprint.clone(), certificate));
+                }
+                Err(problem) => {
+                    if before.1.is_none() || before.0 != set.version {
+                        tracing::error!(
+                            names = stored.names.join(","),
+                            problem,
+                            "a certificate is not served"
+                        );
+                    }
+                    state.problem = Some(format!("{}: {problem}", stored.names.join(", ")));
+                    good.extend(known.map(|known| (stored.id.clone(), known)));
+                }
+            }
+        }
+        certificates.replace_stored(good.values().map(|(_, certificate)| certificate));
+        state.good = good;
+        state.version = set.version;
+        before != (state.version, state.problem.clone())
+    }
+}
+
+/// Validates a certificate and opens its key.
+fn open(
+    stored: &StoredCertificate,
+    sealed: &str,
+    keys: &[SealingKey],
+    now: u64,
+) -> Result<Certificate, String> {
+    let opened = keys.iter().find_map(|own| open_key(own, &stored.id, sealed).ok());
+    let pem = opened.ok_or("its private key is not sealed to this region's key")?;
+    certificate::check(&stored.chain, &pem, &stored.names, now).map_err(|unfit| unfit.to_string())?;
+    let chain = certificate::chain(&stored.chain).map_err(|unfit| unfit.to_string())?;
+    let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|error| error.to_string())?;
+    Certificate::new(chain, &key).map_err(|error| error.to_string())
+}
+
+/// Reads certificates and challenges whenever the store may have changed, for as long as the relay runs.
+pub async fn watch(relay: Arc<Relay>, certificates: Arc<Certificates>) {
+    let mut changes = relay.store.changes();
+    loop {
+        changes.next().await;
+        if relay.closing.is_cancelled() {
+            return;
+        }
+        read_once(&relay, &certificates).await;
+    }
+}
+
+/// Reads certificates and challenges. A store that is away changes nothing.
+pub async fn read_once(relay: &Relay, certificates: &Certificates) {
+    let mut news = false;
+    match relay.store.challenges(now()).await {
+        Ok(set) => news |= relay.challenges.replace(&set),
+        Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "challenges were not read"),
+    }
+    match relay.store.certificates_for(&relay.config.domain).await {
+        Ok(set) => {
+            if relay.served.take(&set, &relay.keys.region.sealing_keys(), certificates, now()) {
+                news = true;
+                keep_last(&relay.config.data_dir, &set);
+            }
+        }
+        Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "certificates were not read"),
+    }
+    if news {
+        relay.news.notify_one();
+    }
+}
+
+/// A row of the file in which the last certificates are kept. Their keys stay sealed.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    id: String,
+    names: Vec<String>,
+    chain: String,
+    fingerprint: String,
+    sealed: String,
+}
+
+fn kept_file(folder: &Path) -> PathBuf {
+    folder.join("certificates.json")
+}
+
+/// Keeps what was read last, for a start without the store.
+fn keep_last(folder: &Path, set: &CertificateSet) {
+    let rows = set.list.iter().map(|(stored, sealed)| Kept {
+        id: stored.id.clone(),
+        names: stored.names.clone(),
+        chain: stored.chain.clone(),
+        fingerprint: stored.fingerprint.clone(),
+        sealed: sealed.clone(),
+    });
+    let written = serde_json::to_vec(&rows.collect::<Vec<_>>()).map_err(io::Error::other).and_then(|bytes| {
+        fs::create_dir_all(folder)?;
+        let (file, new) = (kept_file(folder), folder.join("certificates.json.new"));
+        let mut out =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        io::Write::write_all(&mut out, &bytes)?;
+        fs::rename(new, file)
+    });
+    if let Err(error) = written {
+        tracing::warn!(%error, "the certificates cannot be kept for a start without the store");
+    }
+}
+
+/// Serves what was kept, until the store has been read.
+pub fn serve_last(relay: &Relay, certificates: &Certificates) {
+    let Ok(bytes) = fs::read(kept_file(&relay.config.data_dir)) else { return };
+    let Ok(rows) = serde_json::from_slice::<Vec<Kept>>(&bytes) else { return };
+    let list = rows.into_iter().map(|kept| {
+        let stored = StoredCertificate {
+            id: kept.id,
+            names: kept.names,
+            regions: Vec::new(),
+            chain: kept.chain,
+            fingerprint: kept.fingerprint,
+            not_before: 0,
+            not_after: 0,
+            revision: 0,
+            issued_at: 0,
+            made_for: String::new(),
+        };
+        (stored, kept.sealed)
+    });
+    // A version that no store has: whatever it says is newer.
+    let set = CertificateSet { version: u64::MAX, list: list.collect() };
+    relay.served.take(&set, &relay.keys.region.sealing_keys(), certificates, now());
+}

@@ -1,0 +1,149 @@
+//! The command line of adit-relay.
+//!
+//! [`parse`] turns words into a [`Command`]. What a command does is elsewhere, but for those that only print text.
+
+pub mod admin;
+mod complaints;
+mod failure;
+mod line;
+mod text;
+
+pub use clap_complete::Shell;
+pub use failure::{Exit, Failure};
+pub use text::{check, completions};
+
+use crate::{
+    cli::admin::{
+        act::{Act, Consent},
+        complaints::Wish,
+    },
+    config::{Config, environment},
+};
+use adit_protocol::{Account, Kind};
+use clap::{CommandFactory, Parser, error::ErrorKind};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// Where relay.yaml is looked for when neither `--config` nor `ADIT_CONFIG` names it.
+pub const DEFAULT_CONFIG: &str = "relay.yaml";
+
+/// What a person wants of the program. `config` is the file of the configuration; absent: the environment alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Run the relay.
+    Run {
+        /// The configuration.
+        config: Option<PathBuf>,
+    },
+    /// Print a token of the provider's own.
+    Token(Token),
+    /// Validate the configuration and print what was understood: [`check`].
+    Check {
+        /// The configuration.
+        config: Option<PathBuf>,
+    },
+    /// Print a relay.yaml with every key and its default: [`crate::config::reference`].
+    Defaults,
+    /// Ask a running relay something by its admin socket, or tell it something.
+    Admin(Admin),
+    /// Print what a shell needs to complete commands: [`completions`].
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// A token that is to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// Whose token it is.
+    pub account: Account,
+    /// How long it can be used, 1 s to 24 h.
+    pub ttl: Duration,
+    /// Which names it allows, with `*` for any letters; absent: every name.
+    pub names: Option<Vec<String>>,
+    /// Which kinds of tunnel it allows, at least one.
+    pub kinds: Vec<Kind>,
+    /// What it is signed with, and for whom.
+    pub source: TokenSource,
+}
+
+/// Where a token's key and audience come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenSource {
+    /// From a relay's configuration.
+    Config(Option<PathBuf>),
+    /// From the command line.
+    Key {
+        /// The file of the token key.
+        key: PathBuf,
+        /// The region's domain, which is the token's audience.
+        domain: String,
+    },
+}
+
+/// A call of a running relay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// What is asked or told.
+    pub call: AdminCall,
+    /// Whether the answer is printed as JSON.
+    pub json: bool,
+    /// The admin socket; absent: the one of the configuration.
+    pub socket: Option<PathBuf>,
+    /// The configuration.
+    pub config: Option<PathBuf>,
+}
+
+/// What a running relay is asked or told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminCall {
+    /// Which sessions it has.
+    Sessions,
+    /// Which tunnels it has.
+    Tunnels,
+    /// What it shall do.
+    Do(Act, Consent),
+    /// What is wanted of complaints.
+    Complaints(Wish),
+}
+
+/// Why a command line is not carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// It asks for this text, help or version: it goes to stdout, and the exit code is 0.
+    Text(String),
+    /// It is wrong: the failure goes to stderr.
+    Failure(Failure),
+}
+
+/// Reads a command line, whose first word is the program. `ADIT_CONFIG` is read too.
+///
+/// # Errors
+/// It asks for help or the version, or it is wrong.
+pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, Stop> {
+    let line = line::Line::try_parse_from(words).map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Stop::Text(error.render().to_string()),
+        _ => Stop::Failure(Failure::of_clap(&error)),
+    })?;
+    line.understood(Path::new(DEFAULT_CONFIG).is_file().then(|| DEFAULT_CONFIG.into())).map_err(Stop::Failure)
+}
+
+/// Loads a configuration with this process's environment.
+///
+/// # Errors
+/// Everything that is wrong with it, as a failure with exit code 2.
+pub fn load(config: Option<&Path>) -> Result<Config, Failure> {
+    Config::load(config, environment()).map_err(|errors| Failure::of_config(config, &errors))
+}
+
+/// The program's description for clap, from which help, completions and man pages are made.
+pub fn command() -> clap::Command {
+    line::Line::command()
+}
+
+#[cfg(test)]
+mod tests;

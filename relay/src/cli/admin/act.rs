@@ -1,0 +1,127 @@
+//! What `adit-relay admin close` and `drain` do to a running relay: said first, then done.
+
+use super::client::{self, AskError};
+use crate::cli::{Exit, Failure};
+use adit_protocol::SessionId;
+use serde::Serialize;
+use std::path::Path;
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// End one session; its client may come back.
+    Close(SessionId),
+    /// Drain the relay and end it, as SIGTERM does.
+    Drain,
+}
+
+/// How sure the person is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consent {
+    /// It shall be done.
+    Given,
+    /// It shall only be said what would be done.
+    DryRun,
+    /// The person is asked.
+    Ask,
+}
+
+/// What an act meets, as far as the relay knows before.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Effect {
+    action: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<String>,
+    sessions: usize,
+    tunnels: usize,
+    streams: u32,
+    dry_run: bool,
+}
+
+/// Carries an act out at the relay of `socket`, after `confirm` has agreed to its effect if `consent` wants that;
+/// what is to be printed then. The relay only begins: answers in flight may still end.
+///
+/// # Errors
+/// The relay cannot be reached, there is no such session, or the person did not agree.
+pub async fn carry_out(
+    socket: &Path,
+    act: &Act,
+    consent: Consent,
+    json: bool,
+    confirm: impl FnOnce(&str) -> bool,
+) -> Result<String, Failure> {
+    let effect = Effect::of(socket, act, consent == Consent::DryRun).await?;
+    let said = effect.say(act);
+    if consent == Consent::Ask && !confirm(&said) {
+        let failure = Failure::new(Exit::Usage, "unconfirmed", "nothing was done");
+        return Err(failure.why(format!("it {said}")).next("add --yes"));
+    }
+    if consent != Consent::DryRun {
+        client::post(socket, &act.path()).await?;
+    }
+    Ok(match (json, consent) {
+        (true, _) => client::to_json(&effect),
+        (false, Consent::DryRun) => format!("would do: {said}\n"),
+        (false, _) => format!("{said}\n"),
+    })
+}
+
+impl Act {
+    fn path(&self) -> String {
+        match self {
+            Self::Close(session) => format!("/v1/sessions/{session}/close"),
+            Self::Drain => "/v1/drain".to_owned(),
+        }
+    }
+}
+
+impl Effect {
+    async fn of(socket: &Path, act: &Act, dry_run: bool) -> Result<Self, Failure> {
+        let sessions = client::sessions(socket).await?;
+        match act {
+            Act::Close(id) => {
+                let Some(session) = sessions.into_iter().find(|one| one.session == *id) else {
+                    let detail = format!("session: this relay has no session {id}");
+                    return Err(AskError::Refused { status: 404, detail }.into());
+                };
+                Ok(Self {
+                    action: "close",
+                    session: Some(session.session.to_string()),
+                    account: Some(session.account.to_string()),
+                    sessions: 1,
+                    tunnels: session.tunnels.len(),
+                    streams: session.streams,
+                    dry_run,
+                })
+            }
+            Act::Drain => Ok(Self {
+                action: "drain",
+                session: None,
+                account: None,
+                sessions: sessions.len(),
+                tunnels: client::tunnels(socket).await?.len(),
+                streams: sessions.iter().map(|session| session.streams).sum(),
+                dry_run,
+            }),
+        }
+    }
+
+    fn say(&self, act: &Act) -> String {
+        let count =
+            |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+        let served =
+            format!("{}, {}", count(self.tunnels, "tunnel"), count(self.streams as usize, "open stream"));
+        match act {
+            Act::Close(id) => {
+                let account = adit_terminal::escape(self.account.as_deref().unwrap_or_default());
+                format!("closes session {id} of {account}: {served}")
+            }
+            Act::Drain => {
+                format!("drains the relay, and ends it: {}, {served}", count(self.sessions, "session"))
+            }
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! `adit-relay admin complaints`: what a person sees and says.
+
+use crate::cli::{
+    Exit, Failure,
+    admin::{act::Consent, client, table},
+};
+use crate::ops::admin::complaints::{ComplaintView, NewComplaint, NewDecision};
+use adit_store::Decision;
+use http::Method;
+use std::{fmt::Write as _, path::Path};
+
+/// What a person wants of complaints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// All of them.
+    List,
+    /// One, with its history.
+    Show(String),
+    /// A new one.
+    File(NewComplaint),
+    /// A decision about one.
+    Decide(String, NewDecision, Consent),
+}
+
+/// Carries a wish out at the relay of `socket`; what is to be printed then. `confirm` is asked before a decision.
+///
+/// # Errors
+/// The relay cannot be reached or refuses, or the person does not agree.
+pub async fn carry_out(
+    socket: &Path,
+    wish: &Wish,
+    json: bool,
+    now: u64,
+    confirm: impl FnOnce(&str) -> bool,
+) -> Result<String, Failure> {
+    match wish {
+        Wish::List => {
+            let all: Vec<ComplaintView> = client::all(socket, "/v1/complaints").await?;
+            Ok(if json { client::to_json(&all) } else { table::complaints(&all, now) })
+        }
+        Wish::Show(id) => {
+            let one = get(socket, id).await?;
+            Ok(if json { client::to_json(&one) } else { whole(&one, now) })
+        }
+        Wish::File(new) => {
+            let body = client::to_json(new);
+            let filed: ComplaintView = client::send(socket, Method::POST, "/v1/complaints", body).await?;
+            Ok(if json { client::to_json(&filed) } else { format!("{}\n", filed.id) })
+        }
+        Wish::Decide(id, decision, consent) => {
+            let before = get(socket, id).await?;
+            let effect = effect(&before, decision);
+            if *consent == Consent::Ask && !confirm(&effect) {
+                let failure = Failure::new(Exit::Usage, "unconfirmed", "nothing was done");
+                return Err(failure.why(format!("it {effect}")).next("add --yes"));
+            }
+            if *consent == Consent::DryRun {
+                return Ok(format!("would do: {effect}\n"));
+            }
+            let path = format!("/v1/complaints/{id}/decision");
+            let after: ComplaintView =
+                client::send(socket, Method::POST, &path, client::to_json(decision)).await?;
+            Ok(if json { client::to_json(&after) } else { format!("{effect}\n") })
+        }
+    }
+}
+
+async fn get(socket: &Path, id: &str) -> Result<ComplaintView, Failure> {
+    let path = format!("/v1/complaints/{id}");
+    Ok(client::send(socket, Method::GET, &path, String::new()).await?)
+}
+
+fn effect(complaint: &ComplaintView, new: &NewDecision) -> String {
+    let id = &complaint.id;
+    let whom = match (&complaint.account, new.scope) {
+        (Some(account), adit_store::Scope::Account) => {
+            format!("account {account} ({} names)", complaint.hostnames.len())
+        }
+        _ => complaint.against.clone(),
+    };
+    let whom = adit_terminal::escape(&whom);
+    match new.decision {
+        Decision::Acknowledged => {
+            let until = new.until.as_ref().map_or(String::new(), |until| format!(" until {until}"));
+            format!("acknowledges {id}: takes {whom} offline{until}")
+        }
+        Decision::Dismissed => format!("dismisses {id}: {whom} is not taken offline by it"),
+        Decision::Lifted => format!("lifts {id}: {whom} may come back"),
+        Decision::Pending => format!("reopens {id}"),
+    }
+}
+
+/// One complaint for a person, evidence as plain text.
+fn whole(one: &ComplaintView, now: u64) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: &str| {
+        if !value.is_empty() {
+            let value = adit_terminal::escape(value);
+            let _ = writeln!(text, "{name:<12} {value}");
+        }
+    };
+    line("id", &one.id);
+    line("phase", &one.phase);
+    line("against", &one.against);
+    line("category", &one.category);
+    line("filed", &format!("{} ago", adit_terminal::age(now.saturating_sub(one.filed_at))));
+    line("reporter", &one.reporter);
+    line("description", &one.description);
+    for link in &one.evidence {
+        line("evidence", link);
+    }
+    line("account", one.account.as_deref().unwrap_or("not known: nobody has had this address"));
+    line("names", &one.hostnames.join(" "));
+    line("until", one.until.as_deref().unwrap_or_default());
+    line("relays", &one.relays);
+    line("waits for", &one.outstanding.join(", "));
+    for entry in &one.history {
+        let ago = adit_terminal::age(now.saturating_sub(entry.at));
+        let who = if entry.who.is_empty() { String::new() } else { format!(" by {}", entry.who) };
+        let why = if entry.why.is_empty() { String::new() } else { format!(": {}", entry.why) };
+        line("history", &format!("{ago} ago {}{who}{why}", entry.what));
+    }
+    text
+}

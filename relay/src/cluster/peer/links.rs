@@ -1,0 +1,299 @@
+//! The links that this relay opens: a few connections to each peer, some on each lane, dialled when they are needed.
+//!
+//! A dial goes on whoever waits for it, and requests that come meanwhile wait for the same one.
+
+use super::{dial, tls::PeerTls};
+use crate::{cluster::table::Table, lanes, ops::metrics::LaneMetrics};
+use adit_mux::{MAX_STREAMS, Opener};
+use adit_protocol::{Account, Endpoint, RelayId};
+use arc_swap::ArcSwap;
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{sync::Notify, time::timeout_at};
+
+/// The least number of connections to a peer.
+const CONNECTIONS: usize = 4;
+/// One account gets at most this many streams of one connection: no tenant can fill a link.
+const ACCOUNT_STREAMS: usize = MAX_STREAMS / 8;
+/// How long a dial may have taken before another peer is tried, if there is one.
+pub const BRIEF: Duration = Duration::from_millis(300);
+/// After a dial that failed a peer is left alone for so long.
+const REST: Duration = Duration::from_millis(500);
+
+const POISONED: &str = "no code panics while it holds this lock";
+
+/// Why there is no stream to a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// This relay has no peer certificate, or the peer has not told where it listens.
+    #[error("the peer cannot be reached: it has told no address, or this relay has no peer certificate")]
+    NoAddress,
+    /// The last dial failed a moment ago.
+    #[error("the last dial failed a moment ago")]
+    Resting,
+    /// The dial takes longer than the caller would wait. It goes on.
+    #[error("the peer has not answered yet")]
+    Slow,
+    /// All connections have as many streams as the account may have.
+    #[error("all links are full")]
+    Full,
+}
+
+/// One connection to a peer.
+#[derive(Debug)]
+pub struct Connection {
+    lane: Option<usize>,
+    opener: Opener,
+    streams: AtomicUsize,
+    accounts: Mutex<HashMap<Account, usize>>,
+}
+
+/// A place for one stream of a connection; given back when it is dropped.
+#[derive(Debug)]
+pub struct PeerPlace {
+    connection: Arc<Connection>,
+    account: Account,
+}
+
+impl Connection {
+    fn place(self: &Arc<Self>, account: &Account) -> Option<PeerPlace> {
+        let mut accounts = self.accounts.lock().expect(POISONED);
+        let taken = accounts.get(account).copied().unwrap_or(0);
+        if taken >= ACCOUNT_STREAMS || self.streams.load(Ordering::Relaxed) >= MAX_STREAMS {
+            return None;
+        }
+        accounts.insert(account.clone(), taken + 1);
+        self.streams.fetch_add(1, Ordering::Relaxed);
+        Some(PeerPlace { connection: self.clone(), account: account.clone() })
+    }
+}
+
+impl Drop for PeerPlace {
+    fn drop(&mut self) {
+        self.connection.streams.fetch_sub(1, Ordering::Relaxed);
+        let mut accounts = self.connection.accounts.lock().expect(POISONED);
+        if let Some(taken) = accounts.get_mut(&self.account) {
+            *taken -= 1;
+            if *taken == 0 {
+                accounts.remove(&self.account);
+            }
+        }
+    }
+}
+
+/// The links to one peer.
+#[derive(Debug, Default)]
+struct Peer {
+    links: Mutex<Links>,
+    /// Notified whenever a dial has ended.
+    dialled: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Links {
+    connections: Vec<Arc<Connection>>,
+    /// The dials that are under way: for which lane, and since when.
+    dials: Vec<(Option<usize>, Instant)>,
+    rests_until: Option<Instant>,
+}
+
+/// What a caller gets of the links to a peer.
+enum Found {
+    Place(PeerPlace),
+    /// Nothing before the dial ends that has begun then; if that is too late, this is why.
+    Nothing(Instant, LinkError),
+}
+
+impl Links {
+    /// A place on the caller's lane. The flag says that a dial has to be made for that lane, which counts as made.
+    fn find(
+        &mut self,
+        lane: Option<usize>,
+        each: usize,
+        account: &Account,
+    ) -> (Result<Found, LinkError>, bool) {
+        self.connections.retain(|one| !is_over(&one.opener));
+        let mine: Vec<_> = self.connections.iter().filter(|one| one.lane == lane).cloned().collect();
+        let streams = |one: &&Arc<Connection>| one.streams.load(Ordering::Relaxed);
+        let least = mine.iter().min_by_key(streams);
+        let now = Instant::now();
+        let wanted = mine.len() + self.dials_of(lane).count() < each
+            && least.is_none_or(|one| streams(&one) > 0)
+            && self.rests_until.is_none_or(|until| now >= until);
+        if wanted {
+            self.dials.push((lane, now));
+        }
+        let place = least
+            .and_then(|one| one.place(account))
+            .or_else(|| mine.iter().find_map(|one| one.place(account)));
+        let why_none = if mine.is_empty() { LinkError::Slow } else { LinkError::Full };
+        let found = match (place, self.dials_of(lane).min()) {
+            (Some(place), _) => Ok(Found::Place(place)),
+            (None, Some(begun)) => Ok(Found::Nothing(begun, why_none)),
+            (None, None) if mine.is_empty() => Err(LinkError::Resting),
+            (None, None) => Err(LinkError::Full),
+        };
+        (found, wanted)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.connections.is_empty() && self.dials.is_empty()
+    }
+
+    fn end_dial(&mut self, lane: Option<usize>) {
+        if let Some(place) = self.dials.iter().position(|(of, _)| *of == lane) {
+            self.dials.swap_remove(place);
+        }
+    }
+
+    fn dials_of(&self, lane: Option<usize>) -> impl Iterator<Item = Instant> {
+        self.dials.iter().filter(move |(of, _)| *of == lane).map(|(_, begun)| *begun)
+    }
+}
+
+impl Peer {
+    fn links(&self) -> MutexGuard<'_, Links> {
+        self.links.lock().expect(POISONED)
+    }
+
+    /// A dial for this lane has ended.
+    fn dialled(&self, lane: Option<usize>, opener: Option<Opener>) {
+        let mut links = self.links();
+        links.end_dial(lane);
+        match opener {
+            Some(opener) => {
+                let (streams, accounts) = (AtomicUsize::new(0), Mutex::default());
+                links.connections.push(Arc::new(Connection { lane, opener, streams, accounts }));
+            }
+            None => links.rests_until = Some(Instant::now() + REST),
+        }
+        drop(links);
+        self.dialled.notify_waiters();
+    }
+}
+
+/// All links that this relay opens.
+#[derive(Debug)]
+pub struct Peers {
+    pub(super) tls: Option<ArcSwap<PeerTls>>,
+    pub(super) table: Arc<Table>,
+    pub(super) me: RelayId,
+    /// How many connections a lane has to each peer.
+    each: usize,
+    peers: Mutex<HashMap<RelayId, Arc<Peer>>>,
+    metrics: Arc<LaneMetrics>,
+    pub(super) asked: super::ask::Asked,
+}
+
+impl Peers {
+    /// No links yet.
+    pub fn new(
+        tls: Option<PeerTls>,
+        table: Arc<Table>,
+        me: RelayId,
+        lanes: usize,
+        metrics: Arc<LaneMetrics>,
+    ) -> Self {
+        let each = CONNECTIONS.div_ceil(lanes.max(1));
+        Self {
+            tls: tls.map(ArcSwap::from_pointee),
+            table,
+            me,
+            each,
+            peers: Mutex::default(),
+            metrics,
+            asked: super::ask::Asked::default(),
+        }
+    }
+
+    /// A place for one stream of an account on a connection to a peer, of the caller's lane. Without any it waits for one
+    /// that is dialled, until the dial has taken as long as `patience`, [`dial::MOST`] being as long as it can take.
+    ///
+    /// # Errors
+    /// [`LinkError`].
+    pub async fn opener(
+        &self,
+        id: &RelayId,
+        account: &Account,
+        patience: Duration,
+    ) -> Result<(Opener, PeerPlace), LinkError> {
+        let peer = self.peers.lock().expect(POISONED).entry(id.clone()).or_default().clone();
+        let lane = lanes::current();
+        loop {
+            // It hears of every dial that ends from here on.
+            let dialled = peer.dialled.notified();
+            let (found, wanted) = peer.links().find(lane, self.each, account);
+            let dial = if wanted { self.dial(id, &peer, lane) } else { Ok(()) };
+            match found? {
+                Found::Place(place) => return Ok((place.connection.opener.clone(), place)),
+                Found::Nothing(begun, why) => {
+                    dial?;
+                    timeout_at((begun + patience).into(), dialled).await.map_err(|_| why)?;
+                }
+            }
+        }
+    }
+
+    /// Dials in the background.
+    fn dial(&self, id: &RelayId, peer: &Arc<Peer>, lane: Option<usize>) -> Result<(), LinkError> {
+        let Some((address, tls)) = self.address(id).zip(self.tls.as_ref().map(ArcSwap::load_full)) else {
+            peer.links().end_dial(lane);
+            peer.dialled.notify_waiters();
+            return Err(LinkError::NoAddress);
+        };
+        let (id, peer, metrics) = (id.clone(), peer.clone(), self.metrics.clone());
+        tokio::spawn(async move {
+            let dialled = dial::dial(&address, &tls, &metrics).await;
+            if let Err(error) = &dialled {
+                tracing::debug!(peer = %id, error = error as &dyn std::error::Error, "no link to a peer");
+            }
+            peer.dialled(lane, dialled.ok());
+        });
+        Ok(())
+    }
+
+    fn address(&self, id: &RelayId) -> Option<String> {
+        self.table.relays().iter().find(|record| record.relay == *id)?.peer.clone()
+    }
+
+    /// Uses another certificate for links that begin from now on.
+    pub fn replace_tls(&self, tls: PeerTls) {
+        if let Some(current) = &self.tls {
+            current.store(Arc::new(tls));
+        }
+    }
+
+    /// The healthy peers, this relay left out.
+    pub(super) fn others(&self) -> Vec<RelayId> {
+        self.table.relays().iter().map(|record| record.relay.clone()).filter(|id| *id != self.me).collect()
+    }
+
+    /// Forgets the links to relays that are not there any more.
+    pub fn prune(&self) {
+        let known = self.others();
+        self.peers.lock().expect(POISONED).retain(|id, peer| known.contains(id) || !peer.links().is_empty());
+    }
+
+    /// A peer that may serve an endpoint which the table does not have, while the registry is away.
+    pub async fn ask(&self, endpoint: &Endpoint) -> Option<Arc<crate::cluster::table::Row>> {
+        super::ask::ask(self, endpoint).await
+    }
+
+    /// The newest suspensions that a peer knows, if they are newer than the version that this relay knows or it knows none.
+    pub async fn suspensions(&self, known: Option<u64>) -> Option<adit_store::Suspensions> {
+        super::suspensions::ask(self, known).await
+    }
+}
+
+/// Whether a connection has ended.
+fn is_over(opener: &Opener) -> bool {
+    let mut opener = opener.clone();
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    matches!(opener.poll_ready(&mut cx), std::task::Poll::Ready(Err(_)))
+}

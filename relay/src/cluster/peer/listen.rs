@@ -1,0 +1,105 @@
+//! The links that peers open: each stream goes to a session of this relay, or nowhere.
+
+use super::{ask, suspensions};
+use crate::{
+    routing::upstream::{self, Failure, Handled},
+    server::relay::Relay,
+};
+use adit_mux::body::{self, StreamBody};
+use adit_protocol::{Endpoint, stream};
+use bytes::Bytes;
+use h2::{Reason, RecvStream, server::SendResponse};
+use http::{Request, Response, StatusCode};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::TlsAcceptor;
+
+/// How long a peer may take for its TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// Serves one link to the end.
+pub async fn serve(relay: Arc<Relay>, tcp: TcpStream, remote: SocketAddr) {
+    let Some(tls) = relay.peers.tls.as_ref().map(|tls| tls.load_full()) else { return };
+    // A system that refuses makes nothing but a slower link.
+    let _ = adit_mux::socket::prepare(&tcp);
+    let Ok(Ok(io)) = timeout(HANDSHAKE, TlsAcceptor::from(tls.server.clone()).accept(tcp)).await else {
+        tracing::warn!(%remote, "a peer's TLS handshake failed");
+        return;
+    };
+    let Ok((mut acceptor, pinger)) = adit_mux::accept(io).await else { return };
+    let streams = async {
+        while let Some(Ok((request, respond))) = acceptor.next().await {
+            tokio::spawn(answer(relay.clone(), request, respond));
+        }
+    };
+    tokio::select! { () = streams => {}, _ = pinger.near().watch(|_| {}) => {} }
+}
+
+async fn answer(relay: Arc<Relay>, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+    if let Err(reason) = forward(&relay, request, &mut respond).await {
+        respond.send_reset(reason);
+    }
+}
+
+/// Sends one stream on.
+///
+/// # Errors
+/// The reason with which the stream is reset: REFUSED_STREAM says that another relay may be tried.
+async fn forward(
+    relay: &Arc<Relay>,
+    request: Request<RecvStream>,
+    respond: &mut SendResponse<Bytes>,
+) -> Result<(), Reason> {
+    let (mut parts, recv) = request.into_parts();
+    if let Some(question) = parts.headers.get(suspensions::HEADER) {
+        return suspensions::answer(relay, question, respond).await;
+    }
+    let endpoint = parts.headers.remove(stream::PEER_ENDPOINT).ok_or(Reason::PROTOCOL_ERROR)?;
+    let endpoint: Endpoint =
+        endpoint.to_str().ok().and_then(|text| text.parse().ok()).ok_or(Reason::PROTOCOL_ERROR)?;
+    if parts.headers.contains_key(ask::HEADER) {
+        return ask::answer(relay, &endpoint, respond);
+    }
+    let served = match relay.local.endpoint(&endpoint) {
+        Some(served) => served,
+        None => relay.claimed_here(&endpoint).await.ok_or(Reason::REFUSED_STREAM)?,
+    };
+    if relay.is_suspended(&served.account, &endpoint) {
+        return Err(Reason::REFUSED_STREAM);
+    }
+    let upstream = upstream::local(&served, &[]).ok_or_else(|| match served.is_open() {
+        true => upstream::FULL,
+        false => Reason::REFUSED_STREAM,
+    })?;
+    let head = Request::from_parts(parts, ());
+    let has_body = !recv.is_end_stream();
+    let (response, send) = upstream.open(relay, head, !has_body).await.map_err(|_| Reason::REFUSED_STREAM)?;
+    if has_body {
+        tokio::spawn(body::send(StreamBody::new(recv, None), send));
+    }
+    let response = tokio::select! {
+        response = response => response,
+        // The consumer has gone: so has the interest in an answer.
+        _ = std::future::poll_fn(|cx| respond.poll_reset(cx)) => return Err(Reason::CANCEL),
+    };
+    let response = response.map_err(|error| match Failure::of_stream(&error).handled {
+        Handled::No => Reason::REFUSED_STREAM,
+        Handled::Maybe => Reason::INTERNAL_ERROR,
+    })?;
+    let (parts, recv) = response.into_parts();
+    let end = recv.is_end_stream();
+    let send = respond.send_response(Response::from_parts(parts, ()), end).map_err(|_| Reason::CANCEL)?;
+    if !end {
+        // An error has been passed on as a reset in its direction.
+        let _ = body::send(StreamBody::new(recv, None), send).await;
+    }
+    drop(upstream);
+    Ok(())
+}
+
+/// The answer to a question that has no body.
+pub(super) fn status(code: StatusCode) -> Response<()> {
+    let mut response = Response::new(());
+    *response.status_mut() = code;
+    response
+}

@@ -1,0 +1,80 @@
+//! A relay that is cut off from the store asks its peers for the newest suspensions that they know.
+
+use super::{links::Peers, listen::status};
+use crate::server::relay::Relay;
+use adit_mux::body::send_bytes;
+use adit_protocol::{Account, RelayId};
+use adit_store::Suspensions;
+use bytes::Bytes;
+use h2::{Reason, server::SendResponse};
+use http::{HeaderValue, Method, Request, StatusCode};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Marks the question, and has the version that the asker knows already, if any: nobody sends it that one again.
+pub(super) const HEADER: &str = "adit-peer-suspensions";
+/// How long all peers together may take.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How many peers are asked.
+const PEERS: usize = 16;
+/// The most bytes of an answer: some 100,000 suspensions.
+const MOST_BYTES: usize = 64 * 1024 * 1024;
+
+/// The newest suspensions that a peer knows, if they are newer than the version that this relay knows or it knows none.
+pub(super) async fn ask(peers: &Peers, known: Option<u64>) -> Option<Suspensions> {
+    let others = peers.others();
+    let questions = others
+        .iter()
+        .take(PEERS)
+        .map(|peer| async move { timeout(PATIENCE, ask_one(peers, peer, known)).await.ok().flatten() });
+    let answers = futures_util::future::join_all(questions).await;
+    let newest = answers.into_iter().flatten().max_by_key(|answer| answer.version)?;
+    known.is_none_or(|known| newest.version > known).then_some(newest)
+}
+
+async fn ask_one(peers: &Peers, peer: &RelayId, known: Option<u64>) -> Option<Suspensions> {
+    let (opener, _place) = peers.opener(peer, &Account::managed("adit-ask"), PATIENCE).await.ok()?;
+    let request = Request::builder()
+        .method(Method::GET)
+        .uri("https://ask.invalid/")
+        .header(HEADER, known.map_or("none".to_owned(), |version| version.to_string()))
+        .body(())
+        .ok()?;
+    let (response, _) = opener.ready().await.ok()?.send_request(request, true).ok()?;
+    let mut body = response.await.ok().filter(|response| response.status() == StatusCode::OK)?.into_body();
+    let mut json = Vec::new();
+    while let Some(chunk) = body.data().await {
+        let chunk = chunk.ok()?;
+        if json.len() + chunk.len() > MOST_BYTES {
+            return None;
+        }
+        body.flow_control().release_capacity(chunk.len()).ok()?;
+        json.extend_from_slice(&chunk);
+    }
+    serde_json::from_slice(&json).ok()
+}
+
+/// Answers a peer's question. A relay that knows nothing itself, or nothing newer, says so.
+pub(super) async fn answer(
+    relay: &Relay,
+    question: &HeaderValue,
+    respond: &mut SendResponse<Bytes>,
+) -> Result<(), Reason> {
+    let asker: Option<u64> = question.to_str().ok().and_then(|version| version.parse().ok());
+    let index = relay.suspensions.load().clone();
+    let nothing = match asker {
+        _ if !relay.suspensions.is_known() => Some(StatusCode::NOT_FOUND),
+        Some(version) if index.version() <= version => Some(StatusCode::NO_CONTENT),
+        _ => None,
+    };
+    if let Some(code) = nothing {
+        respond.send_response(status(code), true).map_err(|_| Reason::CANCEL)?;
+        return Ok(());
+    }
+    let json = serde_json::to_vec(index.all()).map_err(|_| Reason::INTERNAL_ERROR)?;
+    let mut send = respond.send_response(status(StatusCode::OK), false).map_err(|_| Reason::CANCEL)?;
+    match timeout(PATIENCE, send_bytes(&mut send, json.into(), true)).await {
+        Ok(Ok(true)) => Ok(()),
+        _ => Err(Reason::CANCEL),
+    }
+}

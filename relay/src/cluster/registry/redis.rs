@@ -1,0 +1,328 @@
+//! The registry in Redis, for a region of several relays.
+//!
+//! Three keys, `{region}:rows`, `{region}:changes` and `{region}:relays`; the braces are part of them, so that a cluster
+//! keeps them together. Scripts change them, each change gets the next version, and a stream carries the changes to all
+//! relays, whose followers (`follow`) keep their tables up to date. Two connections a relay: one for scripts, one on
+//! which the follower waits. There is no reconnect behind the caller's back: without a link, calls fail at once.
+//!
+//! A user for the relays of a region needs the keys `{region}:*` and the commands evalsha, script, time, hget, hset,
+//! hdel, hexists, hlen, hincrby, hgetall, hscan, del, pexpire, xadd and xread.
+
+mod follow;
+mod scripts;
+mod wire;
+
+use super::{Claim, ClaimError, RegistryError, claims::Pending};
+use crate::cluster::table::{Change, MAX_RELAYS, RelayRecord, Release, Table, What};
+use adit_protocol::{Endpoint, RelayId};
+use redis::{Client, aio::MultiplexedConnection};
+use scripts::Scripts;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::{Notify, Semaphore, watch},
+    task::JoinHandle,
+    time::timeout,
+};
+
+/// The longest that one call may take, connecting with it.
+const CALL: Duration = Duration::from_secs(1);
+
+/// The part of a call's time that is waited for at once: see [`bounded`].
+const SLICE: Duration = Duration::from_millis(250);
+
+/// How many claims or releases go into one call, so that no script keeps Redis busy for long.
+const BATCH: usize = 256;
+
+/// How many sessions' calls are under way at once: a beat, which comes between, waits for no more than these.
+const CALLS_MAX: usize = 64;
+
+/// One relay's way to the registry in Redis.
+#[derive(Clone, Debug)]
+pub struct Redis {
+    shared: Arc<Shared>,
+    _follower: Arc<Follower>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    client: Client,
+    scripts: Scripts,
+    table: Arc<Table>,
+    me: RelayId,
+    link: Mutex<Option<MultiplexedConnection>>,
+    calls: Semaphore,
+    /// Whether there is a link, and whether there ever was one.
+    state: watch::Sender<LinkState>,
+    /// Asks the follower for something.
+    wish: Notify,
+    wished: Mutex<Option<Wish>>,
+}
+
+/// What the follower is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Wish {
+    /// A new snapshot, as the content is not what it was.
+    Snapshot,
+    /// A new link, as this one is broken.
+    Link,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct LinkState {
+    is_up: bool,
+    was_up: bool,
+}
+
+/// The task that keeps the table up to date, ended with the last [`Redis`].
+#[derive(Debug)]
+struct Follower(JoinHandle<()>);
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Redis {
+    /// Follows the registry from now on, on the runtime in which this is called. It need not be reachable yet.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::InvalidUrl`].
+    ///
+    /// # Panics
+    ///
+    /// Outside of a runtime.
+    pub fn open(url: &str, region: &str, me: &RelayId) -> Result<Self, RegistryError> {
+        let shared = Arc::new(Shared {
+            client: Client::open(url).map_err(|_| RegistryError::InvalidUrl)?,
+            scripts: Scripts::new(region),
+            table: Table::new(me.clone()),
+            me: me.clone(),
+            link: Mutex::default(),
+            calls: Semaphore::new(CALLS_MAX),
+            state: watch::Sender::default(),
+            wish: Notify::new(),
+            wished: Mutex::default(),
+        });
+        let follower = Arc::new(Follower(tokio::spawn(follow::run(Arc::clone(&shared)))));
+        Ok(Self { shared, _follower: follower })
+    }
+
+    pub(super) fn table(&self) -> &Arc<Table> {
+        &self.shared.table
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.shared.state.borrow().is_up
+    }
+
+    pub(super) async fn synced(&self) {
+        // The sender is in `shared`, so that it cannot be gone.
+        let _ = self.shared.state.subscribe().wait_for(|state| state.was_up).await;
+    }
+
+    pub(super) async fn claim(&self, claim: &Claim) -> Result<(), ClaimError> {
+        let shared = &self.shared;
+        let pending = Pending::begin(&shared.table, claim)?;
+        let call = async {
+            let _turn = shared.calls.acquire().await;
+            shared.claims(std::slice::from_ref(claim)).await
+        };
+        let answers = bounded(CALL, call).await.flatten();
+        match answers.map_err(ClaimError::Unavailable)?.pop() {
+            Some(Answer::Held) => {
+                pending.settle();
+                Ok(())
+            }
+            Some(Answer::Stale { generation }) => Err(ClaimError::Stale { generation }),
+            Some(Answer::Full) => Err(ClaimError::Full),
+            None => Err(ClaimError::Unavailable(RegistryError::Unreadable)),
+        }
+    }
+
+    pub(super) async fn release(&self, claim: &Claim) {
+        let shared = &self.shared;
+        if !shared.table.update(|state| state.forget(claim)) {
+            return;
+        }
+        let call = async {
+            let _turn = shared.calls.acquire().await;
+            shared.releases(&[claim.into()]).await
+        };
+        // What is not released now is a stray in the table, which the next beats release.
+        let _ = bounded(CALL, call).await;
+    }
+
+    pub(super) async fn beat(&self, record: &RelayRecord, claims: &[Claim]) -> Result<(), RegistryError> {
+        let shared = &self.shared;
+        let (plan, lost) = shared.table.update(|state| {
+            state.set_record(Some(record.clone()));
+            (state.plan(claims), state.lost())
+        });
+        let (epoch, floor) = shared.table.read(|state| (state.epoch(), state.floor()));
+        let beat = shared.beat(record).await?;
+        let mut announce = plan.announce;
+        if beat.epoch != epoch || beat.version <= floor {
+            shared.wish(Wish::Snapshot);
+            announce = shared.table.read(crate::cluster::table::State::live);
+        }
+        for claims in announce.chunks(BATCH) {
+            shared.claims(claims).await?;
+        }
+        for releases in plan.release.chunks(BATCH) {
+            shared.releases(releases).await?;
+        }
+        for (relay, endpoints) in lost {
+            shared.reap(&relay, &endpoints, false).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn leave(&self) {
+        let shared = &self.shared;
+        let endpoints = shared.table.update(|state| {
+            state.set_record(None);
+            state.clear()
+        });
+        // Where this fails, the record expires.
+        let _ = bounded(CALL, shared.reap(&shared.me, &endpoints, true)).await;
+    }
+}
+
+/// Waits for the outcome of a call for as long as `time`.
+///
+/// It is waited for in slices, so that a process that stood still itself, as on a machine that is overloaded, loses one
+/// of them at most, and does not take what has come meanwhile for silence.
+async fn bounded<T>(time: Duration, call: impl Future<Output = T>) -> Result<T, RegistryError> {
+    let mut call = std::pin::pin!(call);
+    for _ in 0..time.as_millis().div_ceil(SLICE.as_millis()) {
+        if let Ok(outcome) = timeout(SLICE, &mut call).await {
+            return Ok(outcome);
+        }
+    }
+    Err(RegistryError::TimedOut)
+}
+
+/// What became of one claim.
+#[derive(Debug)]
+enum Answer {
+    Held,
+    Stale { generation: u64 },
+    Full,
+}
+
+/// What the registry answers to a beat.
+#[derive(Debug)]
+struct Beat {
+    epoch: u64,
+    version: u64,
+}
+
+impl Shared {
+    fn connection(&self) -> Result<MultiplexedConnection, RegistryError> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or(RegistryError::Disconnected)
+    }
+
+    fn set_link(&self, link: Option<MultiplexedConnection>) {
+        let is_up = link.is_some();
+        *self.link.lock().unwrap_or_else(PoisonError::into_inner) = link;
+        self.state.send_if_modified(|state| {
+            let differs = state.is_up != is_up;
+            state.is_up = is_up;
+            state.was_up |= is_up;
+            differs
+        });
+    }
+
+    fn wish(&self, wish: Wish) {
+        let mut wished = self.wished.lock().unwrap_or_else(PoisonError::into_inner);
+        *wished = (*wished).max(Some(wish));
+        self.wish.notify_one();
+    }
+
+    fn take_wish(&self) -> Option<Wish> {
+        self.wished.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Bounds a call, and notes when its connection is broken.
+    async fn call<T>(&self, call: impl Future<Output = redis::RedisResult<T>>) -> Result<T, RegistryError> {
+        bounded(CALL, call).await?.map_err(|error| {
+            if error.is_unrecoverable_error() || error.is_io_error() || error.code() == Some("READONLY") {
+                self.wish(Wish::Link);
+            }
+            RegistryError::Failed(error)
+        })
+    }
+
+    async fn claims(&self, claims: &[Claim]) -> Result<Vec<Answer>, RegistryError> {
+        let mut connection = self.connection()?;
+        let call = self.scripts.claim(claims);
+        let answers: Vec<String> = self.call(call.invoke_async(&mut connection)).await?;
+        let (epoch, answers) = answers.split_first().ok_or(RegistryError::Unreadable)?;
+        let epoch: u64 = epoch.parse().map_err(|_| RegistryError::Unreadable)?;
+        let mut results = Vec::with_capacity(claims.len());
+        let mut changes = Vec::new();
+        for answer in answers.chunks_exact(2) {
+            let row = wire::row(answer[1].as_bytes());
+            results.push(match answer[0].as_str() {
+                "held" => Answer::Held,
+                "full" => Answer::Full,
+                "stale" => {
+                    Answer::Stale { generation: row.as_ref().map_or(u64::MAX, |(_, row)| row.generation) }
+                }
+                _ => return Err(RegistryError::Unreadable),
+            });
+            changes.extend(row.map(|(version, row)| Change { version, what: What::Row(row) }));
+        }
+        self.table.update(|state| {
+            // The versions of another epoch say nothing before its snapshot is here.
+            if state.epoch() == epoch {
+                changes.into_iter().for_each(|change| state.apply(change));
+            }
+        });
+        Ok(results)
+    }
+
+    async fn releases(&self, releases: &[Release]) -> Result<(), RegistryError> {
+        let mut connection = self.connection()?;
+        let call = self.scripts.release(&self.me, releases);
+        self.call(call.invoke_async(&mut connection)).await
+    }
+
+    async fn beat(&self, record: &RelayRecord) -> Result<Beat, RegistryError> {
+        let mut connection = self.connection()?;
+        let call = self.scripts.beat(record);
+        let beat = self.call(call.invoke_async::<(u64, String)>(&mut connection)).await;
+        if matches!(beat, Err(RegistryError::TimedOut)) {
+            // Nothing but a few scripts goes before a beat: this connection is no good.
+            self.wish(Wish::Link);
+        }
+        match beat? {
+            (_, version) if version.is_empty() => Err(RegistryError::TooManyRelays { limit: MAX_RELAYS }),
+            (epoch, version) => {
+                Ok(Beat { epoch, version: version.parse().map_err(|_| RegistryError::Unreadable)? })
+            }
+        }
+    }
+
+    async fn reap(&self, relay: &RelayId, endpoints: &[Endpoint], leaves: bool) -> Result<(), RegistryError> {
+        let mut connection = self.connection()?;
+        let batches = endpoints.len().div_ceil(BATCH).max(1);
+        for batch in 0..batches {
+            let rest = &endpoints[batch * BATCH..];
+            let call = self.scripts.reap(relay, leaves, batch + 1 == batches, &rest[..rest.len().min(BATCH)]);
+            let is_gone: bool = self.call(call.invoke_async(&mut connection)).await?;
+            if !is_gone {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

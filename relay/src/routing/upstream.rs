@@ -1,0 +1,203 @@
+//! The choice between a local session and a peer.
+
+use crate::{
+    cluster::{
+        peer::{LinkError, PeerPlace, dial, links::BRIEF},
+        table::Row,
+    },
+    lanes,
+    ops::metrics::Count,
+    routing::{
+        local::{ServedEndpoint, Session, StreamPlace},
+        route::Route,
+    },
+    server::relay::Relay,
+};
+use adit_mux::Opener;
+use adit_protocol::{Code, RelayId, SessionId, stream};
+use bytes::Bytes;
+use h2::{Reason, SendStream, client::ResponseFuture};
+use http::{HeaderName, HeaderValue, Request};
+use rand::seq::IteratorRandom;
+
+/// How a relay tells its peer that its sessions have no room for another stream.
+pub const FULL: Reason = Reason::ENHANCE_YOUR_CALM;
+
+/// What serves the next stream.
+#[derive(Debug)]
+pub struct Upstream {
+    opener: Opener,
+    header: (HeaderName, HeaderValue),
+    /// Who it is, so that a second try goes elsewhere.
+    pub who: Who,
+    /// Given back when the stream has ended.
+    pub place: Place,
+}
+
+/// A stream's place on its connection.
+#[derive(Debug)]
+pub enum Place {
+    /// On a session.
+    Session(StreamPlace),
+    /// On a link to a peer.
+    Peer(PeerPlace),
+}
+
+/// One session or one relay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// A session of this relay.
+    Session(SessionId),
+    /// Another relay.
+    Relay(RelayId),
+}
+
+/// Whether the other side can have begun to handle a request that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handled {
+    /// It cannot: the request may be sent again, whatever its method (RFC 9110 section 9.2.2, RFC 9113 section 8.7).
+    No,
+    /// It may have.
+    Maybe,
+}
+
+/// What stands between a request and its answer, and whether another try is allowed.
+#[derive(Debug, thiserror::Error)]
+#[error("the request failed: {code}")]
+pub struct Failure {
+    /// What the consumer is told.
+    pub code: Code,
+    /// Whether it can be tried again.
+    pub handled: Handled,
+}
+
+impl Failure {
+    /// A failure before any stream was opened.
+    pub fn unhandled(code: Code) -> Self {
+        Self { code, handled: Handled::No }
+    }
+
+    /// What an error on an open stream means.
+    pub fn of_stream(error: &h2::Error) -> Self {
+        if error.is_reset() && error.is_remote() && error.reason() == Some(FULL) {
+            return Self::unhandled(Code::TooManyStreams);
+        }
+        let refused = error.reason() == Some(Reason::REFUSED_STREAM);
+        let above_last_id =
+            error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR);
+        let handled = if refused || above_last_id { Handled::No } else { Handled::Maybe };
+        Self { code: Code::SessionLost, handled }
+    }
+}
+
+/// The upstream for the next stream: a local session, or else a peer.
+///
+/// # Errors
+/// [`Failure`] with [`Code::TunnelOffline`] when there is none that has not been tried, and with
+/// [`Code::TooManyStreams`] when all are full.
+pub async fn select(relay: &Relay, route: &Route, tried: &[Who]) -> Result<Upstream, Failure> {
+    let mut full = false;
+    if let Route::Here(served) = route {
+        match local(served, tried) {
+            Some(upstream) => return Ok(upstream),
+            None => full = served.sessions.iter().any(|one| !one.is_closing() && !was_tried(one, tried)),
+        }
+    }
+    let row = match route {
+        Route::There(row) => Some(row.clone()),
+        Route::Here(served) => relay.row(&served.endpoint),
+    };
+    let from_peer = match row {
+        Some(row) => peer(relay, &row, tried).await,
+        None => Err(Failure::unhandled(Code::TunnelOffline)),
+    };
+    from_peer.map_err(|failure| if full { Failure::unhandled(Code::TooManyStreams) } else { failure })
+}
+
+/// A session of this relay. A stream that a peer has sent goes no further than that.
+pub fn local(served: &ServedEndpoint, tried: &[Who]) -> Option<Upstream> {
+    let session = served.session(lanes::current(), |session| was_tried(session, tried))?;
+    let place = session.place()?;
+    Some(Upstream {
+        opener: session.opener.clone(),
+        header: (HeaderName::from_static(stream::TUNNEL), served.tunnel_header.clone()),
+        who: Who::Session(session.id.clone()),
+        place: Place::Session(place),
+    })
+}
+
+fn was_tried(session: &Session, tried: &[Who]) -> bool {
+    tried.iter().any(|who| matches!(who, Who::Session(id) if *id == session.id))
+}
+
+/// The less loaded of two random peers that serve the endpoint.
+async fn peer(relay: &Relay, row: &Row, tried: &[Who]) -> Result<Upstream, Failure> {
+    let mut others: Vec<&RelayId> = row
+        .sessions
+        .iter()
+        .map(|session| &session.relay)
+        .filter(|id| **id != relay.id && !tried.iter().any(|who| matches!(who, Who::Relay(t) if t == *id)))
+        .collect();
+    others.sort_unstable();
+    others.dedup();
+    let records = relay.registry.table().relays();
+    let load =
+        |id: &RelayId| records.iter().find(|record| record.relay == *id).map_or(u32::MAX, |r| r.streams);
+    let (mut full, mut slow, mut patience) = (false, vec![], BRIEF);
+    loop {
+        if others.is_empty() && patience == BRIEF {
+            // There is no better one: now they get all the time that there is.
+            (others, patience) = (std::mem::take(&mut slow), dial::MOST);
+        }
+        let two = others.iter().copied().choose_multiple(&mut rand::rng(), 2);
+        let Some(chosen) = two.into_iter().min_by_key(|id| load(id)) else { break };
+        match relay.peers.opener(chosen, &row.account, patience).await {
+            Ok((opener, place)) => {
+                let endpoint =
+                    HeaderValue::from_str(&row.endpoint.to_string()).expect("an endpoint is ASCII");
+                let header = (HeaderName::from_static(stream::PEER_ENDPOINT), endpoint);
+                let who = Who::Relay(chosen.clone());
+                return Ok(Upstream { opener, header, who, place: Place::Peer(place) });
+            }
+            Err(error) => {
+                full |= error == LinkError::Full;
+                tracing::debug!(peer = %chosen, error = &error as &dyn std::error::Error, "no place on a link");
+                if error == LinkError::Slow {
+                    slow.push(chosen);
+                }
+                others.retain(|id| *id != chosen);
+            }
+        }
+    }
+    Err(Failure::unhandled(if full { Code::TooManyStreams } else { Code::TunnelOffline }))
+}
+
+impl Upstream {
+    /// Opens the stream with this head.
+    ///
+    /// # Errors
+    /// [`Failure`]: no stream was opened.
+    pub async fn open(
+        &self,
+        relay: &Relay,
+        mut head: Request<()>,
+        end: bool,
+    ) -> Result<(ResponseFuture, SendStream<Bytes>), Failure> {
+        head.headers_mut().insert(self.header.0.clone(), self.header.1.clone());
+        let lost = |_| Failure::unhandled(Code::SessionLost);
+        let mut opener = self.opener.clone().ready().await.map_err(lost)?;
+        let opened = opener.send_request(head, end).map_err(lost)?;
+        if matches!(self.place, Place::Session(_)) {
+            relay.telemetry().metrics.count(Count::StreamsOpened);
+        }
+        Ok(opened)
+    }
+
+    /// Whether Upgrades can be sent (RFC 8441), which the other end's first SETTINGS say.
+    pub async fn upgrades(&self) -> bool {
+        if let Place::Session(place) = &self.place {
+            place.session().answered().await;
+        }
+        self.opener.is_extended_connect_protocol_enabled()
+    }
+}

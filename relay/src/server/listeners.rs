@@ -1,0 +1,113 @@
+//! What a relay listens on.
+
+use super::{Bound, ServeError};
+use crate::{
+    cluster::peer,
+    config::Config,
+    lanes::Lanes,
+    ops::{
+        self,
+        admin::{self, Admin},
+    },
+    public::{
+        self,
+        listen::{BindError, Listener},
+    },
+    server::relay::Relay,
+};
+use std::{net::SocketAddr, sync::Arc};
+use tokio_util::sync::CancellationToken;
+
+pub(super) struct Listeners {
+    https: Vec<Listener>,
+    http: Vec<Listener>,
+    tcp: Vec<Listener>,
+    peer: Option<Listener>,
+    ops: Option<tokio::net::TcpListener>,
+}
+
+/// Binds all of them.
+pub(super) fn bind(config: &Config, lanes: usize) -> Result<(Listeners, Bound), ServeError> {
+    let each = |addresses: &[SocketAddr]| {
+        addresses.iter().map(|address| Listener::bind(*address, lanes)).collect::<Result<Vec<_>, _>>()
+    };
+    let https = each(&config.listen.https)?;
+    let http = each(config.listen.http.as_deref().unwrap_or_default())?;
+    // Tunnels' ports are open where HTTPS is.
+    let ports = config.tcp_ports.map_or(vec![], |range| (range.first..=range.last).collect());
+    let tcp_addresses: Vec<_> = config
+        .listen
+        .https
+        .iter()
+        .flat_map(|https| ports.iter().map(|port| SocketAddr::new(https.ip(), *port)))
+        .collect();
+    let tcp = each(&tcp_addresses)?;
+    let peer = config.listen.peer.map(|address| Listener::bind(address, lanes)).transpose()?;
+    let ops = config.listen.ops.map(bind_one).transpose()?;
+    let addresses = |listeners: &[Listener]| listeners.iter().map(|one| one.address).collect();
+    let bound = Bound {
+        https: addresses(&https),
+        http: addresses(&http),
+        tcp: addresses(&tcp),
+        peer: peer.as_ref().map(|one| one.address),
+        ops: ops.as_ref().and_then(|one| one.local_addr().ok()),
+    };
+    Ok((Listeners { https, http, tcp, peer, ops }, bound))
+}
+
+fn bind_one(address: SocketAddr) -> Result<tokio::net::TcpListener, BindError> {
+    let failed = |source| BindError { address, source };
+    let listener = std::net::TcpListener::bind(address).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    tokio::net::TcpListener::from_std(listener).map_err(failed)
+}
+
+/// Begins to serve on them.
+pub(super) fn serve_all(
+    relay: &Arc<Relay>,
+    listeners: Listeners,
+    lanes: &Lanes,
+    stop: &CancellationToken,
+) -> Result<(), ServeError> {
+    let closed = &relay.closed;
+    for listener in listeners.https {
+        let relay = relay.clone();
+        let serve = move |tcp, remote| public::tls::serve(relay.clone(), tcp, remote);
+        listener.serve(lanes.all(), closed, Arc::new(serve));
+    }
+    for listener in listeners.http {
+        let relay = relay.clone();
+        let serve = move |tcp, remote| public::http::serve(relay.clone(), tcp, remote);
+        listener.serve(lanes.all(), closed, Arc::new(serve));
+    }
+    for listener in listeners.tcp {
+        let (relay, port) = (relay.clone(), listener.address.port());
+        let serve = move |tcp, remote| public::tcp::serve(relay.clone(), tcp, remote, port);
+        listener.serve(lanes.all(), closed, Arc::new(serve));
+    }
+    if let Some(listener) = listeners.peer {
+        let relay = relay.clone();
+        let serve = move |tcp, remote| peer::listen::serve(relay.clone(), tcp, remote);
+        listener.serve(lanes.all(), &CancellationToken::new(), Arc::new(serve));
+    }
+    if let Some(listener) = listeners.ops {
+        tokio::spawn(ops::serve(listener, relay.health.clone(), relay.metrics.clone(), stop.clone()));
+    }
+    if let Some(path) = &relay.config.listen.admin {
+        let socket = admin::AdminSocket::bind(path)?;
+        tokio::spawn(admin::serve(socket, Arc::new(administration(relay)), stop.clone()));
+    }
+    Ok(())
+}
+
+/// What the admin API sees and does.
+fn administration(relay: &Arc<Relay>) -> Admin {
+    let (sessions, tunnels, close, drain) = (relay.clone(), relay.clone(), relay.clone(), relay.clone());
+    Admin {
+        sessions: Box::new(move || sessions.session_views()),
+        tunnels: Box::new(move || tunnels.tunnel_views()),
+        close_session: Box::new(move |id| close.close_session(id)),
+        store: relay.store.clone(),
+        drain: Box::new(move || drain.draining_asked.notify_one()),
+    }
+}

@@ -1,0 +1,89 @@
+//! What a relay says of itself in the store, for who runs it: which configuration it uses, how much it serves.
+
+use crate::{
+    config::RegistryUrl,
+    server::relay::{Relay, now},
+};
+use adit_store::RelaySeen;
+use std::{collections::HashMap, sync::Arc, time::Duration};
+use tokio::time::timeout;
+
+/// How often it says so, beside news.
+const EVERY: Duration = Duration::from_secs(10);
+
+const POISONED: &str = "no code panics while it holds this lock";
+
+/// After how long it is said again when the store did not hear it.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Says so until the relay ends. A store that is away is tried again.
+pub async fn watch(relay: Arc<Relay>) {
+    let started = now();
+    forget_predecessors(&relay).await;
+    let mut told: HashMap<String, u64> = HashMap::new();
+    loop {
+        if relay.closing.is_cancelled() {
+            return;
+        }
+        // The version first: what was closed for it is counted by then.
+        let seen = seen(&relay, started);
+        let closed = relay.suspensions.closed();
+        let news = closed.iter().filter(|(id, count)| told.get(*id) != Some(*count));
+        let news: Vec<(String, u64)> = news.map(|(id, count)| (id.clone(), *count)).collect();
+        let wait = match relay.store.confirm(&seen, &news).await {
+            Ok(()) => {
+                told = closed;
+                EVERY
+            }
+            Err(error) => {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "the store was not told of this relay"
+                );
+                AGAIN
+            }
+        };
+        let _ = timeout(wait, relay.news.notified()).await;
+    }
+}
+
+/// Says that the relay is there, before it reads what it has to enforce: whoever waits for all relays waits for this one, too.
+pub async fn announce(relay: &Relay) {
+    if let Err(error) = relay.store.relay_seen(&seen(relay, now())).await {
+        tracing::debug!(error = &error as &dyn std::error::Error, "the store was not told of this relay");
+    }
+}
+
+/// A relay that is alone in its region is not there twice: those of earlier processes are gone, however they ended.
+async fn forget_predecessors(relay: &Relay) {
+    if !matches!(relay.config.registry, RegistryUrl::Memory) {
+        return;
+    }
+    let Ok(all) = relay.store.relays_seen().await else { return };
+    for other in all.iter().filter(|one| one.region == relay.config.domain && one.relay != relay.id) {
+        if let Err(error) = relay.store.relay_gone(&other.region, &other.relay).await {
+            tracing::debug!(error = &error as &dyn std::error::Error, "an earlier relay was not forgotten");
+        }
+    }
+}
+
+fn seen(relay: &Relay, started: u64) -> RelaySeen {
+    let revision = relay.revision.lock().expect(POISONED).clone();
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    RelaySeen {
+        region: relay.config.domain.clone(),
+        relay: relay.id.clone(),
+        started,
+        seen: now(),
+        suspensions_version: relay.suspensions.confirmed(),
+        config_revision: revision.used,
+        config_refused: revision.refused,
+        draining: relay.draining.is_cancelled(),
+        sessions: count(relay.local.session_count()),
+        tunnels: count(relay.local.endpoints().len()),
+        registry_up: relay.registry_is_up(),
+        challenges_version: relay.challenges.version(),
+        served: relay.served.fingerprints(),
+        certificate_problem: relay.served.problem(),
+    }
+}

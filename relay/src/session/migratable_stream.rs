@@ -1,0 +1,93 @@
+//! A TCP connection that can change its lane.
+
+use std::{
+    io::{self, IoSlice},
+    net::TcpStream as StdTcpStream,
+    pin::Pin,
+    task::{Context, Poll},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+/// A connection that belongs to a lane's runtime, or to none while it moves.
+#[derive(Debug)]
+pub struct MigratableStream(Place);
+
+#[derive(Debug)]
+enum Place {
+    At(TcpStream),
+    Between(StdTcpStream),
+    Lost,
+}
+
+impl MigratableStream {
+    /// A connection of the current lane.
+    pub fn new(tcp: TcpStream) -> Self {
+        Self(Place::At(tcp))
+    }
+
+    /// Leaves the current lane. Until [`MigratableStream::arrive`] the connection can neither be read nor written.
+    ///
+    /// # Errors
+    /// When the runtime does not let it go; the connection is lost then.
+    pub fn leave(&mut self) -> io::Result<()> {
+        self.0 = match std::mem::replace(&mut self.0, Place::Lost) {
+            Place::At(tcp) => Place::Between(tcp.into_std()?),
+            other => other,
+        };
+        Ok(())
+    }
+
+    /// Joins the current lane, unless it is there already.
+    ///
+    /// # Errors
+    /// When the runtime does not take it; the connection is lost then.
+    pub fn arrive(&mut self) -> io::Result<()> {
+        self.0 = match std::mem::replace(&mut self.0, Place::Lost) {
+            Place::Between(tcp) => Place::At(TcpStream::from_std(tcp)?),
+            other => other,
+        };
+        Ok(())
+    }
+
+    fn tcp(self: Pin<&mut Self>) -> io::Result<Pin<&mut TcpStream>> {
+        match &mut self.get_mut().0 {
+            Place::At(tcp) => Ok(Pin::new(tcp)),
+            Place::Between(_) | Place::Lost => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+impl AsyncRead for MigratableStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.tcp()?.poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for MigratableStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.tcp()?.poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.tcp()?.poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.tcp()?.poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.tcp()?.poll_shutdown(cx)
+    }
+}
