@@ -12,12 +12,11 @@ mod tcp;
 mod upgrade;
 
 use crate::published::PublishedTunnel;
+use adit_mux::{ConnectProtocol, RecvStream, Responder};
 use adit_protocol::{Code, Kind, stream};
-use bytes::Bytes;
 use connect::ServiceError;
 pub(crate) use connect::probe;
 use exchange_record::ExchangeRecord;
-use h2::{RecvStream, ext::Protocol, server::SendResponse};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use std::{
     fmt,
@@ -47,17 +46,13 @@ impl LocalService {
     /// Serves one stream of a consumer to its end.
     ///
     /// A task is moved about several times before it runs: what is large is in a box.
-    pub(crate) async fn serve(
-        self: Arc<Self>,
-        request: Request<RecvStream>,
-        mut respond: SendResponse<Bytes>,
-    ) {
+    pub(crate) async fn serve(self: Arc<Self>, request: Request<RecvStream>, mut respond: Responder) {
         if std::future::poll_fn(|cx| Poll::Ready(respond.poll_reset(cx).is_ready())).await {
             // A consumer who has left already costs the service nothing.
             return;
         }
         let connect = *request.method() == Method::CONNECT;
-        let upgrade = connect && request.extensions().get::<Protocol>().is_some();
+        let upgrade = connect && request.extensions().get::<ConnectProtocol>().is_some();
         if (self.tunnel.spec.kind() == Kind::Tcp) != (connect && !upgrade) {
             refuse(&mut respond, StatusCode::BAD_REQUEST, Code::BadRequest);
             return;
@@ -76,7 +71,7 @@ impl LocalService {
     }
 
     /// Tells the consumer, and whoever watches, that the service failed. Answers with the status.
-    fn fail(&self, respond: &mut SendResponse<Bytes>, error: &ServiceError) -> Option<StatusCode> {
+    fn fail(&self, respond: &mut Responder, error: &ServiceError) -> Option<StatusCode> {
         let (status, code) = match error {
             ServiceError::ConsumerLeft => return None,
             ServiceError::Down(_) => (StatusCode::BAD_GATEWAY, Code::ServiceDown),
@@ -91,7 +86,7 @@ impl LocalService {
 }
 
 /// Answers a stream in the client's own name.
-pub(crate) fn refuse(respond: &mut SendResponse<Bytes>, status: StatusCode, code: Code) -> StatusCode {
+pub(crate) fn refuse(respond: &mut Responder, status: StatusCode, code: Code) -> StatusCode {
     let mut response = Response::new(());
     *response.status_mut() = status;
     response.headers_mut().insert(stream::ERROR, HeaderValue::from_static(code.as_str()));

@@ -9,12 +9,11 @@ use crate::{
     lanes::Lane,
     local::{LocalService, refuse},
 };
-use adit_mux::{Accepted, Acceptor, MAX_STREAMS};
+use adit_mux::{AcceptStreams, AcceptedStream, Acceptor, MAX_STREAMS, ResetReason, StreamError};
 use adit_protocol::{
     Code, Elsewhere, OpenedTunnel, Refused, Reply, SuspensionNotice, ToClient, ToRelay, TunnelId, Welcome,
     stream,
 };
-use h2::Reason;
 use http::StatusCode;
 use std::{
     collections::HashMap,
@@ -177,7 +176,7 @@ impl Session {
     ) -> Result<Acceptor<RelayIo>, SessionEnd> {
         let begun = timeout(CONTROL_STREAM_TIMEOUT, async {
             let (mut acceptor, pinger) = adit_mux::accept(io).await.map_err(|error| lost(&error))?;
-            match acceptor.next().await {
+            match acceptor.accept().await {
                 Some(Ok(first)) => Ok((acceptor, pinger, first)),
                 Some(Err(error)) => Err(lost(&error)),
                 None => Err(SessionEnd::Lost("the relay closed the connection".into())),
@@ -219,11 +218,11 @@ impl Session {
         loop {
             let accepted = tokio::select! {
                 biased;
-                accepted = acceptor.next() => accepted,
+                accepted = acceptor.accept() => accepted,
                 () = &mut cut => return,
                 () = &mut finish, if !finishing => {
                     finishing = true;
-                    acceptor.graceful_shutdown();
+                    acceptor.drain();
                     continue;
                 }
             };
@@ -237,7 +236,7 @@ impl Session {
     }
 
     /// Hands a stream to the tunnel that it names, if this session serves it.
-    fn dispatch(&self, (request, mut respond): Accepted) {
+    fn dispatch(&self, (request, mut respond): AcceptedStream) {
         let headers = request.headers();
         let tunnel = headers.get(stream::TUNNEL).and_then(|id| id.to_str().ok());
         let local = tunnel.and_then(|id| self.routes.read().expect(POISONED).get(id).cloned());
@@ -246,7 +245,7 @@ impl Session {
             return;
         };
         let Some(permit) = StreamLimit::acquire(&self.streams, MAX_OPEN_STREAMS) else {
-            respond.send_reset(Reason::REFUSED_STREAM);
+            respond.send_reset(ResetReason::RefusedStream);
             return;
         };
         tokio::spawn(async move {
@@ -274,9 +273,8 @@ impl Session {
     }
 }
 
-fn lost(error: &h2::Error) -> SessionEnd {
-    let broken = error.get_io().map(|error| error.kind());
-    match broken {
+fn lost(error: &StreamError) -> SessionEnd {
+    match error.io_kind() {
         Some(std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::UnexpectedEof) => {
             SessionEnd::Lost("the connection broke".into())
         }

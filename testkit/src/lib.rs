@@ -15,3 +15,6 @@ pub mod region;
 pub mod soak;
 pub mod unruly;
 pub mod wait;
+
+/// HTTP/2 as a consumer speaks it, frame by frame. Relay and client know streams by `adit_mux` alone.
+pub use h2;

@@ -1,13 +1,12 @@
 //! What a request's service waits for: nobody, once its consumer has left.
 
 use super::connect::ServiceError;
-use bytes::Bytes;
-use h2::server::SendResponse;
+use adit_mux::Responder;
 use std::{pin::Pin, task::Poll};
 
 /// Awaits a future, or fails with [`ServiceError::ConsumerLeft`] once the consumer has reset its stream.
 pub(super) async fn until_consumer_leaves<T>(
-    respond: &mut SendResponse<Bytes>,
+    respond: &mut Responder,
     mut future: impl Future<Output = Result<T, ServiceError>> + Unpin,
 ) -> Result<T, ServiceError> {
     std::future::poll_fn(|cx| {

@@ -4,10 +4,9 @@ use crate::{
     event::{EventKind, Exchange},
     published::PublishedTunnel,
 };
-use adit_mux::splice::Count;
+use adit_mux::{ConnectProtocol, splice::Count};
 use adit_protocol::stream;
 use bytes::Bytes;
-use h2::ext::Protocol;
 use http::{Method, Request, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use std::{
@@ -121,7 +120,7 @@ impl ObservedExchange {
     fn new<B>(tunnel: &PublishedTunnel, request: &Request<B>) -> Self {
         let header =
             |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
-        let upgrade = request.extensions().get::<Protocol>().is_some();
+        let upgrade = request.extensions().get::<ConnectProtocol>().is_some();
         let method = match request.method() {
             &Method::CONNECT if upgrade => Some("GET".to_owned()),
             &Method::CONNECT => None,

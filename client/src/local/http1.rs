@@ -8,7 +8,7 @@ use super::{
     connect::{Purpose, ServiceError, connect},
     io::ServiceIo,
 };
-use adit_mux::{body::StreamBody, splice::Abort};
+use adit_mux::{StreamError, body::StreamBody, splice::Abort};
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
@@ -48,12 +48,12 @@ pub(super) enum RequestBody {
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = h2::Error;
+    type Error = StreamError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
         let Self::Stream(body, count) = &mut *self else { return Poll::Ready(None) };
         let polled = Pin::new(body).poll_frame(cx);
         if let (Poll::Ready(Some(Ok(frame))), Some(count)) = (&polled, count)

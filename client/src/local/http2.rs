@@ -10,11 +10,9 @@ use super::{
     io::ServiceIo,
 };
 use adit_mux::{
-    Opener,
+    Opener, RecvStream, ResetReason, Responder, StreamError,
     body::{SendError, StreamBody},
 };
-use bytes::Bytes;
-use h2::{Reason, RecvStream, server::SendResponse};
 use http::{Request, Response};
 use http_body::Body;
 use std::{pin::pin, sync::Arc, task::Poll};
@@ -64,7 +62,7 @@ async fn opener(local: &LocalService) -> Result<Opener, ServiceError> {
 pub(super) async fn serve(
     local: &Arc<LocalService>,
     request: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
+    mut respond: Responder,
     record: &mut ExchangeRecord,
 ) {
     let opener = match until_consumer_leaves(&mut respond, pin!(opener(local))).await {
@@ -92,7 +90,7 @@ pub(super) async fn serve_late(
     local: &Arc<LocalService>,
     opener: Opener,
     request: Request<RequestBody>,
-    respond: SendResponse<Bytes>,
+    respond: Responder,
     record: &mut ExchangeRecord,
 ) {
     let (mut head, body) = request.into_parts();
@@ -106,7 +104,7 @@ async fn serve_on(
     local: &Arc<LocalService>,
     mut opener: Opener,
     request: Request<RequestBody>,
-    mut respond: SendResponse<Bytes>,
+    mut respond: Responder,
     record: &mut ExchangeRecord,
 ) {
     let (head, body) = request.into_parts();
@@ -135,8 +133,8 @@ async fn serve_on(
     beside(download, upload).await;
 }
 
-fn service_error(error: h2::Error) -> ServiceError {
-    if error.is_io() || error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM) {
+fn service_error(error: StreamError) -> ServiceError {
+    if error.io_kind().is_some() || error.is_go_away() || error.reason() == Some(ResetReason::RefusedStream) {
         ServiceError::Lost(error.into())
     } else {
         ServiceError::Protocol(error.into())
@@ -154,11 +152,7 @@ async fn beside(first: impl Future<Output = ()>, second: impl Future<Output = ()
     .await;
 }
 
-async fn send_answer(
-    answer: Response<RecvStream>,
-    mut respond: SendResponse<Bytes>,
-    record: &mut ExchangeRecord,
-) {
+async fn send_answer(answer: Response<RecvStream>, mut respond: Responder, record: &mut ExchangeRecord) {
     let (mut head, stream) = answer.into_parts();
     let end = stream.is_end_stream();
     let length = headers::content_length(&head.headers);
@@ -171,6 +165,6 @@ async fn send_answer(
     let body = record.counted(StreamBody::new(stream, length));
     let sent = record.watch(pin!(adit_mux::body::send(body, to))).await;
     if let Err(error) = sent {
-        record.broke::<SendError<h2::Error>>(&error);
+        record.broke::<SendError<StreamError>>(&error);
     }
 }

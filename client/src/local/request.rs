@@ -10,9 +10,7 @@ use super::{
     http2,
 };
 use crate::service::{Scheme, UpstreamProtocol};
-use adit_mux::body::StreamBody;
-use bytes::Bytes;
-use h2::{RecvStream, server::SendResponse};
+use adit_mux::{RecvStream, Responder, body::StreamBody};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Body;
 use std::{pin::pin, sync::Arc};
@@ -21,7 +19,7 @@ use std::{pin::pin, sync::Arc};
 pub(super) async fn serve(
     local: &Arc<LocalService>,
     request: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
+    mut respond: Responder,
     record: &mut ExchangeRecord,
 ) {
     if speaks_http2(local, request.headers()) {
@@ -29,7 +27,7 @@ pub(super) async fn serve(
         return;
     }
     let (mut head, stream) = request.into_parts();
-    let body = if h2::RecvStream::is_end_stream(&stream) {
+    let body = if stream.is_end_stream() {
         RequestBody::Empty
     } else {
         let length = headers::content_length(&head.headers);
@@ -92,7 +90,7 @@ enum ServiceAnswer {
 async fn send_answer(
     local: &Arc<LocalService>,
     exchanged: ServiceAnswer,
-    mut respond: SendResponse<Bytes>,
+    mut respond: Responder,
     record: &mut ExchangeRecord,
 ) {
     let (answer, mut conn) = match exchanged {

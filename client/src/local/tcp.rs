@@ -6,8 +6,7 @@ use super::{
     consumer::until_consumer_leaves,
     exchange_record::ExchangeRecord,
 };
-use bytes::Bytes;
-use h2::{RecvStream, server::SendResponse};
+use adit_mux::{RecvStream, Responder};
 use http::{Request, Response, StatusCode};
 use std::{pin::pin, sync::Arc};
 
@@ -15,7 +14,7 @@ use std::{pin::pin, sync::Arc};
 pub(super) async fn serve(
     local: &Arc<LocalService>,
     request: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
+    mut respond: Responder,
     record: &mut ExchangeRecord,
 ) {
     let connected = until_consumer_leaves(&mut respond, pin!(connect(&local.tunnel, Purpose::Bytes))).await;

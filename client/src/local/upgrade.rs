@@ -10,10 +10,9 @@ use super::{
     io::Prefixed,
     refuse,
 };
+use adit_mux::{ConnectProtocol, RecvStream, Responder};
 use adit_protocol::{Code, stream};
 use base64::{Engine, prelude::BASE64_STANDARD};
-use bytes::Bytes;
-use h2::{RecvStream, ext::Protocol, server::SendResponse};
 use http::{
     HeaderName, HeaderValue, Method, Request, Response, StatusCode,
     header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE},
@@ -28,7 +27,7 @@ const NOT_FOR_UPGRADES: [HeaderName; 2] = [http::header::CONTENT_LENGTH, http::h
 pub(super) async fn serve(
     local: &Arc<LocalService>,
     request: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
+    mut respond: Responder,
     record: &mut ExchangeRecord,
 ) {
     let (mut head, from) = request.into_parts();
@@ -86,7 +85,8 @@ pub(super) async fn serve(
 /// Makes an extended CONNECT a GET with Upgrade. Answers whether the WebSocket key is the client's own: a consumer that
 /// speaks HTTP/2 sends none (RFC 8441 section 5). `None` when the protocol's name is none.
 fn prepare(head: &mut request::Parts, host_header: Option<&str>) -> Option<bool> {
-    let protocol = head.extensions.get::<Protocol>().map_or_else(Default::default, |p| p.as_str().to_owned());
+    let protocol =
+        head.extensions.get::<ConnectProtocol>().map_or_else(Default::default, |p| p.as_str().to_owned());
     let upgrade = HeaderValue::try_from(&protocol).ok().filter(|_| is_protocol(&protocol))?;
     headers::to_http1(head, host_header, false);
     head.method = Method::GET;

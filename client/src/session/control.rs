@@ -5,13 +5,12 @@ use crate::{
     identity::{PresentedProof, unix_now},
     problem::Problem,
 };
-use adit_mux::body::send_bytes;
+use adit_mux::{RecvStream, Responder, SendStream, body::send_bytes};
 use adit_protocol::{
     ToClient, ToRelay, Welcome,
     control::{LineError, Lines, encode},
 };
 use bytes::Bytes;
-use h2::{RecvStream, SendStream, server::SendResponse};
 use http::Response;
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -54,7 +53,7 @@ fn renewal_delay(expires: u64, now: u64) -> Duration {
 pub(super) async fn run(
     session: Arc<Session>,
     lines: RecvStream,
-    mut respond: SendResponse<Bytes>,
+    mut respond: Responder,
     commands: mpsc::Receiver<SessionCommand>,
     renewal: Renewal,
 ) {
@@ -75,7 +74,7 @@ pub(super) async fn run(
 
 struct Control {
     session: Arc<Session>,
-    stream: SendStream<Bytes>,
+    stream: SendStream,
     renewal: Renewal,
     finishing: bool,
 }
@@ -92,7 +91,7 @@ impl Control {
             tokio::select! {
                 chunk = from.data() => match chunk {
                     Some(Ok(chunk)) => {
-                        let _ = from.flow_control().release_capacity(chunk.len());
+                        from.release(chunk.len());
                         lines.push(&chunk).map_err(|error| protocol_error(&error))?;
                         while let Some(message) = lines.next().map_err(|error| protocol_error(&error))? {
                             self.handle_message(message).await?;

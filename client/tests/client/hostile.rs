@@ -2,6 +2,7 @@
 
 use crate::relay::{Answer, Relay, http, read_all, soon};
 use adit::event::ClientState;
+use adit_mux::ResetReason;
 use adit_protocol::{Code, RefusedTunnel, ToClient, ToRelay};
 use adit_testkit::{http::Service, wait::until};
 use http::Request;
@@ -42,7 +43,7 @@ async fn a_thousand_consumers_who_leave_at_once_do_not_end_the_session() {
             streams.push(session.open(request, false).await);
         }
         for (_, stream) in &mut streams {
-            stream.send_reset(h2::Reason::CANCEL);
+            stream.send_reset(ResetReason::Cancel);
         }
         assert_eq!(session.get("/").await.1, b"hello");
     }

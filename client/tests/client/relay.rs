@@ -1,7 +1,7 @@
 //! A relay of the tests' own: it speaks the protocol, and breaks it on demand.
 
 use adit::{Client, ClientBuilder, Events, TunnelSpec, event::EventKind};
-use adit_mux::Opener;
+use adit_mux::{Opener, RecvStream, ResponseFuture, SendStream, StreamError};
 use adit_protocol::{
     Account, Endpoint, Hello, Kind, MUX_H2, OpenedTunnel, Proof, Refused, RelayId, Reply, ToClient, ToRelay,
     TunnelId, VERSION, Welcome,
@@ -12,8 +12,6 @@ use adit_protocol::{
 use adit_testkit::port::Port;
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use bytes::Bytes;
-use h2::{RecvStream, SendStream, client::ResponseFuture};
 use http::{Request, Response, request::Builder};
 use rustls::pki_types::PrivateKeyDer;
 use std::{
@@ -88,7 +86,7 @@ pub(crate) struct Session {
     pub(crate) hello: Hello,
     pub(crate) opener: Opener,
     pub(crate) tunnel: String,
-    to: SendStream<Bytes>,
+    to: SendStream,
     from: RecvStream,
     lines: Lines,
     driver: JoinHandle<()>,
@@ -344,7 +342,7 @@ impl Session {
     }
 
     /// Opens a stream.
-    pub(crate) async fn open(&self, request: Request<()>, end: bool) -> (ResponseFuture, SendStream<Bytes>) {
+    pub(crate) async fn open(&self, request: Request<()>, end: bool) -> (ResponseFuture, SendStream) {
         let mut opener = soon(self.opener.clone().ready()).await.unwrap();
         opener.send_request(request, end).unwrap()
     }
@@ -372,7 +370,7 @@ impl Session {
                 return Some(message);
             }
             let chunk = soon(self.from.data()).await?.ok()?;
-            let _ = self.from.flow_control().release_capacity(chunk.len());
+            self.from.release(chunk.len());
             self.lines.push(&chunk).unwrap();
         }
     }
@@ -384,11 +382,11 @@ impl Session {
 }
 
 /// All bytes of a stream, or why it broke.
-pub(crate) async fn read_all(mut stream: RecvStream) -> Result<Vec<u8>, h2::Error> {
+pub(crate) async fn read_all(mut stream: RecvStream) -> Result<Vec<u8>, StreamError> {
     let mut all = vec![];
     while let Some(chunk) = stream.data().await {
         let chunk = chunk?;
-        let _ = stream.flow_control().release_capacity(chunk.len());
+        stream.release(chunk.len());
         all.extend_from_slice(&chunk);
     }
     Ok(all)

@@ -5,6 +5,7 @@ use adit::{
     event::{EventKind, TunnelState},
     service::UpstreamProtocol,
 };
+use adit_mux::ResetReason;
 use adit_testkit::{
     http::{Service, pattern},
     port::Port,
@@ -338,7 +339,7 @@ async fn a_slow_answer_breaks_off_at_the_service_when_the_consumer_leaves() {
             break io;
         }
     };
-    to.send_reset(h2::Reason::CANCEL);
+    to.send_reset(ResetReason::Cancel);
     drop(response);
     assert_eq!(soon(io.read(&mut buffer)).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
 }

@@ -2,9 +2,9 @@
 
 use crate::relay::{Relay, Session, event, read_all, soon, tcp};
 use adit::event::EventKind;
+use adit_mux::{RecvStream, ResetReason, SendStream};
 use adit_testkit::port::Port;
 use bytes::Bytes;
-use h2::{Reason, RecvStream, SendStream};
 use http::Request;
 use std::io;
 use tokio::{
@@ -25,7 +25,7 @@ fn connect(session: &Session) -> Request<()> {
 }
 
 /// One connection through the tunnel: the relay's end and the service's end.
-async fn connection(session: &Session, listener: &TcpListener) -> (SendStream<Bytes>, RecvStream, TcpStream) {
+async fn connection(session: &Session, listener: &TcpListener) -> (SendStream, RecvStream, TcpStream) {
     let (response, to) = session.open(connect(session), false).await;
     let (io, _) = soon(listener.accept()).await.unwrap();
     let response = soon(response).await.unwrap();
@@ -67,7 +67,7 @@ async fn a_reset_by_the_service_is_a_reset_for_the_consumer() {
     io.set_zero_linger().unwrap();
     drop(io);
     let error = soon(read_all(from)).await.unwrap_err();
-    assert!(error.is_reset() && error.reason() != Some(Reason::NO_ERROR), "{error}");
+    assert!(error.is_reset() && error.reason() != Some(ResetReason::NoError), "{error}");
 }
 
 #[tokio::test]
@@ -78,7 +78,7 @@ async fn a_reset_by_the_consumer_is_a_reset_for_the_service() {
     to.send_data(Bytes::from_static(b"half a mess"), false).unwrap();
     let mut got = [0; 11];
     soon(io.read_exact(&mut got)).await.unwrap();
-    to.send_reset(Reason::CANCEL);
+    to.send_reset(ResetReason::Cancel);
     let error = soon(io.read(&mut got)).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
 }

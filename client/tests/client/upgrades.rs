@@ -1,14 +1,14 @@
 //! WebSockets and other Upgrades through the client to a service.
 
 use crate::relay::{Relay, Session, http, read_all, soon};
+use adit_mux::ConnectProtocol;
 use adit_testkit::http::Service;
 use bytes::Bytes;
-use h2::ext::Protocol;
 use http::Request;
 
 fn upgrade(session: &Session, protocol: &'static str, path: &str) -> Request<()> {
     let mut request = session.request("CONNECT", path).body(()).unwrap();
-    request.extensions_mut().insert(Protocol::from_static(protocol));
+    request.extensions_mut().insert(ConnectProtocol::from(protocol));
     request
 }
 
@@ -77,7 +77,7 @@ async fn a_protocol_whose_name_is_none_reaches_no_service() {
     let (_client, _events, session) = relay.serve(http(service.address())).await;
     for name in ["", " ", "web socket", "a, b", "a/b/c", "a\r\nx: y", "/", "w\u{e9}", "a\0"] {
         let mut request = session.request("CONNECT", "/ws").body(()).unwrap();
-        request.extensions_mut().insert(Protocol::from(name));
+        request.extensions_mut().insert(ConnectProtocol::from(name));
         let (response, _to) = session.open(request, false).await;
         // What HTTP/2 itself does not allow is refused there.
         if let Ok(response) = soon(response).await {

@@ -1,7 +1,7 @@
 //! A message body to a stream, and a stream as a message body.
 
+use crate::{RecvStream, ResetReason, SendStream, StreamError};
 use bytes::Bytes;
-use h2::{Reason, RecvStream, SendStream};
 use http_body::{Body, Frame, SizeHint};
 use std::{
     pin::Pin,
@@ -16,7 +16,7 @@ pub enum SendError<E> {
     Body(#[source] E),
     /// The stream was reset, or its connection ended.
     #[error("the stream ended early")]
-    Stream(#[source] h2::Error),
+    Stream(#[source] StreamError),
 }
 
 /// Sends a body, its trailers included, as fast as the other side reads it. Answers with how many bytes it had.
@@ -26,7 +26,7 @@ pub enum SendError<E> {
 /// # Errors
 /// [`SendError`]. When the other side stops reading with NO_ERROR because it has answered already (RFC 9113 section
 /// 8.1), that is not an error.
-pub async fn send<B>(body: B, mut stream: SendStream<Bytes>) -> Result<u64, SendError<B::Error>>
+pub async fn send<B>(body: B, mut stream: SendStream) -> Result<u64, SendError<B::Error>>
 where
     B: Body<Data = Bytes>,
 {
@@ -37,10 +37,10 @@ where
             Next::Frame(frame) => frame,
             Next::End => break,
             Next::Broken(error) => {
-                stream.send_reset(Reason::CANCEL);
+                stream.send_reset(ResetReason::Cancel);
                 return Err(SendError::Body(error));
             }
-            Next::Reset(Ok(Reason::NO_ERROR)) => return Ok(sent),
+            Next::Reset(Ok(ResetReason::NoError)) => return Ok(sent),
             Next::Reset(Ok(reason)) => return Err(SendError::Stream(reason.into())),
             Next::Reset(Err(error)) => return Err(SendError::Stream(error)),
         };
@@ -68,14 +68,11 @@ enum Next<E> {
     Frame(Frame<Bytes>),
     End,
     Broken(E),
-    Reset(Result<Reason, h2::Error>),
+    Reset(Result<ResetReason, StreamError>),
 }
 
 /// The body's next frame, unless the other side resets the stream first.
-async fn next_frame<B: Body<Data = Bytes>>(
-    mut body: Pin<&mut B>,
-    stream: &mut SendStream<Bytes>,
-) -> Next<B::Error> {
+async fn next_frame<B: Body<Data = Bytes>>(mut body: Pin<&mut B>, stream: &mut SendStream) -> Next<B::Error> {
     std::future::poll_fn(|cx| match body.as_mut().poll_frame(cx) {
         Poll::Ready(Some(Ok(frame))) => Poll::Ready(Next::Frame(frame)),
         Poll::Ready(Some(Err(error))) => Poll::Ready(Next::Broken(error)),
@@ -89,11 +86,7 @@ async fn next_frame<B: Body<Data = Bytes>>(
 ///
 /// # Errors
 /// When the stream was reset with another reason than NO_ERROR, or its connection ended.
-pub async fn send_bytes(
-    stream: &mut SendStream<Bytes>,
-    mut data: Bytes,
-    last: bool,
-) -> Result<bool, h2::Error> {
+pub async fn send_bytes(stream: &mut SendStream, mut data: Bytes, last: bool) -> Result<bool, StreamError> {
     if data.is_empty() {
         if last {
             stream.send_data(data, true)?;
@@ -105,7 +98,7 @@ pub async fn send_bytes(
         let granted = match std::future::poll_fn(|cx| stream.poll_capacity(cx)).await {
             Some(Ok(0)) => continue,
             Some(Ok(granted)) => granted,
-            Some(Err(error)) if error.reason() == Some(Reason::NO_ERROR) => return Ok(false),
+            Some(Err(error)) if error.reason() == Some(ResetReason::NoError) => return Ok(false),
             Some(Err(error)) => return Err(error),
             None => return Ok(false),
         };
@@ -135,8 +128,7 @@ impl StreamBody {
 
     fn release(&mut self) {
         if self.unreleased > 0 {
-            // An error says that the stream has ended, and its window with it.
-            let _ = self.stream.flow_control().release_capacity(self.unreleased);
+            self.stream.release(self.unreleased);
             self.unreleased = 0;
         }
     }
@@ -144,12 +136,12 @@ impl StreamBody {
 
 impl Body for StreamBody {
     type Data = Bytes;
-    type Error = h2::Error;
+    type Error = StreamError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
         self.release();
         while !self.data_done {
             match ready!(self.stream.poll_data(cx)) {

@@ -1,11 +1,10 @@
-//! A byte stream and an HTTP/2 stream, copied into each other in both directions.
+//! A byte stream and a stream, copied into each other in both directions.
 //!
 //! Half-close is END_STREAM; a reset is RST_STREAM on one side and an aborted connection on the other. A connection that
 //! breaks is never made to look like one that ended.
 
-use crate::body::send_bytes;
+use crate::{RecvStream, ResetReason, SendStream, StreamError, body::send_bytes};
 use bytes::{Bytes, BytesMut};
-use h2::{Reason, RecvStream, SendStream};
 use std::{
     io,
     sync::atomic::{AtomicU64, Ordering},
@@ -22,21 +21,21 @@ const MOST_READ: usize = 64 * 1024;
 /// How many bytes have been copied so far. They are counted while the copy goes on.
 #[derive(Debug, Default)]
 pub struct Count {
-    /// From the byte stream to the HTTP/2 stream.
+    /// From the byte stream to the stream.
     pub sent: AtomicU64,
-    /// From the HTTP/2 stream to the byte stream.
+    /// From the stream to the byte stream.
     pub received: AtomicU64,
 }
 
 /// Why a copy broke off. Both directions have ended; the caller aborts the connection so that its other end sees a reset.
 #[derive(Debug, thiserror::Error)]
 pub enum SpliceError {
-    /// The byte stream failed; the HTTP/2 stream has been reset.
+    /// The byte stream failed; the stream has been reset.
     #[error("the connection failed")]
     Connection(#[source] io::Error),
-    /// The HTTP/2 stream was reset, or its connection ended.
+    /// The stream was reset, or its connection ended.
     #[error("the stream was reset")]
-    Stream(#[source] h2::Error),
+    Stream(#[source] StreamError),
 }
 
 /// A connection that can be ended so that its other end sees a reset.
@@ -67,7 +66,7 @@ impl Abort for tokio::net::TcpStream {
 /// [`SpliceError`] after which `io` has been aborted.
 pub async fn splice<T>(
     mut io: T,
-    mut send: SendStream<Bytes>,
+    mut send: SendStream,
     recv: RecvStream,
     count: &Count,
 ) -> Result<(), SpliceError>
@@ -86,7 +85,7 @@ where
         Ok(()) => io.guard(false),
         Err(error) => {
             if matches!(error, SpliceError::Connection(_)) {
-                send.send_reset(Reason::CANCEL);
+                send.send_reset(ResetReason::Cancel);
             }
             io.abort();
         }
@@ -96,7 +95,7 @@ where
 
 async fn to_stream<T: AsyncRead>(
     reader: &mut ReadHalf<T>,
-    send: &mut SendStream<Bytes>,
+    send: &mut SendStream,
     count: &AtomicU64,
 ) -> Result<(), SpliceError> {
     let mut size = LEAST_READ;
@@ -108,7 +107,7 @@ async fn to_stream<T: AsyncRead>(
                 Poll::Ready(read) => Poll::Ready(read.map_err(SpliceError::Connection)),
                 Poll::Pending => match send.poll_reset(cx) {
                     // The other side has ended both directions; the copy of the other direction says how.
-                    Poll::Ready(Ok(Reason::NO_ERROR)) => Poll::Ready(Ok(0)),
+                    Poll::Ready(Ok(ResetReason::NoError)) => Poll::Ready(Ok(0)),
                     Poll::Ready(Ok(reason)) => Poll::Ready(Err(SpliceError::Stream(reason.into()))),
                     Poll::Ready(Err(error)) => Poll::Ready(Err(SpliceError::Stream(error))),
                     Poll::Pending => Poll::Pending,
@@ -147,7 +146,7 @@ async fn to_connection<T: AsyncWrite>(
         // TLS keeps what it could not send at once; the other end has to see it now.
         writer.flush().await.map_err(SpliceError::Connection)?;
         count.fetch_add(length as u64, Ordering::Relaxed);
-        let _ = recv.flow_control().release_capacity(length);
+        recv.release(length);
     }
     // The other end may have closed already, which is no error of this direction.
     let _ = writer.shutdown().await;

@@ -2,11 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use adit_mux::{body::send_bytes, socket};
+use adit_mux::{AcceptStreams, body::send_bytes, socket};
 use bytes::Bytes;
 use http::{Request, Response};
 use std::{
-    future::poll_fn,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -78,8 +77,8 @@ async fn a_small_answer_overtakes_a_large_one_that_waits_for_its_line() {
     let counted = given.clone();
     tokio::spawn(async move {
         let (mut acceptor, _pinger) = adit_mux::accept(far).await.unwrap();
-        let (_, mut large) = acceptor.next().await.unwrap().unwrap();
-        let (_, mut small) = acceptor.next().await.unwrap().unwrap();
+        let (_, mut large) = acceptor.accept().await.unwrap().unwrap();
+        let (_, mut small) = acceptor.accept().await.unwrap().unwrap();
         tokio::spawn(async move {
             let mut body = large.send_response(Response::new(()), false).unwrap();
             for _ in 0..PIECES {
@@ -94,17 +93,17 @@ async fn a_small_answer_overtakes_a_large_one_that_waits_for_its_line() {
             small.send_response(Response::new(()), true).unwrap();
             answered.send(()).unwrap();
         });
-        while let Some(Ok(_)) = acceptor.next().await {}
+        while let Some(Ok(_)) = acceptor.accept().await {}
     });
-    let (mut opener, _pinger, driver) = adit_mux::open(opening).await.unwrap();
+    let (opener, _pinger, driver) = adit_mux::open(opening).await.unwrap();
     tokio::spawn(driver);
-    poll_fn(|cx| opener.poll_ready(cx)).await.unwrap();
+    let mut opener = opener.ready().await.unwrap();
     let (large, _) = opener.send_request(Request::get("https://a/").body(()).unwrap(), true).unwrap();
     let (small, _) = opener.send_request(Request::get("https://a/").body(()).unwrap(), true).unwrap();
     let mut body = large.await.unwrap().into_body();
     tokio::spawn(async move {
         while let Some(Ok(data)) = body.data().await {
-            body.flow_control().release_capacity(data.len()).unwrap();
+            body.release(data.len());
         }
     });
     while given.load(Ordering::Relaxed) == 0 {

@@ -7,6 +7,7 @@ use crate::{
     accounts::{AccountUse, StreamBuffer},
     lanes::Lane,
 };
+use adit_mux::UnreadBytes;
 use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
@@ -22,7 +23,7 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// One stream whose reader may be slow.
 #[derive(Debug)]
 pub struct Watched {
-    flow: Mutex<h2::FlowControl>,
+    unread: UnreadBytes,
     buffer: StreamBuffer,
     cut: Arc<Notify>,
 }
@@ -49,8 +50,8 @@ pub struct Buffers(Mutex<Vec<Weak<Watched>>>);
 
 impl Buffers {
     /// Measures a stream until the returned value is dropped. `cut` is notified when its consumer has to go.
-    pub fn watch(&self, usage: &Arc<AccountUse>, flow: h2::FlowControl, cut: Arc<Notify>) -> Arc<Watched> {
-        let watched = Arc::new(Watched { flow: Mutex::new(flow), buffer: usage.buffer(), cut });
+    pub fn watch(&self, usage: &Arc<AccountUse>, unread: UnreadBytes, cut: Arc<Notify>) -> Arc<Watched> {
+        let watched = Arc::new(Watched { unread, buffer: usage.buffer(), cut });
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&watched));
         watched
     }
@@ -60,7 +61,7 @@ impl Buffers {
         let mut measured = Measured::default();
         streams.retain(|stream| {
             let Some(stream) = stream.upgrade() else { return false };
-            let unread = stream.flow.lock().unwrap_or_else(PoisonError::into_inner).used_capacity();
+            let unread = stream.unread.get();
             stream.buffer.set(unread);
             if stream.buffer.is_shed() {
                 stream.cut.notify_one();
@@ -90,7 +91,7 @@ pub fn spawn(lane: &Lane, buffers: Arc<Buffers>, mut tell: impl FnMut(Measured) 
 mod tests {
     use super::*;
     use crate::accounts::{Accounts, Limits};
-    use adit_mux::body::send_bytes;
+    use adit_mux::{AcceptStreams, OpenStreams, RecvStream, body::send_bytes};
     use adit_protocol::Account;
     use bytes::Bytes;
     use futures_util::FutureExt;
@@ -98,7 +99,7 @@ mod tests {
     const KIB: usize = 1024;
 
     /// Streams that bring so many bytes each, as the side sees them that does not read.
-    async fn streams(sizes: &[usize]) -> Vec<h2::RecvStream> {
+    async fn streams(sizes: &[usize]) -> Vec<RecvStream> {
         let (near, far) = tokio::io::duplex(1 << 20);
         let (opener, _, driver) = adit_mux::open(near).await.unwrap();
         // Nothing is sent before the driver runs, and the acceptor waits for what is sent.
@@ -108,19 +109,18 @@ mod tests {
         tokio::spawn(async move {
             let mut tasks = vec![];
             for size in bodies {
-                let (_, mut respond) = acceptor.next().await.unwrap().unwrap();
+                let (_, mut respond) = acceptor.accept().await.unwrap().unwrap();
                 let mut send = respond.send_response(http::Response::new(()), false).unwrap();
                 tasks.push(tokio::spawn(async move {
                     send_bytes(&mut send, Bytes::from(vec![0; size]), false).await.unwrap();
                     std::future::pending::<()>().await;
                 }));
             }
-            while acceptor.next().await.is_some() {}
+            while acceptor.accept().await.is_some() {}
         });
         let mut received = vec![];
         for _ in sizes {
-            let mut opener = opener.clone().ready().await.unwrap();
-            let (response, _) = opener.send_request(http::Request::new(()), true).unwrap();
+            let (response, _) = opener.open(http::Request::new(()), true).await.unwrap();
             received.push(response.await.unwrap().into_body());
         }
         received
@@ -143,13 +143,13 @@ mod tests {
         let (buffers, usage) = (Buffers::default(), account(1024 * KIB));
         let mut stream = streams(&[200 * KIB]).await.remove(0);
         let cut = Arc::new(Notify::new());
-        let watched = buffers.watch(&usage, stream.flow_control().clone(), cut.clone());
+        let watched = buffers.watch(&usage, stream.unread(), cut.clone());
         measured(&buffers, 200 * KIB).await;
         let mut read = 0;
         while read < 200 * KIB {
             let data = stream.data().await.unwrap().unwrap();
             read += data.len();
-            stream.flow_control().release_capacity(data.len()).unwrap();
+            stream.release(data.len());
         }
         assert_eq!(buffers.measure(), Measured::default());
         assert_eq!(usage.buffered_bytes(), 0);
@@ -165,9 +165,9 @@ mod tests {
         let (buffers, usage) = (Buffers::default(), account(1024 * KIB));
         let sizes = [300 * KIB, 400 * KIB, 200 * KIB];
         let mut streams = streams(&sizes).await;
-        let watch = |stream: &mut h2::RecvStream| {
+        let watch = |stream: &mut RecvStream| {
             let cut = Arc::new(Notify::new());
-            (buffers.watch(&usage, stream.flow_control().clone(), cut.clone()), cut)
+            (buffers.watch(&usage, stream.unread(), cut.clone()), cut)
         };
         let mut watched: Vec<_> = streams.iter_mut().map(watch).collect();
         measured(&buffers, 900 * KIB).await;

@@ -4,7 +4,7 @@ use super::{
     headers::{self, BadRequest},
     request_record::RequestRecord,
 };
-use adit_mux::body::StreamBody;
+use adit_mux::{StreamError, body::StreamBody};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -37,12 +37,12 @@ impl Answer {
 
 impl Body for Answer {
     type Data = Bytes;
-    type Error = h2::Error;
+    type Error = StreamError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
         match &mut *self {
             Self::Page(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Page(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),

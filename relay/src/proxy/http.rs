@@ -19,10 +19,9 @@ use crate::{
     },
     server::relay::Relay,
 };
-use adit_mux::body::StreamBody;
+use adit_mux::{RecvStream, SendStream, body::StreamBody};
 use adit_protocol::{Code, Endpoint, stream};
 use bytes::Bytes;
-use h2::{RecvStream, SendStream};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, request, response};
 use http_body::Body;
 use hyper::{body::Incoming, upgrade::OnUpgrade};
@@ -42,7 +41,7 @@ pub enum Answered {
     /// The relay itself answers: it sends the consumer on, or proves to a CA what it serves.
     Own(Response<Answer>),
     /// The service has switched to the other protocol.
-    Switched(response::Parts, OnUpgrade, SendStream<Bytes>, RecvStream),
+    Switched(response::Parts, OnUpgrade, SendStream, RecvStream),
 }
 
 /// Answers one request. Whatever happens, the consumer gets an answer.

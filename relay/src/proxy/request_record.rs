@@ -14,10 +14,8 @@ use crate::{
     routing::upstream::{Upstream, Who},
     server::relay::Relay,
 };
-use adit_mux::{body, splice::Count};
+use adit_mux::{RecvStream, SendStream, UnreadBytes, body, splice::Count};
 use adit_protocol::{Account, Code, Endpoint, TunnelId};
-use bytes::Bytes;
-use h2::{RecvStream, SendStream};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
 use std::{
@@ -164,16 +162,16 @@ impl RequestRecord {
             return;
         }
         if let Some(usage) = &self.usage {
-            let (flow, cut) = (body.flow_control().clone(), self.consumer.cut.clone());
-            self.watched = Some(self.relay.telemetry().buffers.watch(usage, flow, cut));
+            let (unread, cut) = (body.unread(), self.consumer.cut.clone());
+            self.watched = Some(self.relay.telemetry().buffers.watch(usage, unread, cut));
         }
     }
 
     /// An upgraded connection is measured from its start, and cut off when it is too slow.
-    pub fn watch(&mut self, flow: h2::FlowControl) -> Arc<Notify> {
+    pub fn watch(&mut self, unread: UnreadBytes) -> Arc<Notify> {
         let cut = Arc::new(Notify::new());
         if let Some(usage) = &self.usage {
-            self.watched = Some(self.relay.telemetry().buffers.watch(usage, flow, cut.clone()));
+            self.watched = Some(self.relay.telemetry().buffers.watch(usage, unread, cut.clone()));
         }
         cut
     }
@@ -200,7 +198,7 @@ impl RequestRecord {
     }
 
     /// Begins to send a request's body. The task ends with the body or with the stream.
-    pub fn upload(&mut self, incoming: Incoming, most: Option<u64>, send: SendStream<Bytes>) -> Arc<Upload> {
+    pub fn upload(&mut self, incoming: Incoming, most: Option<u64>, send: SendStream) -> Arc<Upload> {
         let upload = self.expect_upload();
         let incoming = UploadBody::new(incoming, most, upload.clone());
         tokio::spawn(async move {

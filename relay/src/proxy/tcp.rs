@@ -12,10 +12,11 @@ use crate::{
     },
     server::relay::Relay,
 };
-use adit_mux::splice::{Abort, Count, splice};
+use adit_mux::{
+    RecvStream, SendStream,
+    splice::{Abort, Count, splice},
+};
 use adit_protocol::{Code, TunnelId, stream};
-use bytes::Bytes;
-use h2::{RecvStream, SendStream};
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use std::{
     net::SocketAddr,
@@ -30,7 +31,7 @@ use tokio::{
 
 /// A stream that the service has accepted, and what is held for as long as it lives.
 struct Opened {
-    send: SendStream<Bytes>,
+    send: SendStream,
     recv: RecvStream,
     upstream: Upstream,
     account: String,
@@ -57,7 +58,7 @@ where
     let count = Count::default();
     let cut = Arc::new(Notify::new());
     let mut recv = opened.recv;
-    let watched = relay.telemetry().buffers.watch(&opened.usage, recv.flow_control().clone(), cut.clone());
+    let watched = relay.telemetry().buffers.watch(&opened.usage, recv.unread(), cut.clone());
     let result = tokio::select! {
         result = splice(io, opened.send, recv, &count) => result.map_err(|_| ()),
         () = cut.notified() => Err(()),

@@ -10,10 +10,11 @@ use crate::{
     },
     server::relay::Relay,
 };
-use adit_mux::splice::{Abort, splice};
+use adit_mux::{
+    ConnectProtocol, RecvStream, SendStream,
+    splice::{Abort, splice},
+};
 use adit_protocol::{Code, stream};
-use bytes::Bytes;
-use h2::{RecvStream, SendStream, ext::Protocol};
 use http::{HeaderValue, Method, Request, StatusCode, Version, header, request, response};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -35,7 +36,7 @@ pub async fn send(
     parts: &request::Parts,
     token: &HeaderValue,
     record: &mut RequestRecord,
-) -> Result<(response::Parts, SendStream<Bytes>, RecvStream), Failure> {
+) -> Result<(response::Parts, SendStream, RecvStream), Failure> {
     let protocol = token.to_str().map_err(|_| Failure::unhandled(Code::BadRequest))?;
     let mut tried: Vec<Who> = vec![];
     loop {
@@ -47,7 +48,7 @@ pub async fn send(
         *head.method_mut() = Method::CONNECT;
         *head.uri_mut() = parts.uri.clone();
         *head.headers_mut() = parts.headers.clone();
-        head.extensions_mut().insert(Protocol::from(protocol));
+        head.extensions_mut().insert(ConnectProtocol::from(protocol));
         let failure = match upstream.open(relay, head, false).await {
             Ok((response, send)) => match response.await {
                 Ok(response) => {
@@ -82,7 +83,7 @@ pub fn was_ignored(parts: &mut response::Parts, from_h1: bool) -> Result<bool, F
 
 /// The service's switch, as the consumer gets it: 101, or 200 on HTTP/2.
 pub fn answered(
-    (mut parts, send, recv): (response::Parts, SendStream<Bytes>, RecvStream),
+    (mut parts, send, recv): (response::Parts, SendStream, RecvStream),
     on: OnUpgrade,
     token: &HeaderValue,
     from_h1: bool,
@@ -105,18 +106,13 @@ pub fn answered(
 }
 
 /// Copies until both sides have ended.
-pub async fn copy(
-    on: OnUpgrade,
-    send: SendStream<Bytes>,
-    mut recv: RecvStream,
-    mut record: Box<RequestRecord>,
-) {
+pub async fn copy(on: OnUpgrade, send: SendStream, mut recv: RecvStream, mut record: Box<RequestRecord>) {
     let Ok(upgraded) = on.await else { return };
     let io = match upgraded.downcast::<TokioIo<Connection>>() {
         Ok(parts) => Switched::Http1(Prefixed::new(parts.read_buf, parts.io.into_inner())),
         Err(upgraded) => Switched::Http2(Some(TokioIo::new(upgraded))),
     };
-    let (count, cut) = (record.count(), record.watch(recv.flow_control().clone()));
+    let (count, cut) = (record.count(), record.watch(recv.unread()));
     let result = tokio::select! {
         result = splice(io, send, recv, &count) => result.map_err(|_| ()),
         () = cut.notified() => Err(()),

@@ -13,15 +13,13 @@ use crate::{
     },
     server::relay::Relay,
 };
-use adit_mux::Opener;
+use adit_mux::{OpenStreams, Opener, ResetReason, ResponseFuture, SendStream, StreamError};
 use adit_protocol::{Code, RelayId, SessionId, stream};
-use bytes::Bytes;
-use h2::{Reason, SendStream, client::ResponseFuture};
 use http::{HeaderName, HeaderValue, Request};
 use rand::seq::IteratorRandom;
 
 /// How a relay tells its peer that its sessions have no room for another stream.
-pub const FULL: Reason = Reason::ENHANCE_YOUR_CALM;
+pub const FULL: ResetReason = ResetReason::EnhanceYourCalm;
 
 /// What serves the next stream.
 #[derive(Debug)]
@@ -78,14 +76,11 @@ impl Failure {
     }
 
     /// What an error on an open stream means.
-    pub fn of_stream(error: &h2::Error) -> Self {
+    pub fn of_stream(error: &StreamError) -> Self {
         if error.is_reset() && error.is_remote() && error.reason() == Some(FULL) {
             return Self::unhandled(Code::TooManyStreams);
         }
-        let refused = error.reason() == Some(Reason::REFUSED_STREAM);
-        let above_last_id =
-            error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR);
-        let handled = if refused || above_last_id { Handled::No } else { Handled::Maybe };
+        let handled = if error.is_unprocessed() { Handled::No } else { Handled::Maybe };
         Self { code: Code::SessionLost, handled }
     }
 }
@@ -182,11 +177,10 @@ impl Upstream {
         relay: &Relay,
         mut head: Request<()>,
         end: bool,
-    ) -> Result<(ResponseFuture, SendStream<Bytes>), Failure> {
+    ) -> Result<(ResponseFuture, SendStream), Failure> {
         head.headers_mut().insert(self.header.0.clone(), self.header.1.clone());
         let lost = |_| Failure::unhandled(Code::SessionLost);
-        let mut opener = self.opener.clone().ready().await.map_err(lost)?;
-        let opened = opener.send_request(head, end).map_err(lost)?;
+        let opened = self.opener.open(head, end).await.map_err(lost)?;
         if matches!(self.place, Place::Session(_)) {
             relay.telemetry().metrics.count(Count::StreamsOpened);
         }
@@ -198,6 +192,6 @@ impl Upstream {
         if let Place::Session(place) = &self.place {
             place.session().answered().await;
         }
-        self.opener.is_extended_connect_protocol_enabled()
+        self.opener.allows_extended_connect()
     }
 }

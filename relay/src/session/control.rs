@@ -9,7 +9,7 @@ use crate::{
     routing::local::{Command, Session},
     server::relay::{Relay, now},
 };
-use adit_mux::{Opener, body::send_bytes};
+use adit_mux::{OpenStreams, RecvStream, ResponseFuture, SendStream, body::send_bytes};
 use adit_protocol::{
     Code, Proof, RefusedTunnel, ToClient, ToRelay, TunnelId,
     control::{self, Lines},
@@ -17,7 +17,6 @@ use adit_protocol::{
     stream,
 };
 use bytes::Bytes;
-use h2::{RecvStream, SendStream, client::ResponseFuture};
 use http::{Method, Request};
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -60,13 +59,13 @@ impl Ended {
 /// The control stream, which the client has not answered yet.
 pub struct Asked {
     response: ResponseFuture,
-    send: SendStream<Bytes>,
+    send: SendStream,
     relays: u32,
 }
 
 /// Both halves of the control stream.
 pub struct Control {
-    send: SendStream<Bytes>,
+    send: SendStream,
     recv: RecvStream,
     lines: Lines,
     /// How many relays the client knows of.
@@ -75,15 +74,14 @@ pub struct Control {
 
 impl Asked {
     /// Opens the stream, which has to be the first. The client has been told that the region has so many relays.
-    pub async fn open(opener: Opener, relays: u32) -> Option<Self> {
+    pub async fn open(opener: &impl OpenStreams, relays: u32) -> Option<Self> {
         let request = Request::builder()
             .method(Method::POST)
             .uri("https://control.invalid/")
             .header(stream::CONTROL, "1")
             .body(())
             .expect("a constant request is valid");
-        let mut opener = opener.ready().await.ok()?;
-        let (response, send) = opener.send_request(request, false).ok()?;
+        let (response, send) = opener.open(request, false).await.ok()?;
         Some(Self { response, send, relays })
     }
 
@@ -194,7 +192,7 @@ impl Control {
         session: &Arc<Session>,
         data: &Bytes,
     ) -> Result<(), Ended> {
-        let _ = self.recv.flow_control().release_capacity(data.len());
+        self.recv.release(data.len());
         let pushed = self.lines.push(data);
         loop {
             let next = match &pushed {

@@ -31,7 +31,7 @@ pub async fn run(relay: Arc<Relay>, io: ClientIo, admission: Admission) {
     let begun = async {
         let (opener, pinger, driver) = adit_mux::open(io).await.ok()?;
         let driver = tokio::spawn(driver);
-        let asked = Asked::open(opener.clone(), relays).await.or_else(|| {
+        let asked = Asked::open(&opener, relays).await.or_else(|| {
             driver.abort();
             None
         })?;

@@ -1,9 +1,9 @@
 //! Consumers that are in the middle of something, so that they can be made to break it off.
 
 use crate::place::{HOST, Place};
+use adit_testkit::h2::{self, Reason, client};
 use adit_testkit::wait::until;
 use bytes::Bytes;
-use h2::{Reason, client};
 use http::Request;
 use rustls::{
     ClientConfig, RootCertStore,

@@ -1,6 +1,7 @@
 //! HTTP/2 as an attack (RFC 9113 section 10.5): bounded, ended with the right code, and nobody else notices.
 
 use crate::place::{HOST, Place, get, request};
+use adit_testkit::h2;
 use adit_testkit::http::{
     Http2, Http2Frame, Recorder, Service, Wire,
     frames::{END_HEADERS, END_STREAM, kind, literals},

@@ -1,6 +1,7 @@
 //! A relay, a client, and what consumers need.
 
 use adit::Tunnel;
+use adit_testkit::h2;
 use adit_testkit::{
     http::{Consumer, Http2, Wire},
     region::{DOMAIN, Region, Relay},

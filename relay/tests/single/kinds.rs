@@ -1,12 +1,12 @@
 //! Everything that a tunnel carries, from a consumer through a relay and a client to a service and back.
 
 use adit::Tunnel;
+use adit_testkit::h2::{self, RecvStream, SendStream, client::SendRequest, ext::Protocol};
 use adit_testkit::{
     http::{Consumer, Recorder, Service, Wire},
     region::{DOMAIN, Region, Relay},
 };
 use bytes::Bytes;
-use h2::{RecvStream, SendStream, client::SendRequest, ext::Protocol};
 use http::{HeaderMap, Request, Response};
 use std::{future::Future, time::Duration};
 use tokio::{

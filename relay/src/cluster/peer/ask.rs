@@ -5,9 +5,8 @@ use crate::{
     cluster::table::{Row, RowSession},
     server::relay::Relay,
 };
+use adit_mux::{OpenStreams, ResetReason, Responder};
 use adit_protocol::{Account, Endpoint, InstanceId, SessionId, TunnelId, stream};
-use bytes::Bytes;
-use h2::{Reason, server::SendResponse};
 use http::{HeaderValue, Method, Request, StatusCode};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -102,17 +101,13 @@ async fn ask_one(peers: &Peers, peer: &adit_protocol::RelayId, endpoint: &Endpoi
         .header(stream::PEER_ENDPOINT, endpoint.to_string())
         .body(())
         .ok()?;
-    let (response, _) = opener.ready().await.ok()?.send_request(request, true).ok()?;
+    let (response, _) = opener.open(request, true).await.ok()?;
     let response = response.await.ok()?;
     serde_json::from_slice(response.headers().get(HEADER)?.as_bytes()).ok()
 }
 
 /// Answers a peer's question.
-pub(super) fn answer(
-    relay: &Relay,
-    endpoint: &Endpoint,
-    respond: &mut SendResponse<Bytes>,
-) -> Result<(), Reason> {
+pub(super) fn answer(relay: &Relay, endpoint: &Endpoint, respond: &mut Responder) -> Result<(), ResetReason> {
     let mut response = status(StatusCode::NOT_FOUND);
     if let Some(served) = relay.local.endpoint(endpoint) {
         let known = Known {
@@ -122,11 +117,11 @@ pub(super) fn answer(
             tunnel: served.tunnel.clone(),
             sessions: served.sessions.iter().map(|session| session.id.clone()).collect(),
         };
-        let json = serde_json::to_vec(&known).map_err(|_| Reason::INTERNAL_ERROR)?;
-        let value = HeaderValue::from_bytes(&json).map_err(|_| Reason::INTERNAL_ERROR)?;
+        let json = serde_json::to_vec(&known).map_err(|_| ResetReason::InternalError)?;
+        let value = HeaderValue::from_bytes(&json).map_err(|_| ResetReason::InternalError)?;
         response = status(StatusCode::OK);
         response.headers_mut().insert(HEADER, value);
     }
-    respond.send_response(response, true).map_err(|_| Reason::CANCEL)?;
+    respond.send_response(response, true).map_err(|_| ResetReason::Cancel)?;
     Ok(())
 }

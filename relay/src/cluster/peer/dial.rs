@@ -2,7 +2,7 @@
 
 use super::tls::PeerTls;
 use crate::ops::metrics::{Count, LaneMetrics};
-use adit_mux::Opener;
+use adit_mux::{Opener, StreamError};
 use std::{io, sync::Arc, time::Duration};
 use tokio::{net::TcpStream, sync::oneshot, time::timeout};
 use tokio_rustls::TlsConnector;
@@ -19,9 +19,9 @@ pub enum DialError {
     /// There is no connection, or TLS failed.
     #[error("the peer cannot be reached")]
     Connect(#[source] io::Error),
-    /// HTTP/2 did not start.
+    /// The transport did not start.
     #[error("the link did not start")]
-    Start(#[source] h2::Error),
+    Start(#[source] StreamError),
     /// The link was cut before the peer had said what it takes.
     #[error("the link was cut before the peer had said what it takes")]
     Cut,

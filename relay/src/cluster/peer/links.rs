@@ -4,7 +4,7 @@
 
 use super::{dial, tls::PeerTls};
 use crate::{cluster::table::Table, lanes, ops::metrics::LaneMetrics};
-use adit_mux::{MAX_STREAMS, Opener};
+use adit_mux::{MAX_STREAMS, OpenStreams, Opener};
 use adit_protocol::{Account, Endpoint, RelayId};
 use arc_swap::ArcSwap;
 use std::{
@@ -118,7 +118,7 @@ impl Links {
         each: usize,
         account: &Account,
     ) -> (Result<Found, LinkError>, bool) {
-        self.connections.retain(|one| !is_over(&one.opener));
+        self.connections.retain(|one| !one.opener.has_ended());
         let mine: Vec<_> = self.connections.iter().filter(|one| one.lane == lane).cloned().collect();
         let streams = |one: &&Arc<Connection>| one.streams.load(Ordering::Relaxed);
         let least = mine.iter().min_by_key(streams);
@@ -289,11 +289,4 @@ impl Peers {
     pub async fn suspensions(&self, known: Option<u64>) -> Option<adit_store::Suspensions> {
         super::suspensions::ask(self, known).await
     }
-}
-
-/// Whether a connection has ended.
-fn is_over(opener: &Opener) -> bool {
-    let mut opener = opener.clone();
-    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-    matches!(opener.poll_ready(&mut cx), std::task::Poll::Ready(Err(_)))
 }

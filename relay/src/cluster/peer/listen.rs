@@ -5,10 +5,11 @@ use crate::{
     routing::upstream::{self, Failure, Handled},
     server::relay::Relay,
 };
-use adit_mux::body::{self, StreamBody};
+use adit_mux::{
+    AcceptStreams, RecvStream, ResetReason, Responder,
+    body::{self, StreamBody},
+};
 use adit_protocol::{Endpoint, stream};
-use bytes::Bytes;
-use h2::{Reason, RecvStream, server::SendResponse};
 use http::{Request, Response, StatusCode};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpStream, time::timeout};
@@ -28,14 +29,14 @@ pub async fn serve(relay: Arc<Relay>, tcp: TcpStream, remote: SocketAddr) {
     };
     let Ok((mut acceptor, pinger)) = adit_mux::accept(io).await else { return };
     let streams = async {
-        while let Some(Ok((request, respond))) = acceptor.next().await {
+        while let Some(Ok((request, respond))) = acceptor.accept().await {
             tokio::spawn(answer(relay.clone(), request, respond));
         }
     };
     tokio::select! { () = streams => {}, _ = pinger.near().watch(|_| {}) => {} }
 }
 
-async fn answer(relay: Arc<Relay>, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+async fn answer(relay: Arc<Relay>, request: Request<RecvStream>, mut respond: Responder) {
     if let Err(reason) = forward(&relay, request, &mut respond).await {
         respond.send_reset(reason);
     }
@@ -48,47 +49,49 @@ async fn answer(relay: Arc<Relay>, request: Request<RecvStream>, mut respond: Se
 async fn forward(
     relay: &Arc<Relay>,
     request: Request<RecvStream>,
-    respond: &mut SendResponse<Bytes>,
-) -> Result<(), Reason> {
+    respond: &mut Responder,
+) -> Result<(), ResetReason> {
     let (mut parts, recv) = request.into_parts();
     if let Some(question) = parts.headers.get(suspensions::HEADER) {
         return suspensions::answer(relay, question, respond).await;
     }
-    let endpoint = parts.headers.remove(stream::PEER_ENDPOINT).ok_or(Reason::PROTOCOL_ERROR)?;
+    let endpoint = parts.headers.remove(stream::PEER_ENDPOINT).ok_or(ResetReason::ProtocolError)?;
     let endpoint: Endpoint =
-        endpoint.to_str().ok().and_then(|text| text.parse().ok()).ok_or(Reason::PROTOCOL_ERROR)?;
+        endpoint.to_str().ok().and_then(|text| text.parse().ok()).ok_or(ResetReason::ProtocolError)?;
     if parts.headers.contains_key(ask::HEADER) {
         return ask::answer(relay, &endpoint, respond);
     }
     let served = match relay.local.endpoint(&endpoint) {
         Some(served) => served,
-        None => relay.claimed_here(&endpoint).await.ok_or(Reason::REFUSED_STREAM)?,
+        None => relay.claimed_here(&endpoint).await.ok_or(ResetReason::RefusedStream)?,
     };
     if relay.is_suspended(&served.account, &endpoint) {
-        return Err(Reason::REFUSED_STREAM);
+        return Err(ResetReason::RefusedStream);
     }
     let upstream = upstream::local(&served, &[]).ok_or_else(|| match served.is_open() {
         true => upstream::FULL,
-        false => Reason::REFUSED_STREAM,
+        false => ResetReason::RefusedStream,
     })?;
     let head = Request::from_parts(parts, ());
     let has_body = !recv.is_end_stream();
-    let (response, send) = upstream.open(relay, head, !has_body).await.map_err(|_| Reason::REFUSED_STREAM)?;
+    let (response, send) =
+        upstream.open(relay, head, !has_body).await.map_err(|_| ResetReason::RefusedStream)?;
     if has_body {
         tokio::spawn(body::send(StreamBody::new(recv, None), send));
     }
     let response = tokio::select! {
         response = response => response,
         // The consumer has gone: so has the interest in an answer.
-        _ = std::future::poll_fn(|cx| respond.poll_reset(cx)) => return Err(Reason::CANCEL),
+        _ = std::future::poll_fn(|cx| respond.poll_reset(cx)) => return Err(ResetReason::Cancel),
     };
     let response = response.map_err(|error| match Failure::of_stream(&error).handled {
-        Handled::No => Reason::REFUSED_STREAM,
-        Handled::Maybe => Reason::INTERNAL_ERROR,
+        Handled::No => ResetReason::RefusedStream,
+        Handled::Maybe => ResetReason::InternalError,
     })?;
     let (parts, recv) = response.into_parts();
     let end = recv.is_end_stream();
-    let send = respond.send_response(Response::from_parts(parts, ()), end).map_err(|_| Reason::CANCEL)?;
+    let send =
+        respond.send_response(Response::from_parts(parts, ()), end).map_err(|_| ResetReason::Cancel)?;
     if !end {
         // An error has been passed on as a reset in its direction.
         let _ = body::send(StreamBody::new(recv, None), send).await;

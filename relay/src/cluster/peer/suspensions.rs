@@ -2,11 +2,9 @@
 
 use super::{links::Peers, listen::status};
 use crate::server::relay::Relay;
-use adit_mux::body::send_bytes;
+use adit_mux::{OpenStreams, ResetReason, Responder, body::send_bytes};
 use adit_protocol::{Account, RelayId};
 use adit_store::Suspensions;
-use bytes::Bytes;
-use h2::{Reason, server::SendResponse};
 use http::{HeaderValue, Method, Request, StatusCode};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -40,7 +38,7 @@ async fn ask_one(peers: &Peers, peer: &RelayId, known: Option<u64>) -> Option<Su
         .header(HEADER, known.map_or("none".to_owned(), |version| version.to_string()))
         .body(())
         .ok()?;
-    let (response, _) = opener.ready().await.ok()?.send_request(request, true).ok()?;
+    let (response, _) = opener.open(request, true).await.ok()?;
     let mut body = response.await.ok().filter(|response| response.status() == StatusCode::OK)?.into_body();
     let mut json = Vec::new();
     while let Some(chunk) = body.data().await {
@@ -48,7 +46,7 @@ async fn ask_one(peers: &Peers, peer: &RelayId, known: Option<u64>) -> Option<Su
         if json.len() + chunk.len() > MOST_BYTES {
             return None;
         }
-        body.flow_control().release_capacity(chunk.len()).ok()?;
+        body.release(chunk.len());
         json.extend_from_slice(&chunk);
     }
     serde_json::from_slice(&json).ok()
@@ -58,8 +56,8 @@ async fn ask_one(peers: &Peers, peer: &RelayId, known: Option<u64>) -> Option<Su
 pub(super) async fn answer(
     relay: &Relay,
     question: &HeaderValue,
-    respond: &mut SendResponse<Bytes>,
-) -> Result<(), Reason> {
+    respond: &mut Responder,
+) -> Result<(), ResetReason> {
     let asker: Option<u64> = question.to_str().ok().and_then(|version| version.parse().ok());
     let index = relay.suspensions.load().clone();
     let nothing = match asker {
@@ -68,13 +66,13 @@ pub(super) async fn answer(
         _ => None,
     };
     if let Some(code) = nothing {
-        respond.send_response(status(code), true).map_err(|_| Reason::CANCEL)?;
+        respond.send_response(status(code), true).map_err(|_| ResetReason::Cancel)?;
         return Ok(());
     }
-    let json = serde_json::to_vec(index.all()).map_err(|_| Reason::INTERNAL_ERROR)?;
-    let mut send = respond.send_response(status(StatusCode::OK), false).map_err(|_| Reason::CANCEL)?;
+    let json = serde_json::to_vec(index.all()).map_err(|_| ResetReason::InternalError)?;
+    let mut send = respond.send_response(status(StatusCode::OK), false).map_err(|_| ResetReason::Cancel)?;
     match timeout(PATIENCE, send_bytes(&mut send, json.into(), true)).await {
         Ok(Ok(true)) => Ok(()),
-        _ => Err(Reason::CANCEL),
+        _ => Err(ResetReason::Cancel),
     }
 }
