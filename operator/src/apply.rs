@@ -1,7 +1,9 @@
-//! Makes objects as they should be: server-side apply, and deletes with preconditions. Nothing is written that is there.
+//! Applies desired objects: server-side apply, and deletes with preconditions. An object that is as it was applied is
+//! not written again.
 
 use crate::{
-    children::{Children, Meta, Place},
+    children::{Children, Meta},
+    controller::{CallError, NamespacedName, call},
     objects::{Kind, MANAGER, Object, REPLICAS_MANAGER},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -12,37 +14,18 @@ use kube::{
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard},
 };
-use tokio::time::timeout;
 
-/// The longest that one call to the API server may take.
-pub const CALL: Duration = Duration::from_secs(10);
-
-const POISONED: &str = "no code panics while it holds this lock";
-
-/// A call to the API server that failed.
+/// An object that could not be applied or deleted.
 #[derive(Debug, thiserror::Error)]
-pub enum ApplyError {
-    /// The API server refused it, or could not be reached.
-    #[error("cannot {verb} {} {name}", kind.as_str())]
-    Call {
-        /// What was to be done.
-        verb: &'static str,
-        /// The object's kind.
-        kind: Kind,
-        /// Its name.
-        name: String,
-        /// What came back.
-        source: Box<kube::Error>,
-    },
-    /// It did not answer.
-    #[error("the API server did not answer in {} s", CALL.as_secs())]
-    Slow,
-    /// An object of this name belongs to someone else.
-    #[error("{} {name} is there already and does not belong to this Region", kind.as_str())]
-    Foreign {
+pub(crate) enum ApplyError {
+    /// The call failed.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// An object of this name exists and belongs to someone else, or is being deleted.
+    #[error("{} {name} exists already and does not belong to this Region", kind.as_str())]
+    NotOwned {
         /// Its kind.
         kind: Kind,
         /// Its name.
@@ -51,172 +34,174 @@ pub enum ApplyError {
 }
 
 impl ApplyError {
-    /// Whether the API server has understood the call and will refuse it again: something else has to change first.
-    pub fn is_refusal(&self) -> bool {
+    /// Whether the same call will fail again until something else changes.
+    pub(crate) fn is_refusal(&self) -> bool {
         match self {
-            Self::Call { source, .. } => {
-                matches!(source.as_ref(), kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422))
-            }
-            Self::Foreign { .. } => true,
-            Self::Slow => false,
+            Self::Call(error) => error.is_refusal(),
+            Self::NotOwned { .. } => true,
         }
     }
 }
 
-/// What was applied last, and what the object was like then.
+/// A digest of the manifest that was applied last, and the object's metadata after that.
 type Applied = (u64, Meta);
 
-/// The same for all objects of a Region.
-type AllApplied = HashMap<(Kind, String), Applied>;
+/// What was applied for one Region, by kind and name.
+type AppliedObjects = HashMap<(Kind, String), Applied>;
 
 /// Applies the objects of all Regions.
-pub struct Applier {
+pub(crate) struct Applier {
     client: Client,
     children: Arc<Children>,
-    applied: Mutex<HashMap<Place, AllApplied>>,
+    applied: Mutex<HashMap<NamespacedName, AppliedObjects>>,
 }
 
 impl Applier {
-    /// Nothing has been applied by this process yet.
-    pub fn new(client: Client, children: Arc<Children>) -> Self {
+    /// An applier that has applied nothing yet.
+    pub(crate) fn new(client: Client, children: Arc<Children>) -> Self {
         Self { client, children, applied: Mutex::default() }
     }
 
-    /// What there is.
-    pub fn children(&self) -> &Children {
+    /// The metadata of the objects that exist.
+    pub(crate) fn children(&self) -> &Children {
         &self.children
     }
 
-    /// The objects of one kind in a namespace.
     fn api(&self, kind: Kind, namespace: &str) -> Api<DynamicObject> {
         Api::namespaced_with(self.client.clone(), namespace, &kind.resource())
     }
 
-    /// Makes one object as it should be, unless it is. Returns whether something was written.
+    fn applied(&self) -> MutexGuard<'_, HashMap<NamespacedName, AppliedObjects>> {
+        self.applied.lock().expect("no code panics while it holds this lock")
+    }
+
+    /// Applies one object of a Region, unless it is as it was applied. Returns whether it was written.
     ///
     /// # Errors
     /// [`ApplyError`].
-    pub async fn apply(
+    pub(crate) async fn apply(
         &self,
-        place: &Place,
+        region: &NamespacedName,
         object: &Object,
         owner: &OwnerReference,
     ) -> Result<bool, ApplyError> {
-        let manifest = object.manifest(&place.0, &place.1, owner);
-        let wanted = hash(&manifest);
+        let manifest = object.manifest(region, owner);
+        let digest = hash(&manifest);
         let key = (object.kind, object.name.clone());
-        let now = self.children.get(place, object.kind, &object.name);
-        if self.is_applied(place, &key, wanted, now.as_ref()) {
+        let watched = self.children.get(region, object.kind, &object.name);
+        if self.is_applied(region, &key, digest, watched.as_ref()) {
             return Ok(false);
         }
-        let api = self.api(object.kind, &place.0);
-        let found = match now {
-            Some(now) => Some(now),
+        let (api, target) = (self.api(object.kind, &region.namespace), object.to_string());
+        let existing = match watched {
+            Some(meta) => Some(meta),
             None => {
-                call("read", object, api.get_opt(&object.name)).await?.map(|found| Meta::of(&found.metadata))
+                let found = call("read", &target, api.get_opt(&object.name)).await?;
+                found.map(|found| Meta::of(&found.metadata))
             }
         };
-        let written = match found {
-            // Someone else's object, or one that is on its way out, is not taken over.
-            Some(meta) => {
-                let foreign = || ApplyError::Foreign { kind: object.kind, name: object.name.clone() };
-                if meta.owner.as_deref() != Some(owner.uid.as_str()) || meta.is_deleting {
-                    return Err(foreign());
-                }
-                let params = PatchParams::apply(MANAGER).force();
-                call("apply", object, api.patch(&object.name, &params, &Patch::Apply(&manifest))).await?
-            }
-            None if object.kind == Kind::Secret => {
-                // What two operators made at once must not be mixed: the second one reads what the first has written.
-                let new = serde_json::from_value(manifest).expect("a manifest is an object");
-                let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
-                call("create", object, api.create(&params, &new)).await?
-            }
-            None => {
-                let params = PatchParams::apply(MANAGER).force();
-                call("apply", object, api.patch(&object.name, &params, &Patch::Apply(&manifest))).await?
-            }
+        if let Some(meta) = &existing
+            && (meta.owner.as_deref() != Some(owner.uid.as_str()) || meta.is_deleting)
+        {
+            return Err(ApplyError::NotOwned { kind: object.kind, name: object.name.clone() });
+        }
+        let written = if existing.is_none() && object.kind == Kind::Secret {
+            // Two operators at once must not mix their Secrets: the second create fails, and reads what the first wrote.
+            let new = serde_json::from_value(manifest).expect("a manifest is an object");
+            let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+            call("create", &target, api.create(&params, &new)).await?
+        } else {
+            let params = PatchParams::apply(MANAGER).force();
+            call("apply", &target, api.patch(&object.name, &params, &Patch::Apply(&manifest))).await?
         };
-        let mut applied = self.applied.lock().expect(POISONED);
-        applied.entry(place.clone()).or_default().insert(key, (wanted, Meta::of(&written.metadata)));
+        let applied = (digest, Meta::of(&written.metadata));
+        self.applied().entry(region.clone()).or_default().insert(key, applied);
         Ok(true)
     }
 
-    fn is_applied(&self, place: &Place, key: &(Kind, String), wanted: u64, now: Option<&Meta>) -> bool {
-        let applied = self.applied.lock().expect(POISONED);
-        let Some((before, meta)) = applied.get(place).and_then(|all| all.get(key)) else { return false };
-        *before == wanted && now.is_some_and(|now| now.is_as(meta, key.0) || is_older(now, meta))
+    fn is_applied(
+        &self,
+        region: &NamespacedName,
+        key: &(Kind, String),
+        digest: u64,
+        watched: Option<&Meta>,
+    ) -> bool {
+        let applied = self.applied();
+        let Some((before, meta)) = applied.get(region).and_then(|all| all.get(key)) else { return false };
+        *before == digest && watched.is_some_and(|now| now.is_as(meta, key.0) || is_older(now, meta))
     }
 
-    /// Sets how many pods a Deployment has, as a manager of its own: an autoscaler can take the field over, and when the
-    /// operator no longer names it, it stays as it is.
+    /// Sets `spec.replicas` of a Deployment as a field manager of its own: an autoscaler can take the field over, and
+    /// the number stays when the operator no longer names it.
     ///
     /// # Errors
     /// [`ApplyError`].
-    pub async fn scale(&self, namespace: &str, name: &str, replicas: i32) -> Result<(), ApplyError> {
-        let deployment = Object::new(Kind::Deployment, name.to_owned(), Value::Null);
+    pub(crate) async fn scale(&self, namespace: &str, name: &str, replicas: i32) -> Result<(), ApplyError> {
         let patch = json!({
             "apiVersion": "apps/v1", "kind": "Deployment",
             "metadata": { "name": name, "namespace": namespace }, "spec": { "replicas": replicas },
         });
-        let params = PatchParams::apply(REPLICAS_MANAGER).force();
+        let (params, patch) = (PatchParams::apply(REPLICAS_MANAGER).force(), Patch::Apply(&patch));
         let api = self.api(Kind::Deployment, namespace);
-        call("scale", &deployment, api.patch(name, &params, &Patch::Apply(&patch))).await.map(drop)
+        call("scale", format!("Deployment {name}"), api.patch(name, &params, &patch)).await?;
+        Ok(())
     }
 
-    /// Deletes what the Region has and should not have. Returns what was deleted.
+    /// Deletes the objects of a Region that are not in `keep`. Returns which were deleted.
     ///
     /// # Errors
     /// [`ApplyError`].
-    pub async fn prune(
+    pub(crate) async fn prune(
         &self,
-        place: &Place,
+        region: &NamespacedName,
         owner: &OwnerReference,
-        wanted: &BTreeSet<(Kind, String)>,
+        keep: &BTreeSet<(Kind, String)>,
     ) -> Result<Vec<(Kind, String)>, ApplyError> {
         let mut deleted = Vec::new();
-        for (kind, name, meta) in self.children.of(place) {
-            let own = meta.owner.as_deref() == Some(owner.uid.as_str());
-            if !own || meta.is_deleting || wanted.contains(&(kind, name.clone())) {
+        for (kind, name, meta) in self.children.of(region) {
+            let is_own = meta.owner.as_deref() == Some(owner.uid.as_str());
+            if !is_own || meta.is_deleting || keep.contains(&(kind, name.clone())) {
                 continue;
             }
-            self.delete(place, kind, &name, &meta.uid).await?;
+            self.delete(region, kind, &name, &meta.uid).await?;
             deleted.push((kind, name));
         }
         Ok(deleted)
     }
 
-    /// Deletes one object, if it is still the same one.
-    async fn delete(&self, place: &Place, kind: Kind, name: &str, uid: &str) -> Result<(), ApplyError> {
+    /// Deletes one object, if it is still the one with this uid.
+    async fn delete(
+        &self,
+        region: &NamespacedName,
+        kind: Kind,
+        name: &str,
+        uid: &str,
+    ) -> Result<(), ApplyError> {
         let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
-        let object = Object::new(kind, name.to_owned(), Value::Null);
-        let deleted = call("delete", &object, self.api(kind, &place.0).delete(name, &params)).await;
-        if let Some(all) = self.applied.lock().expect(POISONED).get_mut(place) {
-            all.remove(&(kind, name.to_owned()));
+        let api = self.api(kind, &region.namespace);
+        let deleted = call("delete", format!("{} {name}", kind.as_str()), api.delete(name, &params)).await;
+        if let Some(objects) = self.applied().get_mut(region) {
+            objects.remove(&(kind, name.to_owned()));
         }
         match deleted {
-            Err(ApplyError::Call { source, .. }) if is_gone(&source) => Ok(()),
-            other => other.map(drop),
+            // It is gone, or another object has its name.
+            Err(error) if matches!(error.code(), Some(404 | 409)) => Ok(()),
+            other => Ok(other.map(drop)?),
         }
     }
 
     /// Forgets a Region that is gone.
-    pub fn forget(&self, place: &Place) {
-        self.applied.lock().expect(POISONED).remove(place);
+    pub(crate) fn forget(&self, region: &NamespacedName) {
+        self.applied().remove(region);
     }
 }
 
-/// Whether the object is not there any more, or is another one of the same name.
-fn is_gone(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 404 || status.code == 409)
-}
-
-/// The watch has not come as far as what was written last. Versions can be compared since Kubernetes 1.35, and were
-/// numbers in order before.
-fn is_older(now: &Meta, written: &Meta) -> bool {
+/// Whether the watch has not yet seen what was written last. Resource versions are comparable since Kubernetes 1.35,
+/// and were ordered numbers before.
+fn is_older(watched: &Meta, written: &Meta) -> bool {
     let number = |meta: &Meta| meta.resource_version.parse::<u128>().ok();
-    number(now).zip(number(written)).is_some_and(|(now, written)| now < written)
+    number(watched).zip(number(written)).is_some_and(|(watched, written)| watched < written)
 }
 
 fn hash(value: &Value) -> u64 {
@@ -224,18 +209,4 @@ fn hash(value: &Value) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.to_string().hash(&mut hasher);
     hasher.finish()
-}
-
-/// One call, within its time.
-async fn call<T>(
-    verb: &'static str,
-    object: &Object,
-    call: impl Future<Output = Result<T, kube::Error>>,
-) -> Result<T, ApplyError> {
-    let (kind, name) = (object.kind, object.name.clone());
-    match timeout(CALL, call).await {
-        Ok(Ok(done)) => Ok(done),
-        Ok(Err(source)) => Err(ApplyError::Call { verb, kind, name, source: Box::new(source) }),
-        Err(_) => Err(ApplyError::Slow),
-    }
 }

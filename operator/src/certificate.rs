@@ -1,22 +1,19 @@
-//! A Certificate becomes a certificate that every relay of its regions serves.
+//! Reconciles Certificates: every relay of some regions serves the certificate.
 //!
-//! One way through it: `reconcile` looks at a Certificate, `request` makes of it what `adit_acme` understands (the same
-//! code as in a standalone relay), the issuer puts the certificate into the store, relays confirm what they serve,
-//! `inquiry` asks them by TLS whether it is so, and pure `status` says how far that has come.
+//! `reconcile` turns a Certificate into a request (`request`) for the issuer, which standalone relays use too, or takes the
+//! certificate from a Secret (`source`). Relays confirm what they serve, `relay_prober` verifies that by TLS, and the pure
+//! `status` says how far the rollout has come.
 
+mod context;
+mod error;
 mod handshake;
-mod inquiry;
-mod keeper;
+mod issue;
+mod operator_key;
 mod reconcile;
+mod relay_prober;
 mod request;
 mod run;
 mod source;
 mod status;
 
-pub use run::{Setting, run};
-
-/// The finalizer of Certificates: relays stop serving what is deleted.
-pub const FINALIZER: &str = "adit.dev/certificate";
-/// The annotation with which a person asks for another certificate now: each new value is followed once. Its value is the
-/// time of the wish (RFC 3339).
-pub const RENEW_ANNOTATION: &str = "adit.dev/renew";
+pub(crate) use run::{CertificateSettings, run};

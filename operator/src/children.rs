@@ -1,6 +1,10 @@
-//! What the operator's objects are like now: their metadata, from one watch a kind, without their content.
+//! The metadata of the operator's objects, from one watch per kind. Their content is not kept.
 
-use crate::objects::{Kind, MANAGED_BY, REGION_LABEL};
+use crate::{
+    controller::NamespacedName,
+    error_chain::error_chain,
+    objects::{Kind, MANAGED_BY, REGION_LABEL},
+};
 use futures_util::StreamExt;
 use kube::{
     Api, Client,
@@ -19,26 +23,26 @@ use tokio_util::sync::CancellationToken;
 
 const POISONED: &str = "no code panics while it holds this lock";
 
-/// What is kept of an object's metadata.
+/// The parts of an object's metadata that are kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Meta {
+pub(crate) struct Meta {
     /// Its uid.
-    pub uid: String,
-    /// Its version.
-    pub resource_version: String,
+    pub(crate) uid: String,
+    /// Its resource version.
+    pub(crate) resource_version: String,
     /// Its generation, for kinds that have one.
-    pub generation: Option<i64>,
+    pub(crate) generation: Option<i64>,
     /// The uid of the Region that controls it.
-    pub owner: Option<String>,
+    pub(crate) owner: Option<String>,
     /// Whether it is being deleted.
-    pub is_deleting: bool,
+    pub(crate) is_deleting: bool,
     /// A digest of its labels and annotations.
-    pub marks: u64,
+    pub(crate) marks: u64,
 }
 
 impl Meta {
-    /// What is kept of this.
-    pub fn of(meta: &ObjectMeta) -> Self {
+    /// The kept parts of `meta`.
+    pub(crate) fn of(meta: &ObjectMeta) -> Self {
         use std::hash::{DefaultHasher, Hash, Hasher};
         let mut marks = DefaultHasher::new();
         // A Deployment's controller counts its revisions in an annotation.
@@ -58,8 +62,8 @@ impl Meta {
         }
     }
 
-    /// Whether what the operator applied has been changed by somebody since then.
-    pub fn is_as(&self, applied: &Self, kind: Kind) -> bool {
+    /// Whether the object is as it was after the operator applied it.
+    pub(crate) fn is_as(&self, applied: &Self, kind: Kind) -> bool {
         let same = if kind.has_generation() {
             self.generation == applied.generation && self.marks == applied.marks
         } else {
@@ -69,78 +73,75 @@ impl Meta {
     }
 }
 
-/// Namespace and name of a Region.
-pub type Place = (String, String);
-
 type ByName = BTreeMap<(Kind, String), Meta>;
 
-/// The metadata of all objects that the operator has made, by Region.
+/// The metadata of all objects that the operator has applied, by Region.
 #[derive(Debug, Default)]
-pub struct Children {
-    places: RwLock<HashMap<Place, ByName>>,
+pub(crate) struct Children {
+    regions: RwLock<HashMap<NamespacedName, ByName>>,
 }
 
 impl Children {
-    /// One object's.
-    pub fn get(&self, place: &Place, kind: Kind, name: &str) -> Option<Meta> {
-        let places = self.places.read().expect(POISONED);
-        places.get(place)?.get(&(kind, name.to_owned())).cloned()
+    /// The metadata of one object.
+    pub(crate) fn get(&self, region: &NamespacedName, kind: Kind, name: &str) -> Option<Meta> {
+        let regions = self.regions.read().expect(POISONED);
+        regions.get(region)?.get(&(kind, name.to_owned())).cloned()
     }
 
-    /// Those of one Region.
-    pub fn of(&self, place: &Place) -> Vec<(Kind, String, Meta)> {
-        let places = self.places.read().expect(POISONED);
-        let all = places.get(place).into_iter().flatten();
+    /// The objects of one Region.
+    pub(crate) fn of(&self, region: &NamespacedName) -> Vec<(Kind, String, Meta)> {
+        let regions = self.regions.read().expect(POISONED);
+        let all = regions.get(region).into_iter().flatten();
         all.map(|((kind, name), meta)| (*kind, name.clone(), meta.clone())).collect()
     }
 
-    fn put(&self, kind: Kind, object: &ObjectMeta) -> Option<Place> {
-        let (place, name) = place_of(object)?;
-        let mut places = self.places.write().expect(POISONED);
-        places.entry(place.clone()).or_default().insert((kind, name), Meta::of(object));
-        Some(place)
+    fn put(&self, kind: Kind, object: &ObjectMeta) -> Option<NamespacedName> {
+        let (region, name) = region_of(object)?;
+        let mut regions = self.regions.write().expect(POISONED);
+        regions.entry(region.clone()).or_default().insert((kind, name), Meta::of(object));
+        Some(region)
     }
 
-    fn take(&self, kind: Kind, object: &ObjectMeta) -> Option<Place> {
-        let (place, name) = place_of(object)?;
-        let mut places = self.places.write().expect(POISONED);
-        if let Some(names) = places.get_mut(&place) {
+    fn take(&self, kind: Kind, object: &ObjectMeta) -> Option<NamespacedName> {
+        let (region, name) = region_of(object)?;
+        let mut regions = self.regions.write().expect(POISONED);
+        if let Some(names) = regions.get_mut(&region) {
             names.remove(&(kind, name));
             if names.is_empty() {
-                places.remove(&place);
+                regions.remove(&region);
             }
         }
-        Some(place)
+        Some(region)
     }
 
-    /// After a new list: what is not in it is gone.
-    fn retain(&self, kind: Kind, seen: &HashSet<(Place, String)>) -> Vec<Place> {
-        let mut places = self.places.write().expect(POISONED);
+    /// Forgets the objects of a kind that a new list does not have. Returns their Regions.
+    fn retain(&self, kind: Kind, seen: &HashSet<(NamespacedName, String)>) -> Vec<NamespacedName> {
+        let mut regions = self.regions.write().expect(POISONED);
         let mut changed = Vec::new();
-        for (place, names) in places.iter_mut() {
+        for (region, names) in regions.iter_mut() {
             let before = names.len();
-            names.retain(|(of, name), _| *of != kind || seen.contains(&(place.clone(), name.clone())));
+            names.retain(|(of, name), _| *of != kind || seen.contains(&(region.clone(), name.clone())));
             if names.len() != before {
-                changed.push(place.clone());
+                changed.push(region.clone());
             }
         }
-        places.retain(|_, names| !names.is_empty());
+        regions.retain(|_, names| !names.is_empty());
         changed
     }
 }
 
-fn place_of(object: &ObjectMeta) -> Option<(Place, String)> {
-    let region = object.labels.as_ref()?.get(REGION_LABEL)?.clone();
-    Some(((object.namespace.clone()?, region), object.name.clone()?))
+fn region_of(object: &ObjectMeta) -> Option<(NamespacedName, String)> {
+    let region = object.labels.as_ref()?.get(REGION_LABEL)?;
+    Some((NamespacedName::new(object.namespace.as_ref()?, region), object.name.clone()?))
 }
 
-/// Which kinds have been listed once.
+/// Tells when each kind has been listed once.
 #[derive(Clone, Debug)]
-pub struct Synced(Vec<watch::Receiver<bool>>);
+pub(crate) struct Synced(Vec<watch::Receiver<bool>>);
 
 impl Synced {
-    /// Waits until all have.
-    pub async fn all(&mut self) {
+    /// Waits until all kinds have been listed.
+    pub(crate) async fn all(&mut self) {
         for one in &mut self.0 {
             // The sender ends with its watch, and that with the process.
             let _ = one.wait_for(|synced| *synced).await;
@@ -148,12 +149,12 @@ impl Synced {
     }
 }
 
-/// Watches every kind until `stop`, and names each Region of which an object has changed.
-pub fn watch(
+/// Watches every kind until `stop`, and sends each Region whose objects have changed to `changed`.
+pub(crate) fn watch(
     client: &Client,
     namespace: Option<&str>,
     children: &Arc<Children>,
-    changed: &mpsc::Sender<Place>,
+    changed: &mpsc::Sender<NamespacedName>,
     stop: &CancellationToken,
 ) -> Synced {
     let watches = Kind::ALL.map(|kind| {
@@ -177,7 +178,7 @@ async fn follow(
     kind: Kind,
     api: Api<PartialObjectMeta<DynamicObject>>,
     children: Arc<Children>,
-    changed: mpsc::Sender<Place>,
+    changed: mpsc::Sender<NamespacedName>,
     synced: watch::Sender<bool>,
 ) {
     let selector = format!("{}={}", MANAGED_BY.0, MANAGED_BY.1);
@@ -185,13 +186,13 @@ async fn follow(
     let mut events = std::pin::pin!(watcher::watcher(api, config).default_backoff());
     let mut listed = HashSet::new();
     while let Some(event) = events.next().await {
-        let places = match event {
+        let regions = match event {
             Ok(Event::Init) => {
                 listed.clear();
                 Vec::new()
             }
             Ok(Event::InitApply(object)) => {
-                listed.extend(place_of(&object.metadata));
+                listed.extend(region_of(&object.metadata));
                 children.put(kind, &object.metadata).into_iter().collect()
             }
             Ok(Event::InitDone) => {
@@ -204,15 +205,15 @@ async fn follow(
             Err(error) => {
                 tracing::debug!(
                     kind = kind.as_str(),
-                    error = &error as &dyn std::error::Error,
-                    "the watch begins anew"
+                    error = error_chain(&error),
+                    "watch failed; restarting"
                 );
                 Vec::new()
             }
         };
-        for place in places {
+        for region in regions {
             // The receiver ends with the process.
-            let _ = changed.send(place).await;
+            let _ = changed.send(region).await;
         }
     }
 }
@@ -235,23 +236,23 @@ mod tests {
     }
 
     #[test]
-    fn what_a_new_list_does_not_have_is_gone() {
+    fn objects_missing_from_a_new_list_are_forgotten() {
         let children = Children::default();
-        let place = ("tunnels".to_owned(), "eu".to_owned());
+        let region = NamespacedName::new("tunnels", "eu");
         children.put(Kind::Secret, &object("eu-keys", "1"));
         children.put(Kind::Secret, &object("eu-peer", "1"));
         children.put(Kind::Service, &object("eu-relay", "1"));
-        let seen = HashSet::from([(place.clone(), "eu-keys".to_owned())]);
-        assert_eq!(children.retain(Kind::Secret, &seen), std::slice::from_ref(&place));
-        let left: Vec<_> = children.of(&place).into_iter().map(|(_, name, _)| name).collect();
+        let seen = HashSet::from([(region.clone(), "eu-keys".to_owned())]);
+        assert_eq!(children.retain(Kind::Secret, &seen), std::slice::from_ref(&region));
+        let left: Vec<_> = children.of(&region).into_iter().map(|(_, name, _)| name).collect();
         assert_eq!(left, ["eu-keys", "eu-relay"]);
         children.take(Kind::Secret, &object("eu-keys", "2"));
         children.take(Kind::Service, &object("eu-relay", "2"));
-        assert!(children.places.read().unwrap().is_empty(), "nothing is kept of what is gone");
+        assert!(children.regions.read().unwrap().is_empty(), "a Region without objects is forgotten");
     }
 
     #[test]
-    fn a_change_of_a_status_is_no_drift_and_every_other_change_is() {
+    fn every_change_but_that_of_a_status_is_drift() {
         let applied = Meta::of(&object("eu-relay", "1"));
         let later = Meta::of(&object("eu-relay", "2"));
         assert!(later.is_as(&applied, Kind::Deployment), "its generation is the same");

@@ -1,8 +1,9 @@
-//! Who of several replicas works: a Lease.
+//! Leader election between replicas, by a Lease.
 //!
-//! A replica that cannot renew in time ends its process: nothing that it has begun can go on beside the next leader. Time
-//! is measured by a clock that only goes forward, and every write names the version that it replaces.
+//! A leader that cannot renew in time ends its process, so that nothing it began can run beside the next leader. Times are
+//! measured by a monotonic clock, and each write names the resource version that it replaces.
 
+use crate::error_chain::error_chain;
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::MicroTime,
@@ -16,131 +17,131 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-/// How long a Lease lasts after its last renewal.
-pub const DURATION: Duration = Duration::from_secs(15);
-/// A leader that has not renewed for so long has lost: before another one may begin.
-pub const DEADLINE: Duration = Duration::from_secs(10);
-/// How often a leader renews, and how often the others look.
-pub const RENEWAL: Duration = Duration::from_secs(2);
-/// The longest that one call may take.
-const CALL: Duration = Duration::from_secs(3);
+/// How long a Lease is valid after its last renewal.
+pub(crate) const LEASE_DURATION: Duration = Duration::from_secs(15);
+/// How long a leader tries to renew before it gives up. Less than [`LEASE_DURATION`].
+pub(crate) const RENEW_DEADLINE: Duration = Duration::from_secs(10);
+/// Interval between renewals, and between attempts of the other replicas.
+pub(crate) const RETRY_PERIOD: Duration = Duration::from_secs(2);
+/// Maximum duration of one call to the API server.
+const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The Lease is someone else's.
+/// Why this replica is the leader no longer.
 #[derive(Debug, thiserror::Error)]
 pub enum LeaderError {
-    /// It could not be renewed in time.
-    #[error("the Lease could not be renewed for {} s", DEADLINE.as_secs())]
-    TooLate,
-    /// Another replica has taken it.
-    #[error("the Lease was taken by {0}")]
-    Taken(String),
+    /// The Lease could not be renewed in time.
+    #[error("cannot renew the Lease for {} s", RENEW_DEADLINE.as_secs())]
+    Expired,
+    /// Another replica has acquired the Lease.
+    #[error("{0} has acquired the Lease")]
+    Lost(String),
 }
 
-/// What one replica knows of the Lease.
+/// How long a Lease has been unchanged, as one replica sees it.
 #[derive(Clone, Debug, Default)]
-struct Watched {
-    /// What the Lease looked like, and since when.
-    seen: Option<(String, Instant)>,
+struct LeaseObserver {
+    /// The Lease's holder and version when it last changed, and when that was.
+    last_change: Option<(String, Instant)>,
 }
 
-/// What follows from a Lease.
+/// What to do with a Lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Decision {
-    /// It is ours, or free: write it.
-    Take,
-    /// It is another's, who may be alive.
+enum LeaseAction {
+    /// Write it: it is free, expired, or held by this replica.
+    Acquire,
+    /// Wait: this other replica may be alive.
     Wait(String),
 }
 
-impl Watched {
-    /// What to do about a Lease that was just read. Another's time is over once it has looked the same for as long as it
-    /// says, by this replica's own clock: clocks of others are not believed.
-    fn decide(&mut self, lease: &Lease, identity: &str, now: Instant) -> Decision {
+impl LeaseObserver {
+    /// Decides what to do with a Lease that was just read. Another replica's Lease has expired once it has been unchanged
+    /// for its duration by this replica's clock; the times in the Lease come from other clocks and are not used.
+    fn observe(&mut self, lease: &Lease, identity: &str, now: Instant) -> LeaseAction {
         let spec = lease.spec.clone().unwrap_or_default();
         let holder = spec.holder_identity.clone().unwrap_or_default();
         if holder.is_empty() || holder == identity {
-            return Decision::Take;
+            return LeaseAction::Acquire;
         }
-        let looks = format!("{holder} {:?} {:?}", spec.renew_time, lease.metadata.resource_version);
-        let since = match &self.seen {
-            Some((same, since)) if *same == looks => *since,
+        let version = format!("{holder} {:?} {:?}", spec.renew_time, lease.metadata.resource_version);
+        let since = match &self.last_change {
+            Some((same, since)) if *same == version => *since,
             _ => {
-                self.seen = Some((looks, now));
+                self.last_change = Some((version, now));
                 now
             }
         };
-        let lasts = spec.lease_duration_seconds.map_or(DURATION, |seconds| {
-            Duration::from_secs(u64::try_from(seconds).unwrap_or(0)).min(DURATION * 4)
+        let duration = spec.lease_duration_seconds.map_or(LEASE_DURATION, |seconds| {
+            Duration::from_secs(u64::try_from(seconds).unwrap_or(0)).min(LEASE_DURATION * 4)
         });
-        if now.duration_since(since) >= lasts { Decision::Take } else { Decision::Wait(holder) }
+        if now.duration_since(since) >= duration { LeaseAction::Acquire } else { LeaseAction::Wait(holder) }
     }
 }
 
-/// A replica's part in the election.
+/// A replica that can become the leader.
 #[derive(Clone)]
-pub struct Candidate {
+pub(crate) struct Candidate {
     api: Api<Lease>,
     name: String,
     identity: String,
 }
 
-/// A Lease that this replica holds.
-pub struct Leadership {
+/// The Lease while this replica holds it.
+pub(crate) struct Leadership {
     candidate: Candidate,
     lease: Lease,
     renewed: Instant,
 }
 
 impl Candidate {
-    /// A candidate for a Lease. The client must not retry by itself: a renewal that comes late is worse than none.
-    pub fn new(client: Client, namespace: &str, name: &str, identity: &str) -> Self {
+    /// A candidate for a Lease. The client must not retry by itself, because a late renewal is worse than none.
+    pub(crate) fn new(client: Client, namespace: &str, name: &str, identity: &str) -> Self {
         Self { api: Api::namespaced(client, namespace), name: name.to_owned(), identity: identity.to_owned() }
     }
 
-    /// Waits until this replica leads.
-    pub async fn lead(self) -> Leadership {
-        let mut watched = Watched::default();
-        let mut told = String::new();
+    /// Waits until this replica is the leader.
+    pub(crate) async fn acquire(self) -> Leadership {
+        let mut observer = LeaseObserver::default();
+        let mut logged = String::new();
         loop {
             let begun = Instant::now();
-            match timeout(CALL, self.try_lead(&mut watched)).await {
+            match timeout(CALL_TIMEOUT, self.try_acquire(&mut observer)).await {
                 Ok(Ok(Ok(lease))) => return Leadership { candidate: self, lease, renewed: begun },
-                Ok(Ok(Err(holder))) if holder != told => {
-                    tracing::info!(leader = holder, "waiting");
-                    told = holder;
+                Ok(Ok(Err(holder))) if holder != logged => {
+                    tracing::info!(leader = holder, "waiting for the leader lease");
+                    logged = holder;
                 }
                 Ok(Ok(Err(_))) | Err(_) => {}
                 Ok(Err(error)) => {
-                    tracing::debug!(error = &error as &dyn std::error::Error, "the Lease cannot be had");
+                    tracing::debug!(error = error_chain(&error), "cannot acquire the leader lease; retrying");
                 }
             }
-            sleep(RENEWAL.mul_f64(rand::random_range(0.8..1.2))).await;
+            sleep(RETRY_PERIOD.mul_f64(rand::random_range(0.8..1.2))).await;
         }
     }
 
-    async fn try_lead(&self, watched: &mut Watched) -> kube::Result<Result<Lease, String>> {
+    async fn try_acquire(&self, observer: &mut LeaseObserver) -> kube::Result<Result<Lease, String>> {
         let Some(found) = self.api.get_opt(&self.name).await? else {
             let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
-            let lease = self.ours(Lease { metadata, spec: None });
+            let lease = self.held(Lease { metadata, spec: None });
             return Ok(Ok(self.api.create(&PostParams::default(), &lease).await?));
         };
-        match watched.decide(&found, &self.identity, Instant::now()) {
-            Decision::Wait(holder) => Ok(Err(holder)),
-            Decision::Take => {
-                Ok(Ok(self.api.replace(&self.name, &PostParams::default(), &self.ours(found)).await?))
+        match observer.observe(&found, &self.identity, Instant::now()) {
+            LeaseAction::Wait(holder) => Ok(Err(holder)),
+            LeaseAction::Acquire => {
+                Ok(Ok(self.api.replace(&self.name, &PostParams::default(), &self.held(found)).await?))
             }
         }
     }
 
-    /// The Lease with this replica as its holder; its version stays, so that whoever writes in between wins.
-    fn ours(&self, mut lease: Lease) -> Lease {
+    /// The Lease with this replica as its holder. Its resource version stays, so that a concurrent write wins.
+    fn held(&self, mut lease: Lease) -> Lease {
         let now = Some(MicroTime(Timestamp::now()));
         let old = lease.spec.unwrap_or_default();
         let same = old.holder_identity.as_deref() == Some(&self.identity);
         lease.spec = Some(LeaseSpec {
             acquire_time: if same { old.acquire_time } else { now.clone() },
             holder_identity: Some(self.identity.clone()),
-            lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+            lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
             lease_transitions: Some(old.lease_transitions.unwrap_or(0) + i32::from(!same)),
             renew_time: now,
             ..LeaseSpec::default()
@@ -150,22 +151,22 @@ impl Candidate {
 }
 
 impl Leadership {
-    /// Renews until `stop`, then gives the Lease back.
+    /// Renews until `stop`, then releases the Lease.
     ///
     /// # Errors
     /// [`LeaderError`]: the process has to end at once.
-    pub async fn hold(mut self, stop: &CancellationToken) -> Result<(), LeaderError> {
+    pub(crate) async fn hold(mut self, stop: &CancellationToken) -> Result<(), LeaderError> {
         loop {
             tokio::select! {
-                () = sleep(RENEWAL) => {}
+                () = sleep(RETRY_PERIOD) => {}
                 () = stop.cancelled() => {
-                    self.give_back().await;
+                    self.release().await;
                     return Ok(());
                 }
             }
-            let deadline = self.renewed + DEADLINE;
+            let deadline = self.renewed + RENEW_DEADLINE;
             let begun = Instant::now();
-            match timeout_at(deadline.min(begun + CALL), self.renew()).await {
+            match timeout_at(deadline.min(begun + CALL_TIMEOUT), self.renew()).await {
                 Ok(Ok(lease)) => {
                     self.lease = lease;
                     self.renewed = begun;
@@ -174,43 +175,43 @@ impl Leadership {
                 Ok(Err(None)) | Err(_) => {}
             }
             if Instant::now() >= deadline {
-                return Err(LeaderError::TooLate);
+                return Err(LeaderError::Expired);
             }
         }
     }
 
-    /// One try. No error is one that may pass.
+    /// Renews once. `Err(None)` is a failure that may pass.
     async fn renew(&self) -> Result<Lease, Option<LeaderError>> {
         let Candidate { api, name, identity } = &self.candidate;
-        let lease = self.candidate.ours(self.lease.clone());
+        let lease = self.candidate.held(self.lease.clone());
         match api.replace(name, &PostParams::default(), &lease).await {
             Ok(lease) => Ok(lease),
             Err(kube::Error::Api(status)) if status.code == 409 => {
-                // Either another one has taken it, or the answer to our last write was lost.
+                // Another replica has acquired it, or the answer to the last write was lost.
                 let found = api.get(name).await.map_err(|_| None)?;
                 let holder =
                     found.spec.as_ref().and_then(|spec| spec.holder_identity.clone()).unwrap_or_default();
                 if holder != *identity {
-                    return Err(Some(LeaderError::Taken(holder)));
+                    return Err(Some(LeaderError::Lost(holder)));
                 }
-                let lease = self.candidate.ours(found);
+                let lease = self.candidate.held(found);
                 api.replace(name, &PostParams::default(), &lease).await.map_err(|_| None)
             }
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the Lease was not renewed");
+                tracing::warn!(error = error_chain(&error), "cannot renew the leader lease; retrying");
                 Err(None)
             }
         }
     }
 
-    /// Lets the next one begin at once.
-    async fn give_back(&self) {
+    /// Lets the next leader begin at once.
+    async fn release(&self) {
         let mut lease = self.lease.clone();
         if let Some(spec) = &mut lease.spec {
             spec.holder_identity = None;
         }
         let Candidate { api, name, .. } = &self.candidate;
-        let _ = timeout(CALL, api.replace(name, &PostParams::default(), &lease)).await;
+        let _ = timeout(CALL_TIMEOUT, api.replace(name, &PostParams::default(), &lease)).await;
     }
 }
 
@@ -231,31 +232,31 @@ mod tests {
     const TWO: &str = "2027-01-01T00:00:02.000000Z";
 
     #[test]
-    fn a_free_lease_and_our_own_are_taken_at_once() {
-        let mut watched = Watched::default();
+    fn a_free_lease_and_the_own_one_are_acquired_at_once() {
+        let mut observer = LeaseObserver::default();
         let now = Instant::now();
-        assert_eq!(watched.decide(&lease(None, ONE, 15), "me", now), Decision::Take);
-        assert_eq!(watched.decide(&lease(Some(""), ONE, 15), "me", now), Decision::Take);
-        assert_eq!(watched.decide(&lease(Some("me"), ONE, 15), "me", now), Decision::Take);
+        assert_eq!(observer.observe(&lease(None, ONE, 15), "me", now), LeaseAction::Acquire);
+        assert_eq!(observer.observe(&lease(Some(""), ONE, 15), "me", now), LeaseAction::Acquire);
+        assert_eq!(observer.observe(&lease(Some("me"), ONE, 15), "me", now), LeaseAction::Acquire);
     }
 
     #[test]
-    fn another_s_lease_is_taken_only_when_it_has_stood_still_for_its_time() {
-        let mut watched = Watched::default();
+    fn another_lease_is_acquired_after_it_was_unchanged_for_its_time() {
+        let mut observer = LeaseObserver::default();
         let now = Instant::now();
-        let wait = Decision::Wait("other".to_owned());
+        let wait = LeaseAction::Wait("other".to_owned());
         let at = |seconds: u64| now + Duration::from_secs(seconds);
-        // Its own clock says that it ended long ago, which nobody believes.
-        assert_eq!(watched.decide(&lease(Some("other"), ONE, 15), "me", at(0)), wait);
-        assert_eq!(watched.decide(&lease(Some("other"), ONE, 15), "me", at(14)), wait);
-        assert_eq!(watched.decide(&lease(Some("other"), TWO, 15), "me", at(15)), wait, "renewed");
-        assert_eq!(watched.decide(&lease(Some("other"), TWO, 15), "me", at(29)), wait);
-        assert_eq!(watched.decide(&lease(Some("other"), TWO, 15), "me", at(30)), Decision::Take);
+        // By its own clock it expired long ago, which does not count.
+        assert_eq!(observer.observe(&lease(Some("other"), ONE, 15), "me", at(0)), wait);
+        assert_eq!(observer.observe(&lease(Some("other"), ONE, 15), "me", at(14)), wait);
+        assert_eq!(observer.observe(&lease(Some("other"), TWO, 15), "me", at(15)), wait, "renewed");
+        assert_eq!(observer.observe(&lease(Some("other"), TWO, 15), "me", at(29)), wait);
+        assert_eq!(observer.observe(&lease(Some("other"), TWO, 15), "me", at(30)), LeaseAction::Acquire);
     }
 
     #[test]
-    fn a_leader_gives_up_before_another_one_may_begin() {
-        assert!(DEADLINE + CALL < DURATION);
-        assert!(RENEWAL * 3 < DEADLINE);
+    fn a_leader_gives_up_before_the_next_one_can_begin() {
+        assert!(RENEW_DEADLINE + CALL_TIMEOUT < LEASE_DURATION);
+        assert!(RETRY_PERIOD * 3 < RENEW_DEADLINE);
     }
 }

@@ -1,21 +1,24 @@
-//! Adit's operator: it makes relays of Regions.
+//! Adit's operator: it runs the relays of Regions, and serves the plugin `kubectl adit`.
 //!
-//! One way through it: `region::reconcile` looks at a Region and at what is there, pure `desired` says what should be
-//! there, `apply` makes it so by server-side apply, pure `status` says how far that has come.
+//! Each kind of custom resource has a module: `region`, `certificate`, `complaint`. Each reconciles in the same order:
+//! observe, decide, apply, write the status. What they share is in `controller`. [`run`] acquires the Lease and runs them.
 
-pub mod apply;
-pub mod certificate;
-pub mod children;
-pub mod complaint;
-pub mod events;
-pub mod leader;
-pub mod metrics;
+mod apply;
+mod certificate;
+mod children;
+mod clock;
+mod complaint;
+mod controller;
+pub mod error_chain;
+mod events;
+mod leader;
+mod metrics;
 pub mod objects;
-pub mod ops;
+mod ops;
 pub mod plugin;
 mod pods;
 pub mod probe;
-pub mod region;
+mod region;
 pub mod run;
 pub mod settings;
-pub mod store_view;
+mod store_view;

@@ -1,10 +1,10 @@
 //! The command `adit-operator`.
 
 use adit_operator::{
+    error_chain::error_chain,
     probe::probe,
     run::{self, RunError},
-    settings::{Action, Line, LogFormat, Settings, unknown_variables},
-    store_view::words,
+    settings::{Action, CommandLine, LogFormat, Settings, unknown_variables},
 };
 use clap::Parser;
 use std::{io::Write, path::Path, process::ExitCode};
@@ -12,22 +12,22 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
-    let line = Line::parse();
-    match line.action {
+    let command_line = CommandLine::parse();
+    match command_line.action {
         Some(Action::Crds { dir }) => match dir.as_deref().map_or_else(print_crds, write_crds) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("error: the definitions cannot be written [io]\n  why:   {error}");
+                eprintln!("error: cannot write the definitions [io]\n  why:   {error}");
                 ExitCode::FAILURE
             }
         },
         Some(Action::Probe { url }) => match probe(&url) {
-            Ok(answer) => {
-                print!("{answer}");
+            Ok(body) => {
+                print!("{body}");
                 ExitCode::SUCCESS
             }
             Err(error) => {
-                eprintln!("error: the probe failed [probe]\n  why:   {}", words(&error));
+                eprintln!("error: the probe failed [probe]\n  why:   {}", error_chain(&error));
                 ExitCode::FAILURE
             }
         },
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
                 eprintln!("error: the environment has mistakes [config]\n  {}", unknown.join("\n  "));
                 return ExitCode::from(2);
             }
-            operate(line.settings)
+            operate(command_line.settings)
         }
     }
 }
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
 fn operate(settings: Settings) -> ExitCode {
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
-        .expect("nothing has installed a provider before");
+        .expect("no provider was installed before");
     log_to_stderr(&settings);
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
@@ -60,8 +60,8 @@ fn operate(settings: Settings) -> ExitCode {
         run::run(settings, stop).await
     });
     if let Err(error) = done {
-        tracing::error!(error = words(&error), "the operator ends");
-        // At once: nothing that it has begun may go on beside the next leader.
+        tracing::error!(error = error_chain(&error), "operator failed");
+        // At once: nothing that it began may run beside the next leader.
         std::process::exit(1);
     }
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
@@ -71,11 +71,11 @@ fn operate(settings: Settings) -> ExitCode {
 async fn stop_on_signals(stop: CancellationToken) {
     let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
-        tracing::error!("signals cannot be listened for: the operator can only be killed");
+        tracing::error!("cannot listen for signals; only SIGKILL ends the operator");
         return;
     };
     tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
-    tracing::info!("ends");
+    tracing::info!("shutting down");
     stop.cancel();
 }
 

@@ -1,22 +1,23 @@
-//! The objects that the operator makes: their kinds, names and common labels.
+//! The objects that the operator applies: their kinds, names and common labels.
 
+use crate::controller::NamespacedName;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::ApiResource;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 /// The field manager of everything that the operator applies.
-pub const MANAGER: &str = "adit-operator";
-/// The field manager of a Deployment's `replicas`, which an autoscaler takes over from it.
-pub const REPLICAS_MANAGER: &str = "adit-operator-replicas";
-/// The label by which the operator finds its objects.
-pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "adit-operator");
+pub(crate) const MANAGER: &str = "adit-operator";
+/// The field manager of a Deployment's `replicas`, which an autoscaler can take over.
+pub(crate) const REPLICAS_MANAGER: &str = "adit-operator-replicas";
+/// The label that marks the operator's objects: name and value.
+pub(crate) const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "adit-operator");
 /// The label with the Region's name.
-pub const REGION_LABEL: &str = "adit.dev/region";
-/// The label with the part that a pod plays: `relay` or `registry`.
-pub const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
+pub(crate) const REGION_LABEL: &str = "adit.dev/region";
+/// The label with a pod's component: `relay` or `registry`.
+pub(crate) const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
 
-/// A kind of object that the operator makes, in the order in which they are applied.
+/// A kind of object that the operator applies. The order of the variants is the order of application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// v1.
@@ -64,7 +65,7 @@ impl Kind {
         }
     }
 
-    /// Its place in the API.
+    /// The API resource.
     pub fn resource(self) -> ApiResource {
         let (group, version, plural) = match self {
             Self::ServiceAccount => ("", "v1", "serviceaccounts"),
@@ -80,45 +81,45 @@ impl Kind {
         ApiResource::from_gvk_with_plural(&gvk, plural)
     }
 
-    /// Whether the API server counts changes of the spec as `metadata.generation`, so that changes of the status can be
-    /// told from others.
-    pub fn has_generation(self) -> bool {
+    /// Whether the API server counts changes of the spec in `metadata.generation`, which tells them from changes of the
+    /// status.
+    pub(crate) fn has_generation(self) -> bool {
         matches!(self, Self::Deployment | Self::NetworkPolicy | Self::PodDisruptionBudget)
     }
 }
 
-/// An object as it should be, without its namespace and owner.
+/// A desired object, without its namespace and owner.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Object {
+pub(crate) struct Object {
     /// Its kind.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// Its name.
-    pub name: String,
-    /// Its labels, beside those of the operator.
-    pub labels: BTreeMap<String, String>,
+    pub(crate) name: String,
+    /// Labels in addition to [`labels`].
+    pub(crate) labels: BTreeMap<String, String>,
     /// Its annotations.
-    pub annotations: BTreeMap<String, String>,
-    /// Everything but its type and metadata.
-    pub body: Value,
+    pub(crate) annotations: BTreeMap<String, String>,
+    /// Everything except its type and metadata.
+    pub(crate) body: Value,
 }
 
 impl Object {
     /// An object without labels and annotations of its own.
-    pub fn new(kind: Kind, name: String, body: Value) -> Self {
+    pub(crate) fn new(kind: Kind, name: String, body: Value) -> Self {
         Self { kind, name, labels: BTreeMap::new(), annotations: BTreeMap::new(), body }
     }
 
-    /// The whole object, as it is applied.
-    pub fn manifest(&self, namespace: &str, region: &str, owner: &OwnerReference) -> Value {
+    /// The object as it is applied for a Region.
+    pub(crate) fn manifest(&self, region: &NamespacedName, owner: &OwnerReference) -> Value {
         let resource = self.kind.resource();
-        let mut labels = labels(region);
+        let mut labels = labels(&region.name);
         labels.extend(self.labels.clone());
         let mut manifest = json!({
             "apiVersion": resource.api_version,
             "kind": resource.kind,
             "metadata": {
                 "name": self.name,
-                "namespace": namespace,
+                "namespace": region.namespace,
                 "labels": labels,
                 "ownerReferences": [owner],
             },
@@ -133,8 +134,14 @@ impl Object {
     }
 }
 
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind.as_str(), self.name)
+    }
+}
+
 /// The labels of every object of a Region.
-pub fn labels(region: &str) -> BTreeMap<String, String> {
+pub(crate) fn labels(region: &str) -> BTreeMap<String, String> {
     [
         MANAGED_BY,
         ("app.kubernetes.io/name", "adit"),
@@ -146,16 +153,21 @@ pub fn labels(region: &str) -> BTreeMap<String, String> {
     .collect()
 }
 
-/// The labels by which a Region's pods of one part are found.
-pub fn pod_labels(region: &str, component: &str) -> BTreeMap<String, String> {
+/// The labels of a Region's pods of one component.
+pub(crate) fn pod_labels(region: &str, component: &str) -> BTreeMap<String, String> {
     [(REGION_LABEL, region), (COMPONENT_LABEL, component)]
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect()
 }
 
-/// The first 16 hexadecimal digits of a SHA-256.
-pub fn digest(parts: &[&[u8]]) -> String {
+/// The label selector of a Region's pods of one component.
+pub(crate) fn pod_selector(region: &str, component: &str) -> String {
+    format!("{REGION_LABEL}={region},{COMPONENT_LABEL}={component}")
+}
+
+/// The first 16 hexadecimal digits of the SHA-256 of these parts, each with its length.
+pub(crate) fn digest(parts: &[&[u8]]) -> String {
     let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
     for part in parts {
         context.update(&(part.len() as u64).to_be_bytes());

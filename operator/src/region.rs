@@ -1,24 +1,24 @@
-//! A Region becomes relays.
+//! Reconciles Regions: it runs the relays that a Region asks for.
+//!
+//! `reconcile` observes the Region and its objects, decides whether they can be applied, applies them, and writes the
+//! status. `desired` and `status` are pure.
 
-pub mod authority;
-mod certificates;
-pub mod desired;
-pub mod domain;
+mod apply_desired;
+mod authority;
+mod certificate_names;
+mod context;
+pub(crate) mod desired;
+mod domain;
 mod finalize;
-pub mod material;
-pub mod names;
+mod key_material;
+mod object_names;
 mod observe;
 mod reconcile;
-pub mod status;
+mod replicas;
+mod run;
+mod status;
+mod store_access;
+mod unreadable;
 
-pub use certificates::CertificateNames;
-pub use reconcile::{Context, Guarded, ReconcileError, reconcile};
-
-/// The finalizer of Regions: relays are drained before their objects go.
-pub const FINALIZER: &str = "adit.dev/drain";
-/// The annotation with which a person gives up on draining: the value `true` lets a Region go at once.
-pub const GIVE_UP_ANNOTATION: &str = "adit.dev/give-up-draining";
-/// The annotation with which a person asks for a new CA for links between relays: each new value is followed once.
-pub const ROLL_PEER_CA_ANNOTATION: &str = "adit.dev/roll-peer-ca";
-/// The annotation with which relays follow the image that comes with the operator: `Follow`.
-pub const IMAGE_ANNOTATION: &str = "adit.dev/image";
+pub(crate) use object_names::ObjectNames;
+pub(crate) use run::{Queues, RegionSettings, run};

@@ -1,59 +1,47 @@
-//! The life of the operator: wait for the Lease, work, give it back.
+//! The life of the operator: acquire the Lease, reconcile, release the Lease.
 
 use crate::{
-    apply::Applier,
-    certificate,
-    children::{self, Children, Place},
-    complaint,
+    certificate::{self, CertificateSettings},
+    children::{self, Children},
+    complaint::{self, ComplaintSettings},
+    controller::{Guarded, NamespacedName, scoped_api},
+    error_chain::error_chain,
     events::Events,
     leader::{Candidate, LeaderError},
-    metrics::{Metrics, Outcome, Resource},
+    metrics::Metrics,
     ops::{self, Health},
-    region::{self, CertificateNames, Context, Guarded, ReconcileError, desired::Provider},
+    region::{self, RegionSettings, desired::ProviderDefaults},
     settings::Settings,
-    store_view::{self, StoreView, Wake, words},
+    store_view::{self, StoreView},
 };
+use adit_api::Region;
 use adit_store::{Store, StoreUrl};
-use futures_util::{StreamExt, stream};
-use kube::{
-    Api, Client, Config,
-    api::ListParams,
-    runtime::{Controller, controller, controller::Action, reflector::ObjectRef, watcher},
-};
-use std::{
-    collections::HashMap,
-    path::PathBuf,
-    sync::{Arc, Mutex},
-    time::{Duration, Instant},
-};
-use tokio::sync::mpsc;
+use kube::{Client, Config, api::ListParams};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-/// How many changes may wait to be looked at; watches wait then.
-const WAITING: usize = 1024;
-/// How long looks that have begun may take to end.
-const ENDING: Duration = Duration::from_secs(20);
-/// Changes of one Region within this time are looked at together.
-const TOGETHER: Duration = Duration::from_millis(200);
-/// After a failure a Region is looked at again after this time, which doubles up to [`MOST_PAUSE`].
-const LEAST_PAUSE: Duration = Duration::from_millis(500);
-/// The longest pause after a failure.
-const MOST_PAUSE: Duration = Duration::from_secs(60);
-/// How often what has ended is taken out of the store.
-const PRUNE: Duration = Duration::from_secs(300);
-
-const POISONED: &str = "no code panics while it holds this lock";
+/// Capacity of queues of Regions to reconcile; senders wait when one is full.
+const QUEUE_CAPACITY: usize = 1024;
+/// How long reconciliations that have begun may take to end, of all kinds.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(20);
+/// Interval between removals of expired rows from the store.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(300);
+/// First delay between attempts to list Regions at the start; it doubles up to [`MAX_START_DELAY`].
+const MIN_START_DELAY: Duration = Duration::from_millis(500);
+/// Maximum delay between attempts to list Regions at the start.
+const MAX_START_DELAY: Duration = Duration::from_secs(10);
 
 /// Why the operator does not run, or ends before it is told to.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// No cluster.
-    #[error("cannot find a cluster: no KUBECONFIG, and no service account of a pod")]
+    /// There is no cluster.
+    #[error("cannot find a cluster: there is no kubeconfig, and no service account of a pod")]
     Config(#[source] Box<kube::config::InferConfigError>),
-    /// The client.
-    #[error("cannot make a client for the cluster")]
+    /// The client cannot be built.
+    #[error("cannot build a client for the cluster")]
     Client(#[source] Box<kube::Error>),
-    /// The store's URL.
+    /// The file with the store's URL cannot be read.
     #[error("cannot read the store's URL from {}", path.display())]
     StoreFile {
         /// The file.
@@ -61,32 +49,32 @@ pub enum RunError {
         /// Why.
         source: std::io::Error,
     },
-    /// The store's URL.
+    /// The store's URL is invalid.
     #[error("cannot use the store's URL")]
     StoreUrl(#[from] adit_store::InvalidStoreUrl),
-    /// The store.
+    /// The store cannot be opened.
     #[error("cannot open the store")]
     Store(#[from] adit_store::OpenError),
-    /// The ops port.
+    /// The ops port cannot be opened.
     #[error("cannot listen on {address}")]
     Listen {
-        /// Where.
+        /// The address.
         address: std::net::SocketAddr,
         /// Why.
         source: std::io::Error,
     },
-    /// Another replica leads from now on.
-    #[error("this replica leads no longer")]
+    /// Another replica is the leader.
+    #[error("this replica is no longer the leader")]
     Leader(#[from] LeaderError),
 }
 
-/// Runs until `stop`. When this returns an error, the process has to end at once: something that it began may still run.
+/// Runs until `stop`. After an error the process has to end at once, because something that it began may still run.
 ///
 /// # Errors
 /// [`RunError`].
 pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunError> {
     let mut config = Config::infer().await.map_err(|error| RunError::Config(Box::new(error)))?;
-    // A write that comes late is worse than none, and looks are repeated anyway.
+    // A late write is worse than none, and reconciliations are repeated anyway.
     config.default_retry = false;
     let lease_namespace =
         settings.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
@@ -104,24 +92,23 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), RunE
     }
     let candidate = Candidate::new(client.clone(), &lease_namespace, &settings.lease_name, &identity);
     let leadership = tokio::select! {
-        leadership = candidate.lead() => leadership,
+        leadership = candidate.acquire() => leadership,
         () = stop.cancelled() => return Ok(()),
     };
-    tracing::info!(identity, "leads");
+    tracing::info!(identity, "leader lease acquired");
     metrics.set_leader(true);
-    let give_back = CancellationToken::new();
+    let release = CancellationToken::new();
     let work = async {
-        work(&settings, client, store, &identity, &lease_namespace, &metrics, stop).await;
-        give_back.cancel();
+        let operator = Operator { settings, client, store, identity, lease_namespace, metrics, stop };
+        operator.reconcile_all().await;
+        release.cancel();
     };
-    // Whoever holds the Lease works; the work ends before the Lease is given back.
-    let hold = leadership.hold(&give_back);
-    let ((), held) = {
-        let (mut work, mut hold) = (std::pin::pin!(work), std::pin::pin!(hold));
-        tokio::select! {
-            () = &mut work => ((), hold.await),
-            held = &mut hold => ((), held),
-        }
+    // The work ends before the Lease is released, and a lost Lease ends the work.
+    let hold = leadership.hold(&release);
+    let (mut work, mut hold) = (std::pin::pin!(work), std::pin::pin!(hold));
+    let held = tokio::select! {
+        () = &mut work => hold.await,
+        held = &mut hold => held,
     };
     Ok(held?)
 }
@@ -134,7 +121,7 @@ fn open_store(settings: &Settings) -> Result<Option<Store>, RunError> {
             .trim()
             .to_owned(),
         (None, None) => {
-            tracing::warn!("no store was given: Regions will have no relays");
+            tracing::warn!("no store is configured; Regions will have no relays");
             return Ok(None);
         }
     };
@@ -142,198 +129,136 @@ fn open_store(settings: &Settings) -> Result<Option<Store>, RunError> {
     Ok(Some(Store::open(&url)?))
 }
 
-/// `<host name>-<random>`, so that a container that starts anew in its pod is another replica.
+/// `<host name>-<random>`, so that a restarted container is another replica.
 fn random_identity() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     format!("{}-{:08x}", host.trim(), rand::random::<u32>())
 }
 
-/// Waits until the API server shows Regions: it is there, the definitions are installed, and reading them is allowed.
+/// Waits until the API server lists Regions: it answers, the definitions are installed, and reading them is allowed.
 async fn wait_for_regions(client: &Client, namespace: Option<&str>) {
-    let api = regions(client, namespace);
-    let mut pause = LEAST_PAUSE;
+    let api = scoped_api::<Guarded<Region>>(client, namespace);
+    let mut delay = MIN_START_DELAY;
     while let Err(error) = api.list(&ListParams::default().limit(1)).await {
         let hint = match &error {
             kube::Error::Api(status) if status.code == 404 => "the custom resources are not installed",
             kube::Error::Api(status) if status.code == 403 => "the operator may not read Regions",
             _ => "the API server cannot be reached",
         };
-        tracing::warn!(error = &error as &dyn std::error::Error, hint, "waiting");
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(10));
+        tracing::warn!(error = error_chain(&error), hint, ?delay, "cannot list Regions; retrying");
+        tokio::time::sleep(delay).await;
+        delay = (delay * 2).min(MAX_START_DELAY);
     }
 }
 
-fn regions(client: &Client, namespace: Option<&str>) -> Api<Guarded> {
-    match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    }
-}
-
-/// Works until `stop`, and then until all looks have ended.
-async fn work(
-    settings: &Settings,
+/// The replica that is the leader.
+struct Operator {
+    settings: Settings,
     client: Client,
     store: Option<Store>,
-    identity: &str,
-    lease_namespace: &str,
-    metrics: &Arc<Metrics>,
-    stop: CancellationToken,
-) {
-    let namespace = settings.namespace.as_deref();
-    let (changed, changes) = mpsc::channel::<Place>(WAITING);
-    let children = Arc::new(Children::default());
-    let mut synced = children::watch(&client, namespace, &children, &changed, &stop);
-    // Without knowing what there is, everything would be written once more.
-    tokio::select! { () = synced.all() => {}, () = stop.cancelled() => return }
-    let view = Arc::new(StoreView::default());
-    let events = Events::new(client.clone(), identity);
-    let complaints = complaint::work(
-        client.clone(),
-        namespace,
-        store.clone().map(|store| (store, view.clone())),
-        (events.clone(), metrics.clone()),
-        settings.concurrency,
-        stop.clone(),
-    );
-    let controller = Controller::new(regions(&client, namespace), watcher::Config::default());
-    let context = Arc::new(Context {
-        applier: Applier::new(client.clone(), children),
-        regions: controller.store(),
-        view: view.clone(),
-        store: store.clone(),
-        events,
-        provider: Provider {
-            name: settings.provider_name.clone(),
-            abuse: settings.provider_abuse.clone(),
-            registry_image: settings.registry_image.clone(),
-        },
-        relay_image: settings.relay_image.clone(),
-        granted: Mutex::default(),
-        certificates: CertificateNames::new(settings.namespace.clone()),
-        client,
-    });
-    let mut certificates = tokio::task::JoinSet::new();
-    if let Some(store) = store {
-        let setting = certificate::Setting {
-            client: context.client.clone(),
-            namespace: settings.namespace.clone(),
-            keeper: (lease_namespace.to_owned(), format!("{}-key", settings.lease_name)),
-            store: store.clone(),
-            view: view.clone(),
-            identity: identity.to_owned(),
-            resolvers: settings.dns_resolvers.clone(),
-            concurrency: settings.concurrency,
-            metrics: metrics.clone(),
-        };
-        certificates.spawn(certificate::run(setting, stop.clone()));
-        let (wake, wakes) = mpsc::channel(WAITING);
-        tokio::spawn(store_view::watch(store.clone(), view, wake, stop.clone()));
-        tokio::spawn(spread(wakes, changed, context.clone(), metrics.clone()));
-        tokio::spawn(prune(store, stop.clone()));
-    }
-    let looks = Looks { context, metrics: metrics.clone(), failures: Mutex::default() };
-    let config = controller::Config::default().concurrency(settings.concurrency).debounce(TOGETHER);
-    let running = controller
-        .with_config(config)
-        .reconcile_on(places(changes))
-        .graceful_shutdown_on(stop.clone().cancelled_owned())
-        .run(look, pause, Arc::new(looks))
-        .for_each(|_| std::future::ready(()));
-    let late = async {
-        stop.cancelled().await;
-        tokio::time::sleep(ENDING).await;
-        tracing::warn!("some looks have not ended in time");
-    };
-    let all = async { tokio::join!(running, complaints, certificates.join_next()) };
-    tokio::select! { _ = all => {}, () = late => {} }
-}
-
-fn places(mut changes: mpsc::Receiver<Place>) -> impl futures_util::Stream<Item = ObjectRef<Guarded>> + Send {
-    stream::poll_fn(move |cx| changes.poll_recv(cx))
-        .map(|(namespace, name)| ObjectRef::new(&name).within(&namespace))
-}
-
-/// From what the store wakes to the Regions that it is about.
-async fn spread(
-    mut wakes: mpsc::Receiver<Wake>,
-    changed: mpsc::Sender<Place>,
-    context: Arc<Context>,
+    identity: String,
+    lease_namespace: String,
     metrics: Arc<Metrics>,
-) {
-    while let Some(wake) = wakes.recv().await {
-        metrics.set_store(context.view.state() == region::status::State::Good);
-        let is_meant = |guarded: &Guarded| match (&wake, &guarded.0) {
-            (Wake::All, _) => true,
-            (Wake::Domain(domain), Ok(region)) => region.spec.domain == *domain,
-            (Wake::Domain(_), Err(_)) => false,
+    stop: CancellationToken,
+}
+
+impl Operator {
+    /// Runs all controllers until `stop`, and then until all reconciliations have ended or their time is over.
+    async fn reconcile_all(self) {
+        let Self { client, store, metrics, stop, .. } = &self;
+        let namespace = self.settings.namespace.as_deref();
+        let (queue, queued) = mpsc::channel::<NamespacedName>(QUEUE_CAPACITY);
+        let children = Arc::new(Children::default());
+        let mut synced = children::watch(client, namespace, &children, &queue, stop);
+        // Before the objects are known, every object would be written again.
+        tokio::select! { () = synced.all() => {}, () = stop.cancelled() => return }
+        let view = Arc::new(StoreView::default());
+        let events = Events::new(client.clone(), &self.identity);
+        let (wakes, woken) = mpsc::channel(QUEUE_CAPACITY);
+        if let Some(store) = store {
+            tokio::spawn(store_view::watch(store.clone(), view.clone(), wakes, stop.clone()));
+            tokio::spawn(prune(store.clone(), stop.clone()));
+        }
+        let regions = region::run(
+            self.region_settings(children, &view, &events),
+            region::Queues { changed: queued, requeue: queue, woken },
+            stop.clone(),
+        );
+        let complaints = complaint::run(self.complaint_settings(&view, &events), stop.clone());
+        // In a task of their own, so that orders at CAs do not slow down the other kinds.
+        let mut certificates = JoinSet::new();
+        if let Some(settings) = self.certificate_settings(&view) {
+            certificates.spawn(certificate::run(settings, stop.clone()));
+        }
+        let overdue = async {
+            stop.cancelled().await;
+            tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
         };
-        for guarded in context.regions.state().iter().filter(|guarded| is_meant(guarded)) {
-            let meta = kube::Resource::meta(guarded.as_ref());
-            if let Some(place) = meta.namespace.clone().zip(meta.name.clone()) {
-                let _ = changed.send(place).await;
-            }
+        let all = async { tokio::join!(regions, complaints, certificates.join_next()) };
+        tokio::select! { _ = all => {}, () = overdue => {} }
+        metrics.set_leader(false);
+    }
+
+    fn region_settings(
+        &self,
+        children: Arc<Children>,
+        view: &Arc<StoreView>,
+        events: &Events,
+    ) -> RegionSettings {
+        let settings = &self.settings;
+        RegionSettings {
+            client: self.client.clone(),
+            namespace: settings.namespace.clone(),
+            children,
+            view: view.clone(),
+            store: self.store.clone(),
+            events: events.clone(),
+            provider: ProviderDefaults {
+                name: settings.provider_name.clone(),
+                abuse: settings.provider_abuse.clone(),
+                registry_image: settings.registry_image.clone(),
+            },
+            relay_image: settings.relay_image.clone(),
+            metrics: self.metrics.clone(),
+            concurrency: settings.concurrency,
         }
     }
+
+    fn complaint_settings(&self, view: &Arc<StoreView>, events: &Events) -> ComplaintSettings {
+        ComplaintSettings {
+            client: self.client.clone(),
+            namespace: self.settings.namespace.clone(),
+            store: self.store.clone(),
+            view: view.clone(),
+            events: events.clone(),
+            metrics: self.metrics.clone(),
+            concurrency: self.settings.concurrency,
+        }
+    }
+
+    fn certificate_settings(&self, view: &Arc<StoreView>) -> Option<CertificateSettings> {
+        let key_name = format!("{}-key", self.settings.lease_name);
+        Some(CertificateSettings {
+            client: self.client.clone(),
+            namespace: self.settings.namespace.clone(),
+            operator_key: NamespacedName::new(&self.lease_namespace, key_name),
+            store: self.store.clone()?,
+            view: view.clone(),
+            identity: self.identity.clone(),
+            resolvers: self.settings.dns_resolvers.clone(),
+            concurrency: self.settings.concurrency,
+            metrics: self.metrics.clone(),
+        })
+    }
 }
 
-/// Takes out of the store what has ended.
+/// Removes expired rows from the store until `stop`.
 async fn prune(store: Store, stop: CancellationToken) {
     loop {
-        tokio::select! { () = tokio::time::sleep(PRUNE) => {}, () = stop.cancelled() => return }
-        let now = k8s_openapi::jiff::Timestamp::now().as_second();
-        match store.prune(u64::try_from(now).unwrap_or(0)).await {
-            Ok(pruned) => tracing::debug!(?pruned, "the store was pruned"),
-            Err(error) => tracing::warn!(error = words(&error), "the store was not pruned"),
+        tokio::select! { () = tokio::time::sleep(PRUNE_INTERVAL) => {}, () = stop.cancelled() => return }
+        match store.prune(crate::clock::unix_seconds()).await {
+            Ok(pruned) => tracing::debug!(?pruned, "store pruned"),
+            Err(error) => tracing::warn!(error = error_chain(&error), "cannot prune the store; retrying"),
         }
-    }
-}
-
-/// What all looks share, and how often each Region's last looks have failed.
-struct Looks {
-    context: Arc<Context>,
-    metrics: Arc<Metrics>,
-    failures: Mutex<HashMap<ObjectRef<Guarded>, u32>>,
-}
-
-async fn look(region: Arc<Guarded>, looks: Arc<Looks>) -> Result<Action, ReconcileError> {
-    let begun = Instant::now();
-    let result = region::reconcile(region.clone(), looks.context.clone()).await;
-    let outcome = if result.is_ok() { Outcome::Done } else { Outcome::Failed };
-    looks.metrics.reconciled(Resource::Region, outcome, begun.elapsed());
-    looks.metrics.count(Resource::Region, looks.context.regions.len());
-    if result.is_ok() {
-        looks.failures.lock().expect(POISONED).remove(&ObjectRef::from_obj(region.as_ref()));
-    }
-    result
-}
-
-/// How long to wait after a failure: longer each time, never twice the same for two Regions.
-fn pause(region: Arc<Guarded>, error: &ReconcileError, looks: Arc<Looks>) -> Action {
-    let region = ObjectRef::from_obj(region.as_ref());
-    let failures = {
-        let mut failures = looks.failures.lock().expect(POISONED);
-        let count = failures.entry(region.clone()).or_default();
-        *count = count.saturating_add(1);
-        *count
-    };
-    let pause = pause_after(failures).mul_f64(rand::random_range(0.5..1.0));
-    tracing::warn!(%region, failures, error = words(error), pause = ?pause, "it is tried again");
-    Action::requeue(pause)
-}
-
-fn pause_after(failures: u32) -> Duration {
-    LEAST_PAUSE.saturating_mul(1 << failures.min(10).saturating_sub(1)).min(MOST_PAUSE)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_double_and_have_an_end() {
-        let pauses: Vec<u128> = [1, 2, 3, 7, 8, 9, u32::MAX].map(|n| pause_after(n).as_millis()).into();
-        assert_eq!(pauses, [500, 1000, 2000, 32_000, 60_000, 60_000, 60_000]);
     }
 }

@@ -1,4 +1,4 @@
-//! What the operator is told: flags, each with a variable `ADIT_OPERATOR_*`.
+//! The command line. Each flag has a variable `ADIT_OPERATOR_*`.
 
 use adit_config::{environment, secret::masked};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -10,11 +10,11 @@ Examples:
   adit-operator --namespace tunnels                    run, in one namespace
   adit-operator crds | kubectl apply -f -              install the custom resources";
 
-/// The operator of a tunnel provider: it makes relays of Regions.
+/// The operator of a tunnel provider: it runs the relays of Regions
 #[derive(Clone, Debug, Parser)]
 #[command(name = "adit-operator", version, before_help = EXAMPLES, disable_help_subcommand = true)]
 #[command(args_conflicts_with_subcommands = true)]
-pub struct Line {
+pub struct CommandLine {
     /// What to do instead of running.
     #[command(subcommand)]
     pub action: Option<Action>,
@@ -32,7 +32,7 @@ pub enum Action {
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },
-    /// Ask an ops port once; ends with 0 when it answers 200
+    /// Send one request to an ops port; the exit code is 0 if the answer is 200
     Probe {
         /// As in <http://127.0.0.1:9090/readyz>
         url: String,
@@ -42,8 +42,8 @@ pub enum Action {
 /// How the operator runs.
 #[derive(Clone, Args)]
 pub struct Settings {
-    /// The one namespace whose Regions it runs [default: all namespaces]
-    #[arg(long, value_name = "NAME", env = "ADIT_OPERATOR_NAMESPACE", value_parser = label)]
+    /// The only namespace whose Regions it runs [default: all namespaces]
+    #[arg(long, value_name = "NAME", env = "ADIT_OPERATOR_NAMESPACE", value_parser = namespace_name)]
     pub namespace: Option<String>,
     /// A file with the store's URL, postgres://USER:PASSWORD@HOST/DATABASE, whose user owns the schema
     #[arg(long, value_name = "FILE", env = "ADIT_OPERATOR_STORE_URL_FILE")]
@@ -71,31 +71,31 @@ pub struct Settings {
     /// Where /livez, /readyz and /metrics answer
     #[arg(long, value_name = "ADDRESS", env = "ADIT_OPERATOR_LISTEN_OPS", default_value = "[::]:9090")]
     pub listen_ops: SocketAddr,
-    /// The name of the Lease by which replicas agree on a leader
+    /// The Lease for leader election
     #[arg(long, value_name = "NAME", env = "ADIT_OPERATOR_LEASE_NAME", default_value = "adit-operator")]
     pub lease_name: String,
     /// The Lease's namespace [default: the pod's own]
     #[arg(long, value_name = "NAME", env = "ADIT_OPERATOR_LEASE_NAMESPACE")]
     pub lease_namespace: Option<String>,
-    /// This replica's name in the Lease [default: the host's name and some random letters]
+    /// This replica's name in the Lease [default: the host's name and random digits]
     #[arg(long, value_name = "NAME", env = "ADIT_OPERATOR_IDENTITY")]
     pub identity: Option<String>,
-    /// Who knows names when a Certificate is issued: host and port, with commas between several [default: the system's resolvers]
+    /// DNS resolvers for the issue of Certificates: host and port, separated by commas [default: the system's resolvers]
     #[arg(long, value_name = "ADDRESS", env = "ADIT_OPERATOR_DNS_RESOLVERS", value_delimiter = ',')]
     pub dns_resolvers: Vec<String>,
-    /// How many Regions, and how many Certificates, it works on at once, 1 to 256
+    /// How many Regions, Certificates and Complaints are reconciled at once, 1 to 256 of each
     #[arg(long, value_name = "COUNT", env = "ADIT_OPERATOR_CONCURRENCY", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub concurrency: u16,
     /// The provider's name, for error pages and messages of relays
     #[arg(long, value_name = "NAME", env = "ADIT_OPERATOR_PROVIDER_NAME")]
     pub provider_name: Option<String>,
-    /// Where to write about abuse: an e-mail address, for the same
+    /// An e-mail address for reports of abuse, for the same
     #[arg(long, value_name = "ADDRESS", env = "ADIT_OPERATOR_PROVIDER_ABUSE")]
     pub provider_abuse: Option<String>,
-    /// off, error, warn, info, debug or trace, or directives like info,kube=debug
+    /// Log level: off, error, warn, info, debug or trace, or directives like info,kube=debug
     #[arg(long, value_name = "LEVEL", env = "ADIT_LOG", default_value = "info")]
     pub log: String,
-    /// How lines of the log are written
+    /// Format of the log lines
     #[arg(long, value_name = "FORMAT", env = "ADIT_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
     pub log_format: LogFormat,
 }
@@ -110,16 +110,16 @@ impl std::fmt::Debug for Settings {
     }
 }
 
-/// How lines of the log are written.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// For people.
     Text,
-    /// For programs: one JSON object a line.
+    /// For programs: one JSON object per line.
     Json,
 }
 
-fn label(text: &str) -> Result<String, &'static str> {
+fn namespace_name(text: &str) -> Result<String, &'static str> {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     let valid = (1..=63).contains(&text.len()) && text.bytes().all(plain);
     if valid {
@@ -129,8 +129,8 @@ fn label(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// What is wrong with the variables: those with Adit's prefix that no Adit program reads are mistakes that would go
-/// unseen.
+/// The mistakes in the environment: variables with Adit's prefix that no Adit program reads, with the name that was probably
+/// meant.
 pub fn unknown_variables(variables: impl Iterator<Item = (String, String)>) -> Vec<String> {
     let mut found: Vec<String> = variables
         .filter(|(name, _)| name.starts_with(environment::PREFIX))
@@ -146,14 +146,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_flag_has_a_variable_that_other_programs_know_too() {
+    fn every_flag_has_a_variable_that_all_programs_know() {
         use clap::CommandFactory;
-        for argument in Line::command().get_arguments() {
+        for argument in CommandLine::command().get_arguments() {
             let Some(variable) = argument.get_env().and_then(|name| name.to_str()) else { continue };
             assert!(environment::is_known(variable), "{variable}");
         }
         let known = environment::OPERATOR.len() + 2;
-        assert_eq!(Line::command().get_arguments().filter(|one| one.get_env().is_some()).count(), known);
+        assert_eq!(
+            CommandLine::command().get_arguments().filter(|one| one.get_env().is_some()).count(),
+            known
+        );
     }
 
     #[test]
@@ -166,13 +169,13 @@ mod tests {
             "--log-format xml",
             "--store-url a --store-url-file b",
         ] {
-            let words = std::iter::once("adit-operator").chain(bad.split(' '));
-            assert!(Line::try_parse_from(words).is_err(), "{bad}");
+            let arguments = std::iter::once("adit-operator").chain(bad.split(' '));
+            assert!(CommandLine::try_parse_from(arguments).is_err(), "{bad}");
         }
     }
 
     #[test]
-    fn a_variable_that_nobody_reads_is_named_with_the_one_that_was_meant() {
+    fn an_unknown_variable_is_named_with_the_one_that_was_meant() {
         let set = |name: &str| (name.to_owned(), "x".to_owned());
         let found = unknown_variables(
             [set("ADIT_OPERATOR_NAMESPAC"), set("PATH"), set("ADIT_LOG"), set("ADIT_SERVICE_HOST")]

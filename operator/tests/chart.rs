@@ -1,7 +1,7 @@
 //! The Helm chart, rendered by the real helm.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use adit_operator::{objects::Kind, settings::Line};
+use adit_operator::{objects::Kind, settings::CommandLine};
 use clap::CommandFactory;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -73,7 +73,7 @@ fn every_setting_of_the_operator_can_be_set_and_no_other_is() {
     ]);
     assert_eq!(environment(&everything)["ADIT_OPERATOR_DNS_RESOLVERS"], "192.0.2.1,192.0.2.2:5353");
     let set: BTreeSet<String> = environment(&everything).into_keys().collect();
-    let read: BTreeSet<String> = Line::command()
+    let read: BTreeSet<String> = CommandLine::command()
         .get_arguments()
         .filter_map(|argument| Some(argument.get_env()?.to_str()?.to_owned()))
         // The URL comes from a file: whoever may read the pod may not read the Secret.

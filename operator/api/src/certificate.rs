@@ -11,6 +11,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+/// The finalizer of Certificates: relays stop serving the certificate before the object is deleted.
+pub const FINALIZER: &str = "adit.dev/certificate";
+/// The annotation that requests another certificate. Its value is the time of the request (RFC 3339); each new value is
+/// followed once.
+pub const RENEW_ANNOTATION: &str = "adit.dev/renew";
+
 /// What a Certificate should be.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(

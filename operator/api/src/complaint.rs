@@ -6,6 +6,15 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// The finalizer of Complaints: the store learns of the deletion first.
+pub const FINALIZER: &str = "adit.dev/complaint";
+/// The annotation that lets a Complaint be deleted although the store does not know of it: the value `true`.
+pub const GIVE_UP_ANNOTATION: &str = "adit.dev/give-up";
+/// The annotation that names who decided.
+pub const DECIDED_BY_ANNOTATION: &str = "adit.dev/decided-by";
+/// The annotation with the reason of the decision.
+pub const REASON_ANNOTATION: &str = "adit.dev/reason";
+
 /// What a Complaint says and what was decided about it.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(

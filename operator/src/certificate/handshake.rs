@@ -1,4 +1,4 @@
-//! One TLS handshake, to see which certificate is served for a name. Nothing is said after it.
+//! One TLS handshake, to see which certificate a relay serves for a name. No data follows it.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use rustls::{
@@ -14,22 +14,22 @@ use std::{io, net::SocketAddr, sync::Arc};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tokio_rustls::TlsConnector;
 
-/// What a load balancer says that tells nobody's address.
+/// A PROXY protocol header (v1) without an address.
 const PROXY_HEADER: &[u8] = b"PROXY UNKNOWN\r\n";
 
-/// Why there was no certificate to be seen.
+/// Why a handshake showed no certificate.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HandshakeError {
-    /// Nobody answered as a TLS server does: that says nothing about what is served.
+    /// No TLS server answered. That says nothing about what the relay serves.
     #[error("no TLS server answers at {0}")]
     Unreachable(SocketAddr, #[source] io::Error),
     /// A TLS server answered, and the handshake failed.
-    #[error("{0} refuses a handshake for {1:?}")]
+    #[error("{0} refused a handshake for {1:?}")]
     Refused(SocketAddr, String, #[source] rustls::Error),
 }
 
-/// What is asked with: any certificate will do, whose key the server has proven to have.
-pub(super) fn config() -> Result<Arc<ClientConfig>, rustls::Error> {
+/// A configuration that accepts any certificate whose key the server has proven to have.
+pub(super) fn client_config() -> Result<Arc<ClientConfig>, rustls::Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()?
@@ -41,17 +41,17 @@ pub(super) fn config() -> Result<Arc<ClientConfig>, rustls::Error> {
     Ok(Arc::new(config))
 }
 
-/// The SHA-256 of the certificate that is served for a name. `is_trusted` says of one's own address whether the server
-/// takes it for a load balancer's.
-pub(super) async fn served(
+/// The SHA-256 of the certificate that `address` serves for a name, in hexadecimal digits. `is_load_balancer` says whether
+/// the server expects a PROXY header from this local address.
+pub(super) async fn served_fingerprint(
     tls: &Arc<ClientConfig>,
     address: SocketAddr,
     name: &str,
-    is_trusted: impl Fn(SocketAddr) -> bool,
+    is_load_balancer: impl Fn(SocketAddr) -> bool,
 ) -> Result<String, HandshakeError> {
     let unreachable = |error| HandshakeError::Unreachable(address, error);
     let mut tcp = TcpStream::connect(address).await.map_err(unreachable)?;
-    if is_trusted(tcp.local_addr().map_err(unreachable)?) {
+    if is_load_balancer(tcp.local_addr().map_err(unreachable)?) {
         tcp.write_all(PROXY_HEADER).await.map_err(unreachable)?;
     }
     let server =
@@ -66,10 +66,10 @@ pub(super) async fn served(
     let digest = leaf.map(|leaf| digest(&SHA256, leaf));
     let fingerprint = digest.map(|digest| digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect());
     let _ = stream.shutdown().await;
-    fingerprint.ok_or_else(|| unreachable(io::Error::other("it has shown no certificate")))
+    fingerprint.ok_or_else(|| unreachable(io::Error::other("the server sent no certificate")))
 }
 
-/// Takes any certificate: which one it is, is the question. That the server has its key is verified all the same.
+/// Accepts any certificate, and verifies that the server has its key.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 

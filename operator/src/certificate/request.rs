@@ -1,50 +1,23 @@
-//! From a Certificate to what the issuer understands. What a schema cannot say is said here.
+//! Turns a Certificate into a request for the issuer, and finds the mistakes that the schema does not see.
 
-use super::RENEW_ANNOTATION;
+use super::error::CertificateError;
+use crate::controller::{Blocked, call};
 use adit_acme::{
     Binding, Ca, Dns01 as Dns, KeyAlgorithm as Algorithm, Proof, Request,
     dns::{InvalidTsigKey, TsigKey},
 };
 use adit_api::{
     Certificate, SecretKeyRef,
-    certificate::{Acme, Dns01, KeyAlgorithm, KeyRotation, Solver},
+    certificate::{Acme, Dns01, KeyAlgorithm, KeyRotation, RENEW_ANNOTATION, Solver},
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
 use kube::Api;
 
-/// What keeps a Certificate from being issued, in words for a person: field, value, rule.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Wrong {
-    /// One word in CamelCase.
-    pub(super) reason: &'static str,
-    /// What is wrong.
-    pub(super) message: String,
-}
+/// How far ahead of the operator's clock a request for renewal may be, in seconds.
+const MAX_CLOCK_DIFFERENCE_SECONDS: u64 = 60;
 
-impl Wrong {
-    pub(super) fn new(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
-    }
-}
-
-/// Why there is no request.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum RequestError {
-    /// The Certificate is wrong.
-    #[error("{}", .0.message)]
-    Wrong(Wrong),
-    /// The API server did not say.
-    #[error("cannot read a Secret")]
-    Read(#[source] Box<kube::Error>),
-}
-
-impl From<Wrong> for RequestError {
-    fn from(wrong: Wrong) -> Self {
-        Self::Wrong(wrong)
-    }
-}
-
+/// The issuer's name of a key algorithm.
 pub(super) fn algorithm(algorithm: KeyAlgorithm) -> Algorithm {
     match algorithm {
         KeyAlgorithm::EcdsaP256 => Algorithm::EcdsaP256,
@@ -53,41 +26,41 @@ pub(super) fn algorithm(algorithm: KeyAlgorithm) -> Algorithm {
     }
 }
 
-/// When a person has asked for another certificate, in seconds since 1970. What is no time is none.
-fn wish(certificate: &Certificate) -> Option<u64> {
+/// When a person requested another certificate, in seconds since 1970. `None` if the annotation is absent or not an RFC 3339
+/// timestamp.
+fn requested_at(certificate: &Certificate) -> Option<u64> {
     let text = certificate.metadata.annotations.as_ref()?.get(RENEW_ANNOTATION)?;
     text.parse::<Timestamp>().ok().and_then(|at| u64::try_from(at.as_second()).ok())
 }
 
-/// The same, once that second is over: what is issued from then on is newer than the wish, whatever is rounded.
-pub(super) fn asked_at(certificate: &Certificate, now: u64) -> Option<u64> {
-    wish(certificate).filter(|at| *at < now)
+/// When a person requested another certificate, once that second is over: a certificate that is issued from then on is newer
+/// than the request, although times are rounded to seconds.
+pub(super) fn effective_request(certificate: &Certificate, now: u64) -> Option<u64> {
+    requested_at(certificate).filter(|at| *at < now)
 }
 
-/// Whether a person's wish is to be followed within a minute: it was made a moment ago, or by a clock that is ahead.
-pub(super) fn is_asked_soon(certificate: &Certificate, now: u64) -> bool {
-    wish(certificate).is_some_and(|at| (now..now + 60).contains(&at))
+/// Whether a request for another certificate takes effect within a minute: it was made a moment ago, or by a clock that is
+/// ahead.
+pub(super) fn is_renewal_imminent(certificate: &Certificate, now: u64) -> bool {
+    requested_at(certificate).is_some_and(|at| (now..now + MAX_CLOCK_DIFFERENCE_SECONDS).contains(&at))
 }
 
-/// One key of a Secret.
+/// The value of one key of a Secret.
 async fn secret_key(
     secrets: &Api<Secret>,
     field: &str,
     reference: &SecretKeyRef,
-) -> Result<Vec<u8>, RequestError> {
-    let found =
-        secrets.get_opt(&reference.name).await.map_err(|error| RequestError::Read(Box::new(error)))?;
+) -> Result<Vec<u8>, CertificateError> {
     let SecretKeyRef { name, key } = reference;
-    let missing = |what: &str| {
-        let message = format!("{field}: no Secret {name:?} with key {key:?} in this namespace{what}");
-        Wrong::new("SecretNotFound", message)
-    };
-    let secret = found.ok_or_else(|| missing(""))?;
+    let found = call("read", format!("Secret {name}"), secrets.get_opt(name)).await?;
+    let missing = |what: String| Blocked::new("SecretNotFound", format!("{field}: {what} in this namespace"));
+    let secret = found.ok_or_else(|| missing(format!("there is no Secret {name:?} with key {key:?}")))?;
     let value = secret.data.unwrap_or_default().remove(key);
-    Ok(value.ok_or_else(|| missing(": the Secret is there, the key is not"))?.0)
+    Ok(value.ok_or_else(|| missing(format!("Secret {name:?} has no key {key:?}")))?.0)
 }
 
-async fn proof(secrets: &Api<Secret>, solver: &Solver) -> Result<Proof, RequestError> {
+/// How control over the names is proven, with the secrets that this needs.
+async fn proof(secrets: &Api<Secret>, solver: &Solver) -> Result<Proof, CertificateError> {
     Ok(match solver {
         Solver::Http01 {} => Proof::Http01,
         Solver::TlsAlpn01 {} => Proof::TlsAlpn01,
@@ -97,11 +70,11 @@ async fn proof(secrets: &Api<Secret>, solver: &Solver) -> Result<Proof, RequestE
             let key =
                 TsigKey::new(key_name, &String::from_utf8_lossy(&secret)).map_err(|error| match error {
                     InvalidTsigKey::Name => {
-                        Wrong::new("InvalidSpec", format!("{field}.keyName: {key_name:?}: {error}"))
+                        Blocked::new("InvalidSpec", format!("{field}.keyName: {key_name:?}: {error}"))
                     }
                     InvalidTsigKey::Key => {
                         let SecretKeyRef { name, key } = secret_ref;
-                        Wrong::new(
+                        Blocked::new(
                             "InvalidSecret",
                             format!("{field}.secretRef: key {key:?} of Secret {name:?}: {error}"),
                         )
@@ -123,7 +96,8 @@ async fn proof(secrets: &Api<Secret>, solver: &Solver) -> Result<Proof, RequestE
     })
 }
 
-async fn binding(secrets: &Api<Secret>, acme: &Acme) -> Result<Option<Binding>, RequestError> {
+/// The external account binding, with its key.
+async fn binding(secrets: &Api<Secret>, acme: &Acme) -> Result<Option<Binding>, CertificateError> {
     let Some(account) = &acme.external_account_binding else { return Ok(None) };
     let field = "spec.acme.externalAccountBinding.secretRef";
     let secret = secret_key(secrets, field, &account.secret_ref).await?;
@@ -131,7 +105,7 @@ async fn binding(secrets: &Api<Secret>, acme: &Acme) -> Result<Option<Binding>, 
     let key = BASE64_URL_SAFE_NO_PAD.decode(text.trim().trim_end_matches('='));
     let key = key.ok().filter(|key| !key.is_empty()).ok_or_else(|| {
         let SecretKeyRef { name, key } = &account.secret_ref;
-        Wrong::new(
+        Blocked::new(
             "InvalidSecret",
             format!("{field}: key {key:?} of Secret {name:?} is not a key in base64url"),
         )
@@ -139,14 +113,14 @@ async fn binding(secrets: &Api<Secret>, acme: &Acme) -> Result<Option<Binding>, 
     Ok(Some(Binding { key_id: account.key_id.clone(), key }))
 }
 
-/// What the issuer is asked for.
+/// The request for the issuer.
 pub(super) async fn request(
     certificate: &Certificate,
     id: &str,
     acme: &Acme,
     secrets: &Api<Secret>,
     now: u64,
-) -> Result<Request, RequestError> {
+) -> Result<Request, CertificateError> {
     let spec = &certificate.spec;
     Ok(Request {
         id: id.to_owned(),
@@ -163,7 +137,7 @@ pub(super) async fn request(
         algorithm: algorithm(spec.private_key.algorithm),
         rotate: spec.private_key.rotation == KeyRotation::Always,
         renew_before: spec.renew_before.map(|before| before.as_secs()),
-        newer_than: asked_at(certificate, now),
+        newer_than: effective_request(certificate, now),
     })
 }
 
@@ -174,7 +148,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_wish_is_followed_when_its_second_is_over_so_that_nothing_is_issued_twice_for_it() {
+    fn a_request_takes_effect_when_its_second_is_over() {
         let of = |text: &str| -> Certificate {
             serde_json::from_value(json!({
                 "apiVersion": "adit.dev/v1alpha1", "kind": "Certificate",
@@ -183,12 +157,13 @@ mod tests {
             }))
             .unwrap()
         };
-        let wished = of("1970-01-01T00:16:40.9Z");
-        for (now, asked, soon) in
+        let requested = of("1970-01-01T00:16:40.9Z");
+        for (now, effective, imminent) in
             [(900, None, false), (990, None, true), (1000, None, true), (1001, Some(1000), false)]
         {
-            assert_eq!((asked_at(&wished, now), is_asked_soon(&wished, now)), (asked, soon), "{now}");
+            let found = (effective_request(&requested, now), is_renewal_imminent(&requested, now));
+            assert_eq!(found, (effective, imminent), "{now}");
         }
-        assert_eq!(asked_at(&of("now"), 1000), None);
+        assert_eq!(effective_request(&of("now"), 1000), None);
     }
 }

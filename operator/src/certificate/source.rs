@@ -1,7 +1,13 @@
-//! Certificates that no CA is asked for: those of a Secret, and those that are their own CA.
+//! Certificates that do not come from a CA: those of a Secret, and self-signed ones.
 
-use super::request::{RequestError, Wrong, algorithm, asked_at};
-use crate::objects::{MANAGED_BY, MANAGER};
+use super::{
+    error::CertificateError,
+    request::{algorithm, effective_request},
+};
+use crate::{
+    controller::{Blocked, call},
+    objects::{MANAGED_BY, MANAGER},
+};
 use adit_acme::{Failure, Issuer, Spread, certificate, decide::renewal_time, digest};
 use adit_api::{Certificate, SecretRef};
 use adit_store::StoredCertificate;
@@ -14,25 +20,9 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
-/// Why it is not served.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum SourceError {
-    /// The Certificate or its Secret is wrong.
-    #[error(transparent)]
-    Request(#[from] RequestError),
-    /// It could not be published.
-    #[error(transparent)]
-    Publish(#[from] Failure),
-}
-
-impl From<Wrong> for SourceError {
-    fn from(wrong: Wrong) -> Self {
-        Self::Request(wrong.into())
-    }
-}
-
-fn spread<'a>(found: &'a Certificate, id: &'a str, kind: &str) -> Spread<'a> {
-    let spec = &found.spec;
+/// Where a certificate is published.
+fn target<'a>(object: &'a Certificate, id: &'a str, kind: &str) -> Spread<'a> {
+    let spec = &object.spec;
     let mut names: Vec<&str> = spec.dns_names.iter().map(String::as_str).collect();
     names.sort_unstable();
     let algorithm = format!("{:?}", spec.private_key.algorithm);
@@ -40,70 +30,70 @@ fn spread<'a>(found: &'a Certificate, id: &'a str, kind: &str) -> Spread<'a> {
     Spread { id, names: &spec.dns_names, regions: &spec.regions, made_for }
 }
 
-/// Has relays serve what a Secret has.
-pub(super) async fn of_secret(
-    found: &Certificate,
+/// Publishes the certificate of a Secret to relays.
+pub(super) async fn publish_secret(
+    object: &Certificate,
     id: &str,
     reference: &SecretRef,
     secrets: &Api<Secret>,
     issuer: &Issuer,
-) -> Result<StoredCertificate, SourceError> {
+) -> Result<StoredCertificate, CertificateError> {
     let name = &reference.name;
-    let read = secrets.get_opt(name).await.map_err(|error| RequestError::Read(Box::new(error)))?;
-    let not_found =
-        || Wrong::new("SecretNotFound", format!("spec.secretRef: no Secret {name:?} in this namespace"));
-    let secret = read.ok_or_else(not_found)?;
+    let found = call("read", format!("Secret {name}"), secrets.get_opt(name)).await?;
+    let not_found = || {
+        let message = format!("spec.secretRef: there is no Secret {name:?} in this namespace");
+        Blocked::new("SecretNotFound", message)
+    };
+    let secret = found.ok_or_else(not_found)?;
     if secret.type_.as_deref() != Some("kubernetes.io/tls") {
         let kind = secret.type_.as_deref().unwrap_or_default();
-        let message =
-            format!("spec.secretRef: Secret {name:?} is of the type {kind:?}, not kubernetes.io/tls");
-        return Err(Wrong::new("InvalidSecret", message).into());
+        let message = format!("spec.secretRef: Secret {name:?} has the type {kind:?}, not kubernetes.io/tls");
+        return Err(Blocked::new("InvalidSecret", message).into());
     }
     let data = secret.data.unwrap_or_default();
     let text = |key: &str| {
         data.get(key).map(|value| String::from_utf8_lossy(&value.0).into_owned()).unwrap_or_default()
     };
-    let spread = spread(found, id, "secretRef");
-    match issuer.publish(&spread, &text("tls.crt"), &text("tls.key")).await {
+    let target = target(object, id, "secretRef");
+    match issuer.publish(&target, &text("tls.crt"), &text("tls.key")).await {
         Err(Failure::Unfit(unfit)) => {
             let message = format!("spec.secretRef: Secret {name:?}: {unfit}");
-            Err(Wrong::new("InvalidSecret", message).into())
+            Err(Blocked::new("InvalidSecret", message).into())
         }
         published => Ok(published?),
     }
 }
 
-/// Writes a certificate and its key into the Secret that the Certificate names, unless they are there.
-pub(super) async fn into_secret(
-    found: &Certificate,
+/// Writes the certificate and its key to the Secret that `spec.secretName` names, unless the Secret has them.
+pub(super) async fn copy_to_secret(
+    object: &Certificate,
     stored: &StoredCertificate,
     secrets: &Api<Secret>,
     issuer: &Issuer,
-) -> Result<(), SourceError> {
-    let Some(name) = &found.spec.secret_name else { return Ok(()) };
-    let failed = |error| RequestError::Read(Box::new(error));
-    let there = secrets.get_opt(name).await.map_err(failed)?;
-    let is_ours = |secret: &Secret| {
+) -> Result<(), CertificateError> {
+    let Some(name) = &object.spec.secret_name else { return Ok(()) };
+    let existing = call("read", format!("Secret {name}"), secrets.get_opt(name)).await?;
+    let is_own = |secret: &Secret| {
         secret
             .metadata
             .owner_references
             .iter()
             .flatten()
-            .any(|owner| Some(&owner.uid) == found.metadata.uid.as_ref())
+            .any(|owner| Some(&owner.uid) == object.metadata.uid.as_ref())
     };
-    if let Some(secret) = &there {
-        if !is_ours(secret) {
+    if let Some(secret) = &existing {
+        if !is_own(secret) {
             let message = format!(
-                "spec.secretName: there is a Secret {name:?} already, and it is not this Certificate's"
+                "spec.secretName: Secret {name:?} exists already and does not belong to this Certificate"
             );
-            return Err(Wrong::new("SecretTaken", message).into());
+            return Err(Blocked::new("SecretTaken", message).into());
         }
-        let has = secret.data.as_ref().and_then(|data| data.get("tls.crt"));
-        if has.is_some_and(|has| has.0 == stored.chain.as_bytes()) {
+        let chain = secret.data.as_ref().and_then(|data| data.get("tls.crt"));
+        if chain.is_some_and(|chain| chain.0 == stored.chain.as_bytes()) {
             return Ok(());
         }
     }
-    let (Some(key), Some(owner)) = (issuer.open_key(&stored.id).await?, found.controller_owner_ref(&()))
+    let (Some(key), Some(owner)) = (issuer.open_key(&stored.id).await?, object.controller_owner_ref(&()))
     else {
         return Ok(());
     };
@@ -113,36 +103,37 @@ pub(super) async fn into_secret(
         "stringData": { "tls.crt": stored.chain, "tls.key": key },
     });
     let params = PatchParams::apply(MANAGER).force();
-    secrets.patch(name, &params, &Patch::Apply(&secret)).await.map_err(failed)?;
+    let patch = Patch::Apply(&secret);
+    call("apply", format!("Secret {name}"), secrets.patch(name, &params, &patch)).await?;
     Ok(())
 }
 
-/// Has relays serve one that its own key has signed.
+/// Publishes a self-signed certificate to relays: the stored one, or a new one if that is due.
 pub(super) async fn self_signed(
-    found: &Certificate,
+    object: &Certificate,
     id: &str,
     issuer: &Issuer,
     now: u64,
-) -> Result<StoredCertificate, SourceError> {
-    let spread = spread(found, id, "selfSigned");
+) -> Result<StoredCertificate, CertificateError> {
+    let target = target(object, id, "selfSigned");
     let stored = issuer.store.certificate(id).await.map_err(Failure::from)?;
-    let renew_before = found.spec.renew_before.map(|before| before.as_secs());
-    let asked = asked_at(found, now);
-    let good = stored.filter(|stored| {
-        stored.made_for == spread.made_for
+    let renew_before = object.spec.renew_before.map(|before| before.as_secs());
+    let requested = effective_request(object, now);
+    let valid = stored.filter(|stored| {
+        stored.made_for == target.made_for
             && renewal_time(stored, None, renew_before) > now
-            && asked.is_none_or(|asked| asked < stored.issued_at)
+            && requested.is_none_or(|requested| requested < stored.issued_at)
     });
-    if let Some(stored) = good
+    if let Some(stored) = valid
         && let Some(key) = issuer.open_key(id).await?
     {
-        return Ok(issuer.publish(&spread, &stored.chain, &key).await?);
+        return Ok(issuer.publish(&target, &stored.chain, &key).await?);
     }
     let made = certificate::self_signed(
-        &found.spec.dns_names,
-        algorithm(found.spec.private_key.algorithm),
+        &object.spec.dns_names,
+        algorithm(object.spec.private_key.algorithm),
         OffsetDateTime::now_utc(),
     );
     let (chain, key) = made.map_err(Failure::from)?;
-    Ok(issuer.publish(&spread, &chain, &key).await?)
+    Ok(issuer.publish(&target, &chain, &key).await?)
 }

@@ -1,143 +1,160 @@
-//! What is said of a Certificate. Pure: what was seen and what was said before give what is said now.
+//! The status of a Certificate. Pure: it depends on the observation, the status before and the time.
 
-use super::{
-    inquiry::{Answer, Asked},
-    request::Wrong,
-};
+use super::relay_prober::{ProbeOutcome, ProbeResult};
+use crate::controller::{Blocked, ConditionValue, NamespacedName, conditions, find_condition};
 use adit_acme::{CONFIRM_SECONDS, certificate};
 use adit_api::{
     Certificate, CertificateStatus,
     certificate::{ChallengeStatus, OrderStatus, RegionServed, ServedCounts},
 };
 use adit_store::{RelaySeen, StoredCertificate, StoredOrder};
-use k8s_openapi::{
-    apimachinery::pkg::apis::meta::v1::{Condition, Time},
-    jiff::Timestamp,
-};
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// A clock that is off by more than this is said to be, in seconds.
-const CLOCK_SECONDS: i64 = 3600;
-/// How many relays are named that could not be asked.
-const MOST_NAMED: usize = 5;
+/// Difference between the CA's clock and this one that is reported, in seconds.
+const MAX_CLOCK_DIFFERENCE_SECONDS: i64 = 3600;
+/// Maximum relays that a message names.
+const MAX_NAMED_RELAYS: usize = 5;
 
-/// All that was seen.
+/// An older Certificate that has one of the names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NameConflict {
+    /// The older Certificate.
+    pub(super) owner: NamespacedName,
+    /// A DNS name of both.
+    pub(super) dns_name: String,
+}
+
+/// All that decides about a Certificate's status.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Seen {
-    /// What is wrong with the Certificate itself.
-    pub(super) wrong: Option<Wrong>,
-    /// The Certificate that had the names first: namespace/name, and a name of both.
-    pub(super) conflict: Option<(String, String)>,
-    /// Whether an attempt is being made right now.
-    pub(super) is_trying: bool,
-    /// What relays should serve.
+pub(super) struct CertificateObservation {
+    /// A mistake in the Certificate or a Secret.
+    pub(super) blocked: Option<Blocked>,
+    /// The older Certificate with one of the names.
+    pub(super) conflict: Option<NameConflict>,
+    /// Whether an attempt is being made.
+    pub(super) is_attempting: bool,
+    /// The certificate that relays should serve.
     pub(super) stored: Option<StoredCertificate>,
-    /// Whether that is what is asked for now.
+    /// Whether that certificate is what the spec asks for.
     pub(super) is_current: bool,
-    /// The order.
+    /// The order at the CA.
     pub(super) order: Option<StoredOrder>,
-    /// When it is renewed, in seconds since 1970.
+    /// When the certificate will be renewed, in seconds since 1970.
     pub(super) renewal_at: Option<u64>,
-    /// What relays say.
+    /// The relays' reports.
     pub(super) relays: Vec<RelaySeen>,
-    /// What relays were found to serve; absent: they were not asked.
-    pub(super) asked: Option<Vec<Asked>>,
-    /// By how many seconds the CA's clock is ahead.
+    /// What relays serve; `None` before they are probed.
+    pub(super) probes: Option<Vec<ProbeResult>>,
+    /// How far the CA's clock is ahead, in seconds.
     pub(super) clock_ahead: Option<i64>,
-    /// Seconds since 1970.
+    /// The time, in seconds since 1970.
     pub(super) now: u64,
 }
 
-type Said = (&'static str, String, String);
-
-fn said(status: &'static str, reason: &str, message: impl Into<String>) -> Said {
-    (status, reason.to_owned(), message.into())
-}
-
-/// What is said of a Certificate now.
-pub(super) fn status(certificate: &Certificate, seen: &Seen, now: Timestamp) -> CertificateStatus {
+/// The status of a Certificate from now on. `certificate` has the status before.
+pub(super) fn status(
+    certificate: &Certificate,
+    observation: &CertificateObservation,
+    now: Timestamp,
+) -> CertificateStatus {
     let old = certificate.status.clone().unwrap_or_default();
     let generation = certificate.metadata.generation;
-    let served = served(certificate, seen);
-    let conditions = [
-        ("Ready", readiness(seen)),
-        ("Issuing", issuing(seen)),
-        ("RolledOut", rolled_out(seen, &served, &old)),
-        ("Conflict", conflict(seen)),
+    let served = served_counts(certificate, observation);
+    let values = [
+        ("Ready", readiness(observation)),
+        ("Issuing", issuing(observation)),
+        ("RolledOut", rolled_out(observation, &served, &old)),
+        ("Conflict", conflict(observation)),
     ];
-    let condition = |(kind, said): (&str, Said)| condition(&old, kind, said, generation, now);
-    let facts = seen.stored.as_ref().and_then(|stored| certificate::facts(&stored.chain).ok());
-    let time = |seconds: u64| Some(certificate::rfc3339(seconds));
-    let failed = seen.order.as_ref().filter(|order| order.failures > 0);
+    let stored = observation.stored.as_ref();
+    let facts = stored.and_then(|stored| certificate::facts(&stored.chain).ok());
+    let rfc3339 = |seconds: u64| Some(certificate::rfc3339(seconds));
+    let failed = observation.order.as_ref().filter(|order| order.failures > 0);
     CertificateStatus {
         observed_generation: generation,
-        conditions: conditions.into_iter().map(condition).collect(),
-        not_before: facts.as_ref().and_then(|facts| time(facts.not_before)),
-        not_after: facts.as_ref().and_then(|facts| time(facts.not_after)),
-        renewal_time: seen.renewal_at.and_then(time),
+        conditions: conditions(&old.conditions, values, generation, now),
+        not_before: facts.as_ref().and_then(|facts| rfc3339(facts.not_before)),
+        not_after: facts.as_ref().and_then(|facts| rfc3339(facts.not_after)),
+        renewal_time: observation.renewal_at.and_then(rfc3339),
         serial: facts.as_ref().map(|facts| facts.serial.clone()),
         fingerprint: facts.as_ref().map(|facts| facts.fingerprint.clone()),
         issuer: facts.map(|facts| facts.issuer),
-        revision: seen.stored.as_ref().map(|stored| i64::try_from(stored.revision).unwrap_or(i64::MAX)),
+        revision: stored.map(|stored| i64::try_from(stored.revision).unwrap_or(i64::MAX)),
         served,
-        order: seen.order.as_ref().and_then(order),
+        order: observation.order.as_ref().and_then(order_status),
         failed_attempts: failed.map_or(0, |order| i32::try_from(order.failures).unwrap_or(i32::MAX)),
         next_attempt: failed
-            .filter(|order| order.next_attempt > seen.now)
-            .and_then(|order| time(order.next_attempt)),
+            .filter(|order| order.next_attempt > observation.now)
+            .and_then(|order| rfc3339(order.next_attempt)),
     }
 }
 
+/// Whether an Event about a condition is a warning.
+pub(super) fn is_problem(condition: &Condition) -> bool {
+    match condition.type_.as_str() {
+        "Issuing" | "RolledOut" => false,
+        "Conflict" => condition.status == "True",
+        _ => condition.status != "True",
+    }
+}
+
+/// A challenge as the store has it.
 #[derive(Deserialize)]
-struct Shown {
+struct StoredChallenge {
     name: String,
     state: String,
     problem: Option<String>,
 }
 
-fn order(order: &StoredOrder) -> Option<OrderStatus> {
+fn order_status(order: &StoredOrder) -> Option<OrderStatus> {
     if order.url.is_none() && order.problem.is_none() {
         return None;
     }
-    let shown: Vec<Shown> = serde_json::from_str(&order.challenges).unwrap_or_default();
-    let challenge =
-        |shown: Shown| ChallengeStatus { name: shown.name, state: shown.state, problem: shown.problem };
+    let challenges: Vec<StoredChallenge> = serde_json::from_str(&order.challenges).unwrap_or_default();
+    let challenge = |StoredChallenge { name, state, problem }| ChallengeStatus { name, state, problem };
     Some(OrderStatus {
         state: order.state.clone(),
         problem: order.problem.clone(),
-        challenges: shown.into_iter().map(challenge).collect(),
+        challenges: challenges.into_iter().map(challenge).collect(),
     })
 }
 
-/// The live relays of its regions.
-fn live<'a>(certificate: &'a Certificate, seen: &'a Seen) -> impl Iterator<Item = &'a RelaySeen> {
+/// The live relays of the Certificate's regions.
+fn live_relays<'a>(
+    certificate: &'a Certificate,
+    observation: &'a CertificateObservation,
+) -> impl Iterator<Item = &'a RelaySeen> {
     let regions = &certificate.spec.regions;
-    let live = |relay: &&RelaySeen| seen.now.saturating_sub(relay.seen) < CONFIRM_SECONDS;
-    let meant = |relay: &&RelaySeen| regions.is_empty() || regions.contains(&relay.region);
-    seen.relays.iter().filter(live).filter(meant)
+    let is_live = |relay: &&RelaySeen| observation.now.saturating_sub(relay.seen) < CONFIRM_SECONDS;
+    let is_meant = |relay: &&RelaySeen| regions.is_empty() || regions.contains(&relay.region);
+    observation.relays.iter().filter(is_live).filter(is_meant)
 }
 
-fn has_confirmed(relay: &RelaySeen, seen: &Seen) -> bool {
-    seen.stored.as_ref().is_some_and(|stored| relay.served.contains(&stored.fingerprint))
+fn has_confirmed(relay: &RelaySeen, observation: &CertificateObservation) -> bool {
+    observation.stored.as_ref().is_some_and(|stored| relay.served.contains(&stored.fingerprint))
 }
 
-/// Whom to ask whether it serves what it has confirmed; nobody while one has not. Those that are going take no new
-/// connections.
-pub(super) fn to_be_asked<'a>(certificate: &'a Certificate, seen: &'a Seen) -> Vec<&'a RelaySeen> {
-    if !seen.is_current || !live(certificate, seen).all(|relay| has_confirmed(relay, seen)) {
+/// The relays to probe: all live ones, once all have confirmed the certificate. Draining relays accept no new connections.
+pub(super) fn relays_to_probe<'a>(
+    certificate: &'a Certificate,
+    observation: &'a CertificateObservation,
+) -> Vec<&'a RelaySeen> {
+    let mut relays = live_relays(certificate, observation);
+    if !observation.is_current || !relays.all(|relay| has_confirmed(relay, observation)) {
         return Vec::new();
     }
-    live(certificate, seen).filter(|relay| !relay.draining).collect()
+    live_relays(certificate, observation).filter(|relay| !relay.draining).collect()
 }
 
-/// How many relays serve it, by region.
-fn served(certificate: &Certificate, seen: &Seen) -> ServedCounts {
+/// How many relays have confirmed the certificate, by region.
+fn served_counts(certificate: &Certificate, observation: &CertificateObservation) -> ServedCounts {
     let mut counts: BTreeMap<&str, (i32, i32)> =
         certificate.spec.regions.iter().map(|region| (region.as_str(), (0, 0))).collect();
-    for relay in live(certificate, seen) {
+    for relay in live_relays(certificate, observation) {
         let count = counts.entry(&relay.region).or_default();
-        count.0 += i32::from(has_confirmed(relay, seen));
+        count.0 += i32::from(has_confirmed(relay, observation));
         count.1 += 1;
     }
     let served: i32 = counts.values().map(|(served, _)| served).sum();
@@ -150,166 +167,157 @@ fn served(certificate: &Certificate, seen: &Seen) -> ServedCounts {
     ServedCounts { summary: format!("{served}/{relays}"), regions: counts.into_iter().map(region).collect() }
 }
 
-/// The word and the words of the last failure.
-fn problem(order: &StoredOrder) -> Option<(String, String)> {
-    let (reason, text) = order.problem.as_ref()?.split_once(": ")?;
+/// The reason and the message of the last failure.
+fn last_failure(observation: &CertificateObservation) -> Option<(String, String)> {
+    let (reason, text) = observation.order.as_ref()?.problem.as_ref()?.split_once(": ")?;
     Some((reason.to_owned(), text.to_owned()))
 }
 
-fn readiness(seen: &Seen) -> Said {
-    if let Some(wrong) = &seen.wrong {
-        return said("False", wrong.reason, &wrong.message);
+fn readiness(observation: &CertificateObservation) -> ConditionValue {
+    if let Some(blocked) = &observation.blocked {
+        return blocked.into();
     }
-    if let Some((first, name)) = &seen.conflict {
-        return said(
-            "False",
-            "Conflict",
-            format!("spec.dnsNames: {name:?} is in Certificate {first}, which was first"),
-        );
+    if let Some(NameConflict { owner, dns_name }) = &observation.conflict {
+        let message = format!("spec.dnsNames: {dns_name:?} belongs to the older Certificate {owner}");
+        return ConditionValue::no("Conflict", message);
     }
-    let failure = seen.order.as_ref().and_then(problem);
-    match &seen.stored {
-        Some(stored) if seen.is_current && stored.not_after > seen.now => {
+    let failure = last_failure(observation);
+    match &observation.stored {
+        Some(stored) if observation.is_current && stored.not_after > observation.now => {
             let until = certificate::rfc3339(stored.not_after);
             match failure {
                 Some((_, text)) => {
-                    said("True", "RenewalFailing", format!("valid until {until}; the renewal failed: {text}"))
+                    let message =
+                        format!("The certificate is valid until {until}; the renewal failed: {text}");
+                    ConditionValue::yes("RenewalFailing", message)
                 }
-                None => said("True", "Issued", format!("valid until {until}")),
+                None => ConditionValue::yes("Issued", format!("The certificate is valid until {until}")),
             }
         }
         stored => {
-            let (reason, text) =
-                failure.unwrap_or(("Issuing".to_owned(), "the certificate is being issued".to_owned()));
+            let issuing = || ("Issuing".to_owned(), "The certificate is being issued".to_owned());
+            let (reason, text) = failure.unwrap_or_else(issuing);
             match stored {
-                Some(stored) if stored.not_after <= seen.now => {
-                    let ended = certificate::rfc3339(stored.not_after);
-                    said("False", "Expired", format!("ended at {ended}; {text}"))
+                Some(stored) if stored.not_after <= observation.now => {
+                    let end = certificate::rfc3339(stored.not_after);
+                    ConditionValue::no("Expired", format!("The certificate expired at {end}; {text}"))
                 }
-                Some(_) => said("False", &reason, format!("{text}; the certificate before is served")),
-                None => said("False", &reason, text),
+                Some(_) => ConditionValue::no(reason, format!("{text}; relays serve the certificate before")),
+                None => ConditionValue::no(reason, text),
             }
         }
     }
 }
 
-fn issuing(seen: &Seen) -> Said {
-    if seen.is_trying {
-        return said("True", "Issuing", "a certificate is being issued");
+fn issuing(observation: &CertificateObservation) -> ConditionValue {
+    let issuing = || ConditionValue::yes("Issuing", "The certificate is being issued");
+    if observation.is_attempting {
+        return issuing();
     }
-    let failure = seen.order.as_ref().and_then(problem);
-    if let Some(ahead) = seen.clock_ahead.filter(|ahead| ahead.abs() > CLOCK_SECONDS) {
-        let message = format!(
-            "this clock is {} s {} the CA's: set it right",
-            ahead.abs(),
-            if ahead > 0 { "behind" } else { "ahead of" }
-        );
-        return said("False", "ClockSkewed", message);
+    let is_reported = |ahead: &i64| ahead.abs() > MAX_CLOCK_DIFFERENCE_SECONDS;
+    if let Some(ahead) = observation.clock_ahead.filter(is_reported) {
+        let (seconds, direction) = (ahead.abs(), if ahead > 0 { "behind" } else { "ahead of" });
+        let message = format!("The operator's clock is {seconds} s {direction} the CA's; set it right");
+        return ConditionValue::no("ClockSkewed", message);
     }
-    match (failure, &seen.order) {
-        (Some((reason, text)), Some(order)) if order.next_attempt > seen.now => {
+    match (last_failure(observation), &observation.order) {
+        (Some((reason, text)), Some(order)) if order.next_attempt > observation.now => {
             let next = certificate::rfc3339(order.next_attempt);
-            said("False", &reason, format!("{text}; the next attempt is at {next}"))
+            ConditionValue::no(reason, format!("{text}; the next attempt is at {next}"))
         }
-        (Some((reason, text)), _) => said("True", &reason, text),
-        (None, _) if seen.is_current => said("False", "UpToDate", "the certificate is not due"),
-        (None, _) if seen.wrong.is_some() || seen.conflict.is_some() => {
-            said("False", "Stopped", "see the condition Ready")
+        (Some((reason, text)), _) => ConditionValue::yes(reason, text),
+        (None, _) if observation.is_current => {
+            ConditionValue::no("UpToDate", "The certificate is not due for renewal")
         }
-        (None, _) => said("True", "Issuing", "a certificate is being issued"),
+        (None, _) if observation.blocked.is_some() || observation.conflict.is_some() => {
+            ConditionValue::no("Stopped", "The condition Ready says what has to be changed first")
+        }
+        (None, _) => issuing(),
     }
 }
 
-fn rolled_out(seen: &Seen, served: &ServedCounts, old: &CertificateStatus) -> Said {
-    let Some(stored) = &seen.stored else {
-        return said("False", "NotIssued", "there is no certificate yet");
+fn rolled_out(
+    observation: &CertificateObservation,
+    served: &ServedCounts,
+    old: &CertificateStatus,
+) -> ConditionValue {
+    let Some(stored) = &observation.stored else {
+        return ConditionValue::no("NotIssued", "There is no certificate yet");
     };
-    let refused = seen.relays.iter().find_map(|relay| {
+    let refused = observation.relays.iter().find_map(|relay| {
         let problem = relay.certificate_problem.as_ref()?;
-        problem
-            .starts_with(&stored.names.join(", "))
-            .then(|| format!("relay {} of {}: {problem}", relay.relay, relay.region))
+        let is_about_it = problem.starts_with(&stored.names.join(", "));
+        is_about_it.then(|| format!("Relay {} of {} refused it: {problem}", relay.relay, relay.region))
     });
-    let (has, all): (i32, i32) =
-        served.regions.iter().fold((0, 0), |sum, region| (sum.0 + region.served, sum.1 + region.relays));
+    let sum = |sum: (i32, i32), region: &RegionServed| (sum.0 + region.served, sum.1 + region.relays);
+    let (confirmed, all) = served.regions.iter().fold((0, 0), sum);
     match refused {
-        Some(refused) => said("False", "RefusedByRelay", refused),
-        None if all == 0 => said("False", "NoRelays", "its regions have no relays"),
-        None if has < all => said("False", "RollingOut", format!("{has} of {all} relays serve it")),
-        None if !seen.is_current => said("False", "OutOfDate", "relays serve what was asked for before"),
-        None => match &seen.asked {
-            Some(asked) => found(all, asked),
-            None => as_before(all, stored, old),
+        Some(refused) => ConditionValue::no("RefusedByRelay", refused),
+        None if all == 0 => ConditionValue::no("NoRelays", "The regions have no relays"),
+        None if confirmed < all => {
+            ConditionValue::no("RollingOut", format!("{confirmed} of {all} relays serve it"))
+        }
+        None if !observation.is_current => {
+            ConditionValue::no("OutOfDate", "Relays serve the certificate of an earlier spec")
+        }
+        None => match &observation.probes {
+            Some(probes) => verified(all, probes),
+            None => not_yet_verified(all, stored, old),
         },
     }
 }
 
-/// All have confirmed it, and were asked.
-fn found(all: i32, asked: &[Asked]) -> Said {
-    let mut unasked = Vec::new();
-    for Asked { who, answer } in asked {
-        match answer {
-            Answer::Serves => {}
-            Answer::Other(fingerprint) => {
+/// All relays have confirmed the certificate, and were probed.
+fn verified(all: i32, probes: &[ProbeResult]) -> ConditionValue {
+    let mut not_probed = Vec::new();
+    for ProbeResult { relay, outcome } in probes {
+        match outcome {
+            ProbeOutcome::Serves => {}
+            ProbeOutcome::ServesOther(fingerprint) => {
                 let message = format!(
-                    "relay {who} has confirmed it, and shows another one in a TLS handshake: fingerprint {fingerprint}"
+                    "Relay {relay} has confirmed it and presents another one in a TLS handshake: fingerprint {fingerprint}"
                 );
-                return said("False", "ServedOtherwise", message);
+                return ConditionValue::no("ServedOtherwise", message);
             }
-            Answer::Refuses(why) => {
-                let message = format!("relay {who} has confirmed it, and does not serve it: {why}");
-                return said("False", "NotServed", message);
+            ProbeOutcome::Refuses(why) => {
+                let message = format!("Relay {relay} has confirmed it and does not serve it: {why}");
+                return ConditionValue::no("NotServed", message);
             }
-            Answer::Unasked(why) => unasked.push(format!("{who} ({why})")),
+            ProbeOutcome::NotProbed(why) => not_probed.push(format!("{relay} ({why})")),
         }
     }
-    let mut message = format!("all {all} relays serve it");
-    if !unasked.is_empty() {
-        let more = unasked.len().saturating_sub(MOST_NAMED);
-        unasked.truncate(MOST_NAMED);
+    let mut message = format!("All {all} relays serve it");
+    if !not_probed.is_empty() {
+        let more = not_probed.len().saturating_sub(MAX_NAMED_RELAYS);
+        not_probed.truncate(MAX_NAMED_RELAYS);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let unasked = unasked.join(", ");
-        message.push_str(&format!(
-            "; by their own word alone, as they could not be asked by TLS: {unasked}{more}"
-        ));
+        let names = not_probed.join(", ");
+        message.push_str(&format!("; not verified by a TLS handshake with {names}{more}"));
     }
-    said("True", "RolledOut", message)
+    ConditionValue::yes("RolledOut", message)
 }
 
-/// All have confirmed it, and were not asked yet: what was found of this very certificate before stands until then.
-fn as_before(all: i32, stored: &StoredCertificate, old: &CertificateStatus) -> Said {
-    let before = old.conditions.iter().find(|one| one.type_ == "RolledOut" && one.status == "True");
+/// All relays have confirmed the certificate, and were not probed yet. An earlier result for the same certificate holds until
+/// then.
+fn not_yet_verified(all: i32, stored: &StoredCertificate, old: &CertificateStatus) -> ConditionValue {
+    let before = find_condition(&old.conditions, "RolledOut").filter(|before| before.status == "True");
     match before.filter(|_| old.fingerprint.as_ref() == Some(&stored.fingerprint)) {
-        Some(before) => said("True", "RolledOut", before.message.clone()),
-        None => said("False", "Asking", format!("all {all} relays have confirmed it, and are asked by TLS")),
-    }
-}
-
-fn conflict(seen: &Seen) -> Said {
-    match &seen.conflict {
-        Some((first, name)) => {
-            said("True", "NameTaken", format!("{name:?} is in Certificate {first}, which was first"))
+        Some(before) => ConditionValue::yes("RolledOut", &before.message),
+        None => {
+            let message =
+                format!("All {all} relays have confirmed it; a TLS handshake with each will verify that");
+            ConditionValue::no("Verifying", message)
         }
-        None => said("False", "NoConflict", "no other Certificate has these names"),
     }
 }
 
-fn condition(
-    old: &CertificateStatus,
-    kind: &str,
-    (status, reason, message): Said,
-    generation: Option<i64>,
-    now: Timestamp,
-) -> Condition {
-    let before = old.conditions.iter().find(|one| one.type_ == kind && one.status == status);
-    let since = before.map_or(Time(now), |before| before.last_transition_time.clone());
-    Condition {
-        type_: kind.to_owned(),
-        status: status.to_owned(),
-        reason,
-        message: message.chars().take(8_000).collect(),
-        observed_generation: generation,
-        last_transition_time: since,
+fn conflict(observation: &CertificateObservation) -> ConditionValue {
+    match &observation.conflict {
+        Some(NameConflict { owner, dns_name }) => {
+            let message = format!("{dns_name:?} belongs to the older Certificate {owner}");
+            ConditionValue::yes("NameTaken", message)
+        }
+        None => ConditionValue::no("NoConflict", "No other Certificate has these names"),
     }
 }
 

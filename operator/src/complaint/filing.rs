@@ -1,25 +1,25 @@
-//! From the object to what the store is told. Pure.
+//! Converts a Complaint to what the store keeps of it. Pure.
 
-use super::{DECIDED_BY_ANNOTATION, REASON_ANNOTATION};
+use super::convert;
 use adit_api::{
     Complaint,
-    complaint::{Against, Category, Decision, Reporter, Scope},
+    complaint::{Against, Category, DECIDED_BY_ANNOTATION, REASON_ANNOTATION, Reporter},
 };
 use adit_store::{Filing, Subject, UnclearSubject};
 use kube::ResourceExt;
 
-/// What a Complaint is about, in one text, as it was written.
+/// What a Complaint is about, as it was written.
 pub(super) fn against(complaint: &Complaint) -> &str {
     match &complaint.spec.against {
         Against::Url(text) | Against::Hostname(text) | Against::Account(text) => text,
     }
 }
 
-/// What the store is told of a Complaint.
+/// A Complaint as the store keeps it.
 ///
 /// # Errors
-/// [`UnclearSubject`]: what it is about is no tunnel and no account.
-pub fn filing(complaint: &Complaint) -> Result<Filing, UnclearSubject> {
+/// [`UnclearSubject`] if `spec.against` names neither a tunnel nor an account.
+pub(super) fn filing(complaint: &Complaint) -> Result<Filing, UnclearSubject> {
     let spec = &complaint.spec;
     let subject = match &spec.against {
         Against::Url(url) => Subject::of_url(url)?,
@@ -37,16 +37,8 @@ pub fn filing(complaint: &Complaint) -> Result<Filing, UnclearSubject> {
         description: spec.description.clone().unwrap_or_default(),
         reporter: spec.reporter.as_ref().map_or(String::new(), reporter),
         evidence: spec.evidence.clone(),
-        decision: match spec.decision {
-            Decision::Pending => adit_store::Decision::Pending,
-            Decision::Acknowledged => adit_store::Decision::Acknowledged,
-            Decision::Dismissed => adit_store::Decision::Dismissed,
-            Decision::Lifted => adit_store::Decision::Lifted,
-        },
-        scope: match spec.scope {
-            Scope::Account => adit_store::Scope::Account,
-            Scope::Hostname => adit_store::Scope::Hostname,
-        },
+        decision: convert::decision(spec.decision),
+        scope: convert::scope(spec.scope),
         until: spec.until.as_ref().map(|until| u64::try_from(until.0.as_second()).unwrap_or(0)),
         by: decided_by(complaint),
         why: complaint.annotations().get(REASON_ANNOTATION).cloned().unwrap_or_default(),
@@ -72,7 +64,7 @@ fn reporter(reporter: &Reporter) -> String {
     }
 }
 
-/// Who decided: whoever says so in the annotation, else the program that wrote the field last.
+/// Who decided: the value of the annotation, else the field manager that wrote `spec.decision` last.
 pub(super) fn decided_by(complaint: &Complaint) -> String {
     if let Some(who) = complaint.annotations().get(DECIDED_BY_ANNOTATION) {
         return who.clone();
@@ -91,7 +83,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn an_object_is_filed_with_who_decided_it() {
+    fn a_complaint_is_filed_with_who_decided_it() {
         let mut object = json!({
             "apiVersion": "adit.dev/v1alpha1", "kind": "Complaint",
             "metadata": {"name": "cpl-7f3k", "namespace": "tunnels", "uid": "u-1", "managedFields": [

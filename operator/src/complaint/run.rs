@@ -1,157 +1,154 @@
-//! The controller of Complaints.
+//! Runs the controller of Complaints.
 
 use super::{
-    reconcile::{Context, Guarded, ReconcileError, now, reconcile},
-    relays::{Relays, take_out_the_gone},
+    context::ComplaintContext,
+    relay_reports::{RelayReports, remove_lost_relays},
 };
 use crate::{
+    clock::unix_seconds,
+    controller::{self, Guarded, RunOptions, scoped_api},
+    error_chain::error_chain,
     events::Events,
-    metrics::{Metrics, Outcome, Resource},
-    store_view::{StoreView, words},
+    metrics::{Metrics, ResourceKind},
+    store_view::StoreView,
 };
-use adit_api::complaint::{Decision, Phase};
+use adit_api::{
+    Complaint,
+    complaint::{Decision, Phase},
+};
 use adit_store::Store;
-use futures_util::{StreamExt, stream};
+use futures_util::stream;
 use kube::{
-    Api, Client,
+    Client,
     runtime::{
         Controller,
-        controller::{self, Action},
-        reflector::{ObjectRef, Store as Complaints},
+        reflector::{self, ObjectRef},
         watcher,
     },
 };
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// How many Complaints may wait to be looked at again; whoever wakes them waits then.
-const WAITING: usize = 1024;
-/// How often the relays are read beside their confirmations.
-const EVERY: Duration = Duration::from_secs(5);
-/// How long a look that failed waits, at most.
-const PAUSE: Duration = Duration::from_secs(5);
+/// Capacity of the queue of Complaints to reconcile; senders wait when it is full.
+const QUEUE_CAPACITY: usize = 1024;
+/// Interval between reads of the relays' reports when no confirmation comes, and between updates of the metrics.
+const READ_INTERVAL: Duration = Duration::from_secs(5);
+/// Interval between checks whether the store has its tables.
+const MIGRATION_POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// Maximum delay after failures.
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
+/// How long reconciliations that have begun may take to end.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Works on Complaints until `stop`, and then until all looks have ended.
-pub async fn work(
-    client: Client,
-    namespace: Option<&str>,
-    store: Option<(Store, Arc<StoreView>)>,
-    (events, metrics): (Events, Arc<Metrics>),
-    concurrency: u16,
-    stop: CancellationToken,
-) {
-    let api: Api<Guarded> = match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
+/// What the controller of Complaints needs.
+pub(crate) struct ComplaintSettings {
+    /// A client of the API server that does not retry.
+    pub(crate) client: Client,
+    /// The only namespace; `None` for all.
+    pub(crate) namespace: Option<String>,
+    /// The store; `None` if the operator was started without one.
+    pub(crate) store: Option<Store>,
+    /// Tells whether the store has its tables.
+    pub(crate) view: Arc<StoreView>,
+    /// Publishes Events.
+    pub(crate) events: Events,
+    /// The operator's metrics.
+    pub(crate) metrics: Arc<Metrics>,
+    /// How many Complaints are reconciled at once.
+    pub(crate) concurrency: u16,
+}
+
+/// All Complaints, as the watch last saw them.
+type Complaints = reflector::Store<Guarded<Complaint>>;
+
+/// Reconciles Complaints until `stop`, and then until all reconciliations have ended.
+pub(crate) async fn run(settings: ComplaintSettings, stop: CancellationToken) {
+    let ComplaintSettings { client, namespace, store, view, events, metrics, concurrency } = settings;
+    let namespace = namespace.as_deref();
+    let api = scoped_api::<Guarded<Complaint>>(&client, namespace);
+    let (queue, mut queued) = mpsc::channel::<ObjectRef<Guarded<Complaint>>>(QUEUE_CAPACITY);
+    let controller = Controller::new(api, watcher::Config::default())
+        .reconcile_on(stream::poll_fn(move |cx| queued.poll_recv(cx)));
+    let complaints = controller.store();
+    let reports = Arc::new(RelayReports::default());
+    let context = ComplaintContext { client, store, reports, events, metrics: metrics.clone() };
+    let options = RunOptions {
+        concurrency,
+        debounce: Duration::ZERO,
+        max_delay: MAX_RETRY_DELAY,
+        shutdown_timeout: SHUTDOWN_TIMEOUT,
     };
-    let controller = Controller::new(api, watcher::Config::default());
-    let all = controller.store();
-    let (wake, mut wakes) = mpsc::channel::<ObjectRef<Guarded>>(WAITING);
-    let context = Arc::new(Context {
-        client,
-        store: store.as_ref().map(|(store, _)| store.clone()),
-        relays: Relays::default(),
-        events,
-        metrics: metrics.clone(),
-    });
-    let beside = async {
-        tokio::join!(count(&all, &metrics), async {
-            if let Some((store, view)) = store {
-                follow(&store, &view, &context, namespace, &all, &wake).await;
-            }
-        });
+    let background = async {
+        let follow = follow_confirmations(&context, &view, namespace, &complaints, &queue);
+        tokio::join!(update_metrics(&complaints, &metrics), follow)
     };
-    let config = controller::Config::default().concurrency(concurrency);
-    let running = controller
-        .with_config(config)
-        .reconcile_on(stream::poll_fn(move |cx| wakes.poll_recv(cx)))
-        .graceful_shutdown_on(stop.clone().cancelled_owned())
-        .run(look, pause, context.clone())
-        .for_each(|_| std::future::ready(()));
-    tokio::select! {
-        () = running => {}
-        () = async { tokio::join!(beside, std::future::pending::<()>()); } => {}
-    }
+    let running = controller::run(controller, context.clone(), options, metrics.clone(), stop);
+    tokio::select! { () = running => {}, _ = background => {} }
 }
 
-async fn look(complaint: Arc<Guarded>, context: Arc<Context>) -> Result<Action, ReconcileError> {
-    let begun = Instant::now();
-    let result = reconcile(complaint, &context).await;
-    let outcome = if result.is_ok() { Outcome::Done } else { Outcome::Failed };
-    context.metrics.reconciled(Resource::Complaint, outcome, begun.elapsed());
-    result
-}
-
-fn pause(complaint: Arc<Guarded>, error: &ReconcileError, _: Arc<Context>) -> Action {
-    let complaint = ObjectRef::from_obj(complaint.as_ref());
-    tracing::warn!(%complaint, error = words(error), "it is tried again");
-    Action::requeue(PAUSE.mul_f64(rand::random_range(0.2..1.0)))
-}
-
-/// Reads who has confirmed whenever somebody has, and wakes the Complaints that wait for that.
-async fn follow(
-    store: &Store,
+/// Reads the relays' reports whenever a relay has confirmed something, and queues the Complaints that wait for that. Does not
+/// end.
+async fn follow_confirmations(
+    context: &ComplaintContext,
     view: &StoreView,
-    context: &Context,
     namespace: Option<&str>,
-    all: &Complaints<Guarded>,
-    wake: &mpsc::Sender<ObjectRef<Guarded>>,
+    complaints: &Complaints,
+    queue: &mpsc::Sender<ObjectRef<Guarded<Complaint>>>,
 ) {
+    let Some(store) = &context.store else { return std::future::pending().await };
     while !view.is_migrated() {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(MIGRATION_POLL_INTERVAL).await;
     }
     let mut confirmations = store.confirmations();
-    let mut was_away = true;
+    let mut was_unavailable = true;
     loop {
-        match context.relays.read(store).await {
-            Ok(changed) => {
-                if changed || was_away {
-                    wake_waiting(all, wake, was_away).await;
+        match context.reports.read(store).await {
+            Ok(has_changed) => {
+                if has_changed || was_unavailable {
+                    enqueue(complaints, queue, was_unavailable).await;
                 }
-                was_away = false;
-                take_out_the_gone(&context.client, namespace, store, &context.relays, now()).await;
+                was_unavailable = false;
+                remove_lost_relays(&context.client, namespace, store, &context.reports, unix_seconds()).await;
             }
             Err(error) => {
-                tracing::debug!(error = words(&error), "the relays cannot be read");
-                was_away = true;
+                tracing::debug!(error = error_chain(&error), "cannot read the relays' reports; retrying");
+                was_unavailable = true;
             }
         }
-        let _ = tokio::time::timeout(EVERY, confirmations.next()).await;
+        let _ = tokio::time::timeout(READ_INTERVAL, confirmations.next()).await;
     }
 }
 
-async fn wake_waiting(all: &Complaints<Guarded>, wake: &mpsc::Sender<ObjectRef<Guarded>>, every: bool) {
-    for complaint in all.state() {
-        let Ok(read) = &complaint.0 else { continue };
-        let phase = read.status.as_ref().and_then(|status| status.phase);
-        if every || phase == Some(Phase::Enforcing) {
-            let _ = wake.send(ObjectRef::from_obj(complaint.as_ref())).await;
+/// Queues the Complaints that wait for relays, or all of them.
+async fn enqueue(complaints: &Complaints, queue: &mpsc::Sender<ObjectRef<Guarded<Complaint>>>, all: bool) {
+    for guarded in complaints.state() {
+        let Ok(complaint) = &guarded.0 else { continue };
+        let phase = complaint.status.as_ref().and_then(|status| status.phase);
+        if all || phase == Some(Phase::Enforcing) {
+            let _ = queue.send(ObjectRef::from_obj(guarded.as_ref())).await;
         }
     }
 }
 
-/// Counts them for the metrics.
-async fn count(all: &Complaints<Guarded>, metrics: &Metrics) {
+/// Updates the metrics of Complaints every few seconds. Does not end.
+async fn update_metrics(complaints: &Complaints, metrics: &Metrics) {
     loop {
         let (mut open, mut enforcing, mut oldest) = (0, 0, None);
-        let complaints = all.state();
-        for complaint in &complaints {
-            let Ok(read) = &complaint.0 else { continue };
-            if read.spec.decision == Decision::Pending {
+        let all = complaints.state();
+        for guarded in &all {
+            let Ok(complaint) = &guarded.0 else { continue };
+            if complaint.spec.decision == Decision::Pending {
                 open += 1;
-                let filed = read.metadata.creation_timestamp.as_ref().map(|time| time.0.as_second());
+                let filed = complaint.metadata.creation_timestamp.as_ref().map(|time| time.0.as_second());
                 oldest = [oldest, filed].into_iter().flatten().min();
             }
-            let phase = read.status.as_ref().and_then(|status| status.phase);
+            let phase = complaint.status.as_ref().and_then(|status| status.phase);
             enforcing += usize::from(phase == Some(Phase::Enforcing));
         }
-        metrics.count(Resource::Complaint, complaints.len());
-        let now = i64::try_from(now()).unwrap_or(0);
-        metrics.complaints(open, enforcing, oldest.map_or(0, |oldest| (now - oldest).max(0)));
-        tokio::time::sleep(EVERY).await;
+        let now = i64::try_from(unix_seconds()).unwrap_or(i64::MAX);
+        metrics.set_objects(ResourceKind::Complaint, all.len());
+        metrics.set_complaints(open, enforcing, oldest.map_or(0, |oldest| (now - oldest).max(0)));
+        tokio::time::sleep(READ_INTERVAL).await;
     }
 }

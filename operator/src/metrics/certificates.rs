@@ -1,4 +1,4 @@
-//! What is counted of Certificates.
+//! The metrics of Certificates.
 
 use prometheus_client::{
     collector::Collector,
@@ -9,82 +9,86 @@ use prometheus_client::{
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
     time::{SystemTime, UNIX_EPOCH},
 };
 
-const POISONED: &str = "no code panics while it holds this lock";
-
-/// Of a closed set: the reasons of conditions.
+/// The reason of a failure, from the closed set that conditions use.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfReason {
+struct ReasonLabel {
     reason: &'static str,
 }
 
-/// How one Certificate stands. Times are in seconds since 1970.
+/// The state of one Certificate. Times are in seconds since 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
-    /// When what is served ends; nothing before there is something.
-    pub not_after: Option<u64>,
-    /// When the next attempt is made, after one that failed.
-    pub next_attempt: Option<u64>,
-    /// Whether relays serve what is asked for.
-    pub is_rolled_out: bool,
+pub(crate) struct CertificateSample {
+    /// When the served certificate expires; `None` before the first one.
+    pub(crate) not_after: Option<u64>,
+    /// When the next attempt is due after a failed one.
+    pub(crate) next_attempt: Option<u64>,
+    /// Whether all relays serve the desired certificate.
+    pub(crate) is_rolled_out: bool,
 }
 
-/// Counters, and what is known of each Certificate.
+/// Counters of attempts, and the last sample of each Certificate.
 #[derive(Default)]
-pub struct Certificates {
+pub(crate) struct CertificateMetrics {
     attempts: Counter,
-    failures: Family<OfReason, Counter>,
-    known: Arc<Known>,
+    failures: Family<ReasonLabel, Counter>,
+    samples: Arc<Samples>,
 }
 
-/// How all Certificates stand. Its gauges are made when they are read, as they are times from then; without a time there is
-/// none, as no number says "never".
+/// The last sample of each Certificate, by uid. The gauges are computed when they are read, because they are relative to
+/// that time; a gauge without a time is absent, because no number means "never".
 #[derive(Debug, Default)]
-struct Known(Mutex<BTreeMap<String, Standing>>);
+struct Samples(Mutex<BTreeMap<String, CertificateSample>>);
 
-impl Certificates {
+impl Samples {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, CertificateSample>> {
+        self.0.lock().expect("no code panics while it holds this lock")
+    }
+}
+
+impl CertificateMetrics {
     pub(super) fn new(registry: &mut Registry) -> Self {
         let own = Self::default();
         registry.register(
             "certificate_attempts",
-            "Attempts to get a certificate from a CA that have ended, well or not",
+            "Finished attempts to get a certificate from a CA",
             own.attempts.clone(),
         );
         registry.register(
             "certificate_failures",
-            "Those of them that failed, by the reason as conditions have it",
+            "Failed attempts to get a certificate from a CA, by reason",
             own.failures.clone(),
         );
-        registry.register_collector(Box::new(Gauges(own.known.clone())));
+        registry.register_collector(Box::new(Gauges(own.samples.clone())));
         own
     }
 
-    /// An attempt has ended; with the reason if it failed.
-    pub fn attempted(&self, failure: Option<&'static str>) {
+    /// Counts a finished attempt; `failure` is the reason if it failed.
+    pub(crate) fn record_attempt(&self, failure: Option<&'static str>) {
         self.attempts.inc();
         if let Some(reason) = failure {
-            self.failures.get_or_create(&OfReason { reason }).inc();
+            self.failures.get_or_create(&ReasonLabel { reason }).inc();
         }
     }
 
-    /// How a Certificate stands now. Those that are there no more are forgotten.
-    pub fn note(&self, id: &str, standing: Standing, is_there: impl Fn(&str) -> bool) {
-        let mut known = self.known.0.lock().expect(POISONED);
-        known.retain(|id, _| is_there(id));
-        known.insert(id.to_owned(), standing);
+    /// Records the state of a Certificate, and forgets those for which `exists` is false.
+    pub(crate) fn record(&self, id: &str, sample: CertificateSample, exists: impl Fn(&str) -> bool) {
+        let mut samples = self.samples.lock();
+        samples.retain(|id, _| exists(id));
+        samples.insert(id.to_owned(), sample);
     }
 
-    /// A Certificate is gone.
-    pub fn forget(&self, id: &str) {
-        self.known.0.lock().expect(POISONED).remove(id);
+    /// Forgets a Certificate.
+    pub(crate) fn forget(&self, id: &str) {
+        self.samples.lock().remove(id);
     }
 }
 
 #[derive(Debug)]
-struct Gauges(Arc<Known>);
+struct Gauges(Arc<Samples>);
 
 impl Collector for Gauges {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
@@ -95,22 +99,22 @@ impl Collector for Gauges {
             Some(gauge) => gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?),
             None => Ok(()),
         };
-        let known = self.0.0.lock().expect(POISONED);
+        let samples = self.0.lock();
         show(
             "certificates_first_end_seconds",
-            "In how many seconds the first of the served certificates ends; negative once it has; absent without one",
-            known.values().filter_map(|one| one.not_after).min().map(until),
+            "Seconds until the first served certificate expires; negative afterwards; absent without one",
+            samples.values().filter_map(|one| one.not_after).min().map(until),
         )?;
         show(
             "certificates_next_attempt_seconds",
-            "In how many seconds the next attempt after a failed one is made; absent while none is waited for",
-            known.values().filter_map(|one| one.next_attempt).min().map(until),
+            "Seconds until the next attempt after a failed one; absent if none is due",
+            samples.values().filter_map(|one| one.next_attempt).min().map(until),
         )?;
-        let not_out = known.values().filter(|one| !one.is_rolled_out).count();
+        let not_rolled_out = samples.values().filter(|one| !one.is_rolled_out).count();
         show(
             "certificates_not_rolled_out",
-            "Certificates that not every relay of their regions serves",
-            i64::try_from(not_out).ok(),
+            "Certificates that at least one relay of their regions does not serve",
+            i64::try_from(not_rolled_out).ok(),
         )
     }
 }

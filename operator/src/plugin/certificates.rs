@@ -4,8 +4,7 @@ use super::{
     Answer, Failure, PROBLEM, complaints::shown, decide::patience, kubectl::Kubectl, request::pretty,
     table::columns,
 };
-use crate::certificate::RENEW_ANNOTATION;
-use adit_api::Certificate;
+use adit_api::{Certificate, certificate::RENEW_ANNOTATION};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use kube::ResourceExt;
 use std::{

@@ -7,8 +7,10 @@ use super::{
     kubectl::{Kubectl, KubectlError},
     request::pretty,
 };
-use crate::complaint::{DECIDED_BY_ANNOTATION, REASON_ANNOTATION};
-use adit_api::{Complaint, complaint::Decision};
+use adit_api::{
+    Complaint,
+    complaint::{DECIDED_BY_ANNOTATION, Decision, REASON_ANNOTATION},
+};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::{Value, json};

@@ -207,7 +207,7 @@ impl Kubectl {
     /// The certificate of a Region's development CA, where there is one.
     pub(super) fn authority(&self, region: &Region) -> Option<String> {
         let (namespace, name) = place(region);
-        let name = crate::region::names::Names(name).ca();
+        let name = crate::region::ObjectNames(name).ca();
         let map = self.get(&["configmap", &name, "--namespace", namespace]).ok()?;
         map["data"]["ca.crt"].as_str().map(str::to_owned)
     }

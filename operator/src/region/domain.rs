@@ -1,21 +1,29 @@
-//! Whose a domain is, when several Regions name it: the first one's.
+//! Which of several Regions with one domain owns it: the first one.
 
+use crate::controller::{Blocked, NamespacedName};
 use adit_api::Region;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-/// The reason in `Ready` of a Region whose domain is another's.
-pub const TAKEN: &str = "DomainTaken";
+/// The reason of `Ready` on a Region whose domain belongs to another Region.
+pub(super) const TAKEN_REASON: &str = "DomainTaken";
 
-/// Which of two Regions comes first. Creation times are whole seconds: of the same second, one that has been accepted
-/// stays before one that has not, so that a copy of a Region never stops the relays of the original.
+/// The order of Regions. Creation times are whole seconds. Within one second an accepted Region comes before one that is
+/// not, so that a copy of a Region never stops the relays of the original.
 fn rank(region: &Region) -> (Option<&Time>, bool, Option<&str>) {
     let ready = region.status.as_ref().and_then(|status| status.condition("Ready"));
-    let accepted = ready.is_some_and(|ready| ready.reason != TAKEN);
+    let accepted = ready.is_some_and(|ready| ready.reason != TAKEN_REASON);
     (region.metadata.creation_timestamp.as_ref(), !accepted, region.metadata.uid.as_deref())
 }
 
-/// Whether `other` is what keeps `region` from having its domain.
-pub fn is_before(other: &Region, region: &Region) -> bool {
+/// Why the Region cannot have its domain: the Region that owns it. `None` if it owns the domain itself.
+pub(super) fn owner<'a>(region: &Region, mut others: impl Iterator<Item = &'a Region>) -> Option<Blocked> {
+    let owner = NamespacedName::of(others.find(|other| is_before(other, region))?).ok()?;
+    let message = format!("spec.domain: {:?} is the domain of Region {owner}", region.spec.domain);
+    Some(Blocked::new(TAKEN_REASON, message))
+}
+
+/// Whether `other` owns the domain of `region`.
+fn is_before(other: &Region, region: &Region) -> bool {
     other.spec.domain == region.spec.domain
         && other.metadata.uid != region.metadata.uid
         && rank(other) < rank(region)
@@ -52,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn the_older_one_keeps_the_domain_whatever_was_said_of_it() {
+    fn the_older_region_keeps_the_domain_whatever_its_status() {
         let old = region("b", "2026-01-01T00:00:00Z", None);
         let new = region("a", "2026-01-01T00:00:01Z", Some("AllReady"));
         assert!(is_before(&old, &new));
@@ -60,9 +68,9 @@ mod tests {
     }
 
     #[test]
-    fn of_the_same_second_the_accepted_one_keeps_it() {
+    fn within_a_second_the_accepted_region_keeps_it() {
         let first = region("b", "2026-01-01T00:00:00Z", Some("NotReady"));
-        for copy in [None, Some(TAKEN)] {
+        for copy in [None, Some(TAKEN_REASON)] {
             let copy = region("a", "2026-01-01T00:00:00Z", copy);
             assert!(is_before(&first, &copy));
             assert!(!is_before(&copy, &first));
@@ -70,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn exactly_one_of_two_equals_has_it() {
+    fn exactly_one_of_two_equals_owns_it() {
         let (one, other) =
             (region("a", "2026-01-01T00:00:00Z", None), region("b", "2026-01-01T00:00:00Z", None));
         assert!(is_before(&one, &other));

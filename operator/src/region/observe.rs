@@ -1,16 +1,20 @@
-//! What there is of a Region: reads from the API server, and nothing else.
+//! Reads what exists of a Region from the API server.
 
 use super::{
     desired::{INPUTS_ANNOTATION, TEMPLATE_ANNOTATION},
-    material::{Data, Found},
-    names::Names,
-    status::{DeploymentSeen, State},
+    key_material::{SecretData, Secrets},
+    object_names::ObjectNames,
+    status::DeploymentState,
 };
 use crate::{
-    apply::CALL,
-    objects::{MANAGER, REGION_LABEL, REPLICAS_MANAGER, digest},
+    controller::{CallError, NamespacedName, call},
+    objects::{MANAGER, REGION_LABEL, REPLICAS_MANAGER, digest, pod_selector},
+    store_view::Reachability,
 };
-use adit_api::{Region, SecretKeyRef, region::Registry};
+use adit_api::{
+    Region, SecretKeyRef,
+    region::{ExposureType, Registry},
+};
 use k8s_openapi::{
     ByteString,
     api::{
@@ -23,87 +27,98 @@ use kube::{
     api::{ListParams, PartialObjectMeta},
 };
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
-/// What there is.
+/// The objects of a Region, as far as they exist.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct RegionObjects {
     pub(super) deployment: Option<Deployment>,
     pub(super) service: Option<Service>,
-    pub(super) secrets: Found,
-    /// The URL of the relays' store, if its Secret is there.
+    pub(super) secrets: Secrets,
+    /// The URL of the relays' store; `None` if its Secret or key is missing.
     pub(super) store_url: Option<String>,
-    /// The URL of the registry that is not managed, if its Secret is there.
+    /// The URL of a registry that is not managed; `None` if its Secret or key is missing.
     pub(super) registry_url: Option<String>,
+    /// The address of a node that runs a relay, for a Service of the type NodePort.
+    pub(super) node_address: Option<IpAddr>,
 }
 
-/// Who has said how many pods there should be.
+/// Who owns `spec.replicas` of the relays' Deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Said {
-    /// The operator's manager for that one field: it stays when the operator no longer names it.
-    Apart,
-    /// The operator's main manager, when it made the Deployment: it would become 1 when that no longer names it.
-    WithTheRest,
-    /// An autoscaler, or a person.
-    ByOthers,
+pub(super) enum ReplicasOwner {
+    /// The operator's field manager for that field: the number stays when the operator no longer names it.
+    SeparateManager,
+    /// The operator's main field manager, which created the Deployment: the number becomes 1 when it no longer names it.
+    MainManager,
+    /// An autoscaler or a person.
+    Other,
 }
 
-/// A read that failed.
-#[derive(Debug, thiserror::Error)]
-pub enum ObserveError {
-    /// The API server refused it, or could not be reached.
-    #[error("cannot read {0}")]
-    Read(&'static str, #[source] Box<kube::Error>),
-    /// It did not answer.
-    #[error("the API server did not answer in {} s", CALL.as_secs())]
-    Slow,
-}
-
-async fn read<T>(what: &'static str, call: impl Future<Output = kube::Result<T>>) -> Result<T, ObserveError> {
-    match tokio::time::timeout(CALL, call).await {
-        Ok(Ok(read)) => Ok(read),
-        Ok(Err(error)) => Err(ObserveError::Read(what, Box::new(error))),
-        Err(_) => Err(ObserveError::Slow),
-    }
-}
-
-/// Reads what there is of a Region.
+/// Reads the objects of a Region.
 pub(super) async fn observe(
     client: &Client,
     region: &Region,
-    place: &(String, String),
-) -> Result<Seen, ObserveError> {
-    let (namespace, name) = place;
-    let names = Names(name);
+    id: &NamespacedName,
+) -> Result<RegionObjects, CallError> {
+    let NamespacedName { namespace, name } = id;
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
     let services: Api<Service> = Api::namespaced(client.clone(), namespace);
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let own = ListParams::default().labels(&format!("{REGION_LABEL}={name}"));
-    let relay = names.relay();
-    let (deployment, service, listed) = tokio::try_join!(
-        read("the Deployment", deployments.get_opt(&relay)),
-        read("the Service", services.get_opt(&relay)),
-        read("the Secrets", secrets.list(&own)),
+    let relay = ObjectNames(name).relay();
+    let (deployment, service, listed, node_address) = tokio::try_join!(
+        call("read", format!("Deployment {relay}"), deployments.get_opt(&relay)),
+        call("read", format!("Service {relay}"), services.get_opt(&relay)),
+        call("list", "Secrets", secrets.list(&own)),
+        node_address(client, region, id),
     )?;
-    let url = async |reference: &SecretKeyRef| {
-        let secret = read("a Secret", secrets.get_opt(&reference.name)).await?;
-        Ok::<_, ObserveError>(secret.and_then(|secret| text(secret.data?.get(&reference.key)?)))
-    };
     let registry_url = match &region.spec.registry {
         Registry::Managed {} => None,
-        Registry::Redis { url_secret_ref } => url(url_secret_ref).await?,
+        Registry::Redis { url_secret_ref } => secret_value(&secrets, url_secret_ref).await?,
     };
     let named = |secret: Secret| Some((secret.metadata.name?, data(secret.data.unwrap_or_default())));
-    Ok(Seen {
+    Ok(RegionObjects {
         deployment,
         service,
         secrets: listed.items.into_iter().filter_map(named).collect(),
-        store_url: url(&region.spec.store.relay_secret_ref).await?,
+        store_url: secret_value(&secrets, &region.spec.store.relay_secret_ref).await?,
         registry_url,
+        node_address,
     })
 }
 
-fn data(data: BTreeMap<String, ByteString>) -> Data {
+async fn secret_value(secrets: &Api<Secret>, reference: &SecretKeyRef) -> Result<Option<String>, CallError> {
+    let SecretKeyRef { name, key } = reference;
+    let secret = call("read", format!("Secret {name}"), secrets.get_opt(name)).await?;
+    Ok(secret.and_then(|secret| text(secret.data?.get(key)?)))
+}
+
+/// The lowest address of the nodes that run relays; `None` unless the Service has the type NodePort.
+async fn node_address(
+    client: &Client,
+    region: &Region,
+    id: &NamespacedName,
+) -> Result<Option<IpAddr>, CallError> {
+    if region.spec.exposure.kind != ExposureType::NodePort {
+        return Ok(None);
+    }
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &id.namespace);
+    let list = call("list", "the relays' Pods", pods.list(&running_relays(id))).await?;
+    let host_ip = |pod: &Pod| pod.status.as_ref()?.host_ip.as_ref()?.parse().ok();
+    Ok(list.items.iter().filter_map(host_ip).min())
+}
+
+/// The relays' pods, those that are ending included. Pods that have ended are left out.
+fn running_relays(id: &NamespacedName) -> ListParams {
+    ListParams::default()
+        .labels(&pod_selector(&id.name, "relay"))
+        .fields("status.phase!=Failed,status.phase!=Succeeded")
+}
+
+fn data(data: BTreeMap<String, ByteString>) -> SecretData {
     data.iter().filter_map(|(key, bytes)| Some((key.clone(), text(bytes)?))).collect()
 }
 
@@ -111,39 +126,34 @@ fn text(bytes: &ByteString) -> Option<String> {
     String::from_utf8(bytes.0.clone()).ok()
 }
 
-/// The pods of a Region's relays that are still there, those that are ending included.
-pub(super) async fn pods(client: &Client, place: &(String, String)) -> Result<usize, ObserveError> {
-    let pods: Api<PartialObjectMeta<Pod>> = Api::namespaced(client.clone(), &place.0);
-    let labels = crate::objects::pod_labels(&place.1, "relay");
-    let selector: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    // Pods that have ended are nobody's.
-    let running = "status.phase!=Failed,status.phase!=Succeeded";
-    let params = ListParams::default().labels(&selector.join(",")).fields(running);
-    let list = read("the pods", pods.list(&params)).await?;
+/// Number of a Region's relay pods, those that are ending included.
+pub(super) async fn count_pods(client: &Client, id: &NamespacedName) -> Result<usize, CallError> {
+    let pods: Api<PartialObjectMeta<Pod>> = Api::namespaced(client.clone(), &id.namespace);
+    let list = call("list", "the relays' Pods", pods.list(&running_relays(id))).await?;
     Ok(list.items.len())
 }
 
-impl Seen {
-    /// A digest of the back ends' URLs, as far as they are known.
-    pub(super) fn back_ends(&self) -> String {
+impl RegionObjects {
+    /// A digest of the URLs of the store and the registry.
+    pub(super) fn back_ends_digest(&self) -> String {
         let bytes = |url: &Option<String>| url.clone().unwrap_or_default().into_bytes();
         digest(&[&bytes(&self.store_url), &bytes(&self.registry_url)])
     }
 
-    /// The image of the relays.
+    /// The relays' image.
     pub(super) fn image(&self) -> Option<String> {
         self.deployment.as_ref()?.spec.as_ref()?.template.spec.as_ref()?.containers.first()?.image.clone()
     }
 
-    /// The pod template that was applied last, and the digest of what it was made of.
+    /// The digest of the inputs of the pod template that was applied last, and the template.
     pub(super) fn kept_template(&self) -> Option<(String, Value)> {
         let annotations = self.deployment.as_ref()?.metadata.annotations.as_ref()?;
         let inputs = annotations.get(INPUTS_ANNOTATION)?.clone();
         Some((inputs, serde_json::from_str(annotations.get(TEMPLATE_ANNOTATION)?).ok()?))
     }
 
-    /// How many pods are asked for, and who has said so.
-    pub(super) fn replicas(&self) -> Option<(i32, Said)> {
+    /// `spec.replicas` of the Deployment, and who owns the field.
+    pub(super) fn replicas(&self) -> Option<(i32, ReplicasOwner)> {
         let deployment = self.deployment.as_ref()?;
         let owns = |manager: &str| {
             let mut entries = deployment.metadata.managed_fields.iter().flatten();
@@ -155,43 +165,50 @@ impl Seen {
                     && is_named
             })
         };
-        let said = match () {
-            () if owns(REPLICAS_MANAGER) => Said::Apart,
-            () if owns(MANAGER) => Said::WithTheRest,
-            () => Said::ByOthers,
+        let owner = match () {
+            () if owns(REPLICAS_MANAGER) => ReplicasOwner::SeparateManager,
+            () if owns(MANAGER) => ReplicasOwner::MainManager,
+            () => ReplicasOwner::Other,
         };
-        Some((deployment.spec.as_ref()?.replicas.unwrap_or(1), said))
+        Some((deployment.spec.as_ref()?.replicas.unwrap_or(1), owner))
     }
 
-    /// Where consumers arrive.
+    /// Where consumers and clients arrive: the load balancer, or a node and its port for HTTPS.
     pub(super) fn address(&self) -> Option<String> {
-        let status = self.service.as_ref()?.status.as_ref()?;
-        let ingress = status.load_balancer.as_ref()?.ingress.as_ref()?.first()?;
-        ingress.ip.clone().or_else(|| ingress.hostname.clone())
+        let service = self.service.as_ref()?;
+        let load_balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+        let ingress = load_balancer.and_then(|balancer| balancer.ingress.as_ref()?.first());
+        if let Some(ingress) = ingress {
+            return ingress.ip.clone().or_else(|| ingress.hostname.clone());
+        }
+        let ports = service.spec.as_ref()?.ports.iter().flatten();
+        let https =
+            ports.filter(|port| port.name.as_deref() == Some("https")).find_map(|port| port.node_port)?;
+        Some(SocketAddr::new(self.node_address?, u16::try_from(https).ok()?).to_string())
     }
 
-    /// How the Deployment stands.
-    pub(super) fn deployment_seen(&self) -> Option<DeploymentSeen> {
+    /// The state of the relays' Deployment.
+    pub(super) fn deployment_state(&self) -> Option<DeploymentState> {
         let deployment = self.deployment.as_ref()?;
         let status = deployment.status.clone().unwrap_or_default();
-        let stuck = status.conditions.iter().flatten().find(|condition| {
+        let problem = status.conditions.iter().flatten().find(|condition| {
             (condition.type_ == "Progressing" && condition.status == "False")
                 || (condition.type_ == "ReplicaFailure" && condition.status == "True")
         });
-        Some(DeploymentSeen {
+        Some(DeploymentState {
             is_observed: status.observed_generation == deployment.metadata.generation,
-            wanted: deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1),
+            desired: deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1),
             replicas: status.replicas.unwrap_or(0),
             ready: status.ready_replicas.unwrap_or(0),
             updated: status.updated_replicas.unwrap_or(0),
-            stuck: stuck.map(|condition| condition.message.clone().unwrap_or_default()),
+            problem: problem.map(|condition| condition.message.clone().unwrap_or_default()),
             image: self.image(),
         })
     }
 
-    /// Whether the Secret of the relays' store is there, in words if it is not.
-    pub(super) fn store_secret(&self, region: &Region) -> State {
-        missing(
+    /// Whether the Secret with the store's URL exists.
+    pub(super) fn store_secret(&self, region: &Region) -> Reachability {
+        secret_state(
             "spec.store.relaySecretRef",
             &region.spec.store.relay_secret_ref,
             self.store_url.is_some(),
@@ -199,11 +216,11 @@ impl Seen {
         )
     }
 
-    /// The same of the registry, where it is not managed.
-    pub(super) fn registry_secret(&self, region: &Region) -> State {
+    /// Whether the Secret with the registry's URL exists. A managed registry needs none.
+    pub(super) fn registry_secret(&self, region: &Region) -> Reachability {
         match &region.spec.registry {
-            Registry::Managed {} => State::Good,
-            Registry::Redis { url_secret_ref } => missing(
+            Registry::Managed {} => Reachability::Reachable,
+            Registry::Redis { url_secret_ref } => secret_state(
                 "spec.registry.redis.urlSecretRef",
                 url_secret_ref,
                 self.registry_url.is_some(),
@@ -213,12 +230,41 @@ impl Seen {
     }
 }
 
-fn missing(field: &str, reference: &SecretKeyRef, is_there: bool, region: &Region) -> State {
-    if is_there {
-        return State::Good;
+fn secret_state(field: &str, reference: &SecretKeyRef, exists: bool, region: &Region) -> Reachability {
+    if exists {
+        return Reachability::Reachable;
     }
     let namespace = region.metadata.namespace.as_deref().unwrap_or_default();
     let (name, key) = (&reference.name, &reference.key);
-    let message = format!("{field}: no Secret \"{name}\" with key \"{key}\" in namespace \"{namespace}\"");
-    State::Bad { reason: "SecretNotFound", message }
+    let message =
+        format!("{field}: there is no Secret \"{name}\" with key \"{key}\" in namespace \"{namespace}\"");
+    Reachability::Unreachable { reason: "SecretNotFound", message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn objects(service: serde_json::Value, node: Option<&str>) -> RegionObjects {
+        RegionObjects {
+            service: Some(serde_json::from_value(service).unwrap()),
+            node_address: node.map(|node| node.parse().unwrap()),
+            ..RegionObjects::default()
+        }
+    }
+
+    #[test]
+    fn the_address_is_that_of_the_load_balancer_or_of_a_node() {
+        let ports = json!([{"name": "http", "port": 80, "nodePort": 30080}, {"name": "https", "port": 443, "nodePort": 30443}]);
+        let node_port = json!({"spec": {"type": "NodePort", "ports": ports}});
+        let address = |node| objects(node_port.clone(), node).address();
+        assert_eq!(address(Some("172.18.0.3")).as_deref(), Some("172.18.0.3:30443"));
+        assert_eq!(address(Some("fd00::3")).as_deref(), Some("[fd00::3]:30443"));
+        assert_eq!(address(None), None, "no relay runs yet");
+        let balanced = json!({"spec": {"ports": ports}, "status": {"loadBalancer": {"ingress": [{"ip": "203.0.113.7"}]}}});
+        assert_eq!(objects(balanced, None).address().as_deref(), Some("203.0.113.7"));
+        let inside = json!({"spec": {"type": "ClusterIP", "ports": [{"name": "https", "port": 443}]}});
+        assert_eq!(objects(inside, None).address(), None);
+    }
 }

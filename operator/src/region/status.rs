@@ -1,5 +1,10 @@
-//! What is said of a Region. Pure: what was seen and what was said before give what is said now.
+//! The status of a Region. Pure: it depends on the observation, the status before and the time.
 
+use crate::{
+    controller::{Blocked, ConditionValue, conditions},
+    objects::pod_selector,
+    store_view::{Reachability, RelayReport},
+};
 use adit_api::{
     Region, RegionStatus,
     region::{ConfigRevision, RelayCounts},
@@ -9,333 +14,287 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 
-/// How often `sessions` and `tunnels` are written at most.
-const COUNTS_SECONDS: i64 = 60;
-/// How many certificates are named.
-const MOST_NAMED: usize = 3;
+/// Interval in seconds in which `sessions` and `tunnels` are written at most once.
+const COUNTS_INTERVAL_SECONDS: i64 = 60;
+/// Maximum certificates that a message names.
+const MAX_NAMED_CERTIFICATES: usize = 3;
 
-/// Something that may work, with the words for when it does not.
+/// The state of the relays' Deployment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum State {
-    /// It works.
-    Good,
-    /// It does not.
-    Bad {
-        /// One word in CamelCase.
-        reason: &'static str,
-        /// What is wrong, and what to do.
-        message: String,
-    },
-    /// Nobody has said yet.
-    #[default]
-    Unknown,
-}
-
-/// The last word of a relay about itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// The revision of the configuration that it uses.
-    pub revision: String,
-    /// Whether it is draining.
-    pub draining: bool,
-    /// Its sessions.
-    pub sessions: u32,
-    /// The tunnels on them.
-    pub tunnels: u32,
-    /// Whether it reaches the registry.
-    pub registry_up: bool,
-    /// Why it does not use a newer configuration that it has read.
-    pub refused: Option<String>,
-    /// The fingerprints of the certificates of the store that it serves.
-    pub served: Vec<String>,
-    /// Why it does not serve one of them.
-    pub certificate_problem: Option<String>,
-}
-
-/// The relays' Deployment as it was last seen.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DeploymentSeen {
-    /// Whether its controller has seen its newest spec.
-    pub is_observed: bool,
-    /// Pods that are wanted now.
-    pub wanted: i32,
-    /// Pods that are there and not ending.
-    pub replicas: i32,
-    /// Those that are ready.
-    pub ready: i32,
-    /// Those of the newest template.
-    pub updated: i32,
-    /// Why it does not get on, in its controller's words.
-    pub stuck: Option<String>,
+pub(super) struct DeploymentState {
+    /// Whether its controller has seen the newest spec.
+    pub(super) is_observed: bool,
+    /// Desired number of pods.
+    pub(super) desired: i32,
+    /// Number of pods that exist and are not ending.
+    pub(super) replicas: i32,
+    /// Number of ready pods.
+    pub(super) ready: i32,
+    /// Number of pods of the newest template.
+    pub(super) updated: i32,
+    /// Why it makes no progress, as its controller says.
+    pub(super) problem: Option<String>,
     /// The relays' image.
-    pub image: Option<String>,
+    pub(super) image: Option<String>,
 }
 
 /// A certificate of the store that a region's relays should serve.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
-    /// Its Certificate's namespace and name; of one that is not in this cluster, the DNS names.
-    pub called: String,
+pub(super) struct ExpectedCertificate {
+    /// The namespace and name of its Certificate; `for` and the DNS names if it is not in this cluster.
+    pub(super) name: String,
     /// Its fingerprint.
-    pub fingerprint: String,
-    /// When it ends, in seconds since 1970.
-    pub not_after: u64,
+    pub(super) fingerprint: String,
+    /// When it expires, in seconds since 1970.
+    pub(super) not_after: u64,
 }
 
-/// All that was seen.
+/// All that decides about a Region's status.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Observed {
-    /// What keeps the operator from its work altogether: what is there stays as it is.
-    pub stopped: Option<(&'static str, String)>,
-    /// The relays' Deployment; nothing when it is not there.
-    pub deployment: Option<DeploymentSeen>,
-    /// What relays have said not long ago.
-    pub reports: Vec<Report>,
-    /// The store, as operator and relays see it.
-    pub store: State,
-    /// The registry's URL: whether it is there at all.
-    pub registry: State,
-    /// The revision that relays should use.
-    pub revision: Option<String>,
-    /// Where consumers arrive.
-    pub address: Option<String>,
-    /// The certificates that relays should serve; nothing while the store has not said.
-    pub certificates: Option<Vec<Wanted>>,
-    /// When the certificate of the development CA ends, which stands in without another one (RFC 3339).
-    pub not_after: Option<String>,
+pub(super) struct RegionObservation {
+    /// Why the objects are left as they are.
+    pub(super) blocked: Option<Blocked>,
+    /// The relays' Deployment, if it exists.
+    pub(super) deployment: Option<DeploymentState>,
+    /// The relays' recent reports.
+    pub(super) reports: Vec<RelayReport>,
+    /// The store.
+    pub(super) store: Reachability,
+    /// The registry, as far as its Secret tells.
+    pub(super) registry: Reachability,
+    /// The revision of the configuration that relays should use.
+    pub(super) revision: Option<String>,
+    /// Where consumers and clients arrive.
+    pub(super) address: Option<String>,
+    /// The certificates that relays should serve; `None` if the store does not answer.
+    pub(super) certificates: Option<Vec<ExpectedCertificate>>,
+    /// When the development certificate expires (RFC 3339).
+    pub(super) not_after: Option<String>,
 }
 
-/// What is said of a Region now. `region` has what was said before.
-pub fn status(region: &Region, observed: &Observed, now: Timestamp) -> RegionStatus {
+/// The status of a Region from now on. `region` has the status before.
+pub(super) fn status(region: &Region, observation: &RegionObservation, now: Timestamp) -> RegionStatus {
     let old = region.status.clone().unwrap_or_default();
     let generation = region.metadata.generation;
-    let seen = observed.deployment.clone().unwrap_or_default();
-    let (ready, wanted) = (seen.ready, seen.wanted);
+    let deployment = observation.deployment.clone().unwrap_or_default();
+    let (ready, desired) = (deployment.ready, deployment.desired);
     let relays = RelayCounts {
-        desired: wanted,
+        desired,
         ready,
-        updated: seen.updated,
-        draining: count(observed.reports.iter().filter(|report| report.draining).count()),
-        summary: format!("{ready}/{wanted}"),
+        updated: deployment.updated,
+        draining: count(observation.reports.iter().filter(|report| report.is_draining).count()),
+        summary: format!("{ready}/{desired}"),
     };
-    let config_revision = observed.revision.clone().map(|revision| confirmed(revision, &observed.reports));
-    let conditions = [
-        ("Ready", readiness(region, observed, &seen)),
-        ("RelaysAvailable", availability(region, observed, &seen)),
-        ("CertificateServed", certificate(region, observed)),
-        ("RegistryReachable", registry(observed)),
-        ("StoreReachable", said(&observed.store, "Reachable", "the store answers")),
-        ("Progressing", progress(observed, &seen, config_revision.as_ref())),
+    let config_revision =
+        observation.revision.as_ref().map(|revision| config_revision(revision, &observation.reports, ready));
+    let values = [
+        ("Ready", readiness(region, observation, &deployment)),
+        ("RelaysAvailable", availability(region, observation, &deployment)),
+        ("CertificateServed", certificate_served(region, observation)),
+        ("RegistryReachable", registry_reachable(observation)),
+        ("StoreReachable", back_end_value(&observation.store, "The store answers")),
+        ("Progressing", progress(observation, &deployment, config_revision.as_ref())),
     ];
-    let condition = |(kind, said): (&str, Said)| condition(&old, kind, said, generation, now);
     let mut status = RegionStatus {
         observed_generation: generation,
-        conditions: conditions.into_iter().map(condition).collect(),
+        conditions: conditions(&old.conditions, values, generation, now),
         relays,
-        selector: Some(selector(region)),
+        selector: Some(pod_selector(region.metadata.name.as_deref().unwrap_or_default(), "relay")),
         config_revision,
         sessions: old.sessions,
         tunnels: old.tunnels,
         counted_at: old.counted_at.clone(),
-        address: observed.address.clone(),
-        image: seen.image,
-        not_after: not_after(&old, observed),
+        address: observation.address.clone(),
+        image: deployment.image,
+        not_after: not_after(&old, observation),
     };
-    recount(&mut status, &observed.reports, now);
+    update_counts(&mut status, &observation.reports, now);
     status
 }
 
-type Said = (&'static str, &'static str, String);
-
-fn condition(
-    old: &RegionStatus,
-    kind: &str,
-    said: Said,
-    generation: Option<i64>,
-    now: Timestamp,
-) -> Condition {
-    let (status, reason, message) = said;
-    let since = old.condition(kind).filter(|before| before.status == status);
-    Condition {
-        type_: kind.to_owned(),
-        status: status.to_owned(),
-        reason: reason.to_owned(),
-        message,
-        observed_generation: generation,
-        last_transition_time: since.map_or(Time(now), |before| before.last_transition_time.clone()),
-    }
+/// Whether an Event about a condition is a warning.
+pub(super) fn is_problem(condition: &Condition) -> bool {
+    condition.status != "True" && !(condition.type_ == "Progressing" && condition.reason == "Done")
 }
 
-fn selector(region: &Region) -> String {
-    let name = region.metadata.name.as_deref().unwrap_or_default();
-    let labels = crate::objects::pod_labels(name, "relay");
-    labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
+fn readiness(
+    region: &Region,
+    observation: &RegionObservation,
+    deployment: &DeploymentState,
+) -> ConditionValue {
+    if let Some(blocked) = &observation.blocked {
+        return blocked.into();
+    }
+    let available = availability(region, observation, deployment);
+    if available.is_true() { ConditionValue::yes("Serving", available.message) } else { available }
 }
 
-fn readiness(region: &Region, observed: &Observed, seen: &DeploymentSeen) -> Said {
-    if let Some((reason, message)) = &observed.stopped {
-        return ("False", reason, message.clone());
-    }
-    match availability(region, observed, seen) {
-        ("True", _, message) => ("True", "Serving", message),
-        not => not,
-    }
-}
-
-fn availability(region: &Region, observed: &Observed, seen: &DeploymentSeen) -> Said {
-    let of = format!("{} of {} relays are ready", seen.ready, seen.wanted);
+fn availability(
+    region: &Region,
+    observation: &RegionObservation,
+    deployment: &DeploymentState,
+) -> ConditionValue {
+    let counts = format!("{} of {} relays are ready", deployment.ready, deployment.desired);
     if region.spec.suspended {
-        return ("False", "Suspended", "spec.suspended: all relays are stopped".to_owned());
+        return ConditionValue::no("Suspended", "All relays are stopped: spec.suspended is true");
     }
-    if observed.deployment.is_none() {
-        let why = [&observed.store, &observed.registry].into_iter().find_map(|state| match state {
-            State::Bad { reason, message } => Some(("False", *reason, message.clone())),
-            State::Good | State::Unknown => None,
+    if observation.deployment.is_none() {
+        let back_ends = [&observation.store, &observation.registry];
+        let missing = back_ends.into_iter().find_map(|state| match state {
+            Reachability::Unreachable { reason, message } => Some(ConditionValue::no(*reason, message)),
+            Reachability::Reachable | Reachability::Unknown => None,
         });
-        return why.unwrap_or(("False", "NotMade", "there are no relays yet".to_owned()));
+        return missing.unwrap_or(ConditionValue::no("NotCreated", "The relays have not been created yet"));
     }
-    if seen.is_observed && seen.wanted > 0 && seen.ready >= seen.wanted {
-        return ("True", "AllReady", of);
+    if deployment.is_observed && deployment.desired > 0 && deployment.ready >= deployment.desired {
+        return ConditionValue::yes("AllReady", counts);
     }
-    match &seen.stuck {
-        Some(stuck) => ("False", "Stuck", format!("{of}: {stuck}")),
-        None => ("False", "NotReady", of),
+    match &deployment.problem {
+        Some(problem) => ConditionValue::no("Stuck", format!("{counts}: {problem}")),
+        None => ConditionValue::no("NotReady", counts),
     }
 }
 
-fn certificate(region: &Region, observed: &Observed) -> Said {
-    let reports = &observed.reports;
+fn certificate_served(region: &Region, observation: &RegionObservation) -> ConditionValue {
+    let reports = &observation.reports;
     if let Some(problem) = reports.iter().find_map(|report| report.certificate_problem.as_ref()) {
-        return (
-            "False",
-            "RefusedByRelay",
-            format!("a relay goes on with the certificate before: {problem}"),
-        );
+        let message = format!("A relay refused a certificate and serves the one before: {problem}");
+        return ConditionValue::no("RefusedByRelay", message);
     }
-    let wanted = observed.certificates.as_deref().unwrap_or_default();
-    let has_all = |report: &&Report| {
-        !report.served.is_empty() && wanted.iter().all(|one| report.served.contains(&one.fingerprint))
+    let expected = observation.certificates.as_deref().unwrap_or_default();
+    let serves_all = |report: &&RelayReport| {
+        !report.served.is_empty() && expected.iter().all(|one| report.served.contains(&one.fingerprint))
     };
-    let (all, with) = (reports.len(), reports.iter().filter(has_all).count());
-    let what = match wanted {
-        [] => "the Certificates of its region".to_owned(),
-        wanted => named(wanted),
-    };
-    if with > 0 && with == all {
-        return ("True", "Served", format!("every relay serves {what}"));
+    let (all, serving) = (reports.len(), reports.iter().filter(serves_all).count());
+    let names = if expected.is_empty() { "the region's Certificates".to_owned() } else { named(expected) };
+    if serving > 0 && serving == all {
+        return ConditionValue::yes("Served", format!("Every relay serves {names}"));
     }
-    if !wanted.is_empty() || reports.iter().any(|report| !report.served.is_empty()) {
-        return ("False", "RollingOut", format!("{with} of {all} relays serve {what}"));
+    if !expected.is_empty() || reports.iter().any(|report| !report.served.is_empty()) {
+        return ConditionValue::no("RollingOut", format!("{serving} of {all} relays serve {names}"));
     }
     let (name, domain) = (region.metadata.name.as_deref().unwrap_or_default(), &region.spec.domain);
     let message = format!(
-        "there is no Certificate for {domain}: relays serve one of a development CA, which clients need to be given: \
+        "There is no Certificate for {domain}: relays serve one of a development CA, which clients need to be given: \
          key \"ca.crt\" of ConfigMap \"{name}-ca\""
     );
-    ("False", "DevelopmentCertificate", message)
+    ConditionValue::no("DevelopmentCertificate", message)
 }
 
-/// Certificates and their ends, those that end first at the front, of many only some.
-fn named(wanted: &[Wanted]) -> String {
-    let mut wanted: Vec<_> = wanted.iter().collect();
-    wanted.sort_by_key(|one| (one.not_after, &one.called));
-    let more = wanted.len().saturating_sub(MOST_NAMED);
-    let shown = wanted.iter().take(MOST_NAMED);
-    let shown: Vec<_> = shown
-        .map(|one| format!("Certificate {}, which ends at {}", one.called, rfc3339(one.not_after)))
+/// The certificates' names and expiry, the first to expire first; of many only some.
+fn named(expected: &[ExpectedCertificate]) -> String {
+    let mut expected: Vec<_> = expected.iter().collect();
+    expected.sort_by_key(|one| (one.not_after, &one.name));
+    let more = expected.len().saturating_sub(MAX_NAMED_CERTIFICATES);
+    let shown: Vec<_> = expected
+        .iter()
+        .take(MAX_NAMED_CERTIFICATES)
+        .map(|one| format!("Certificate {}, which expires at {}", one.name, rfc3339(one.not_after)))
         .collect();
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
     shown.join("; ") + &more
 }
 
-/// When the first of the served certificates ends.
-fn not_after(old: &RegionStatus, observed: &Observed) -> Option<String> {
-    let is_served =
-        |one: &&Wanted| observed.reports.iter().any(|report| report.served.contains(&one.fingerprint));
-    let found = observed.certificates.iter().flatten().filter(is_served).map(|one| one.not_after).min();
-    let serves_unknown = || observed.reports.iter().any(|report| !report.served.is_empty());
-    match found {
+/// When the first of the served certificates expires.
+fn not_after(old: &RegionStatus, observation: &RegionObservation) -> Option<String> {
+    let is_served = |one: &&ExpectedCertificate| {
+        observation.reports.iter().any(|report| report.served.contains(&one.fingerprint))
+    };
+    let certificates = observation.certificates.iter().flatten();
+    let first = certificates.filter(is_served).map(|one| one.not_after).min();
+    let serves_others = || observation.reports.iter().any(|report| !report.served.is_empty());
+    match first {
         Some(end) => Some(rfc3339(end)),
-        // What is served was replaced in the store just now, or the store is away.
-        None if serves_unknown() => old.not_after.clone(),
-        None => observed.not_after.clone(),
+        // The store has replaced what is served a moment ago, or does not answer.
+        None if serves_others() => old.not_after.clone(),
+        None => observation.not_after.clone(),
     }
 }
 
-/// Seconds since 1970 as RFC 3339 writes them.
+/// Seconds since 1970 as RFC 3339.
 fn rfc3339(seconds: u64) -> String {
     let time = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
     time.map(|time| time.to_string()).unwrap_or_default()
 }
 
-fn said(state: &State, good: &'static str, words: &str) -> Said {
+fn back_end_value(state: &Reachability, reachable: &str) -> ConditionValue {
     match state {
-        State::Good => ("True", good, words.to_owned()),
-        State::Bad { reason, message } => ("False", reason, message.clone()),
-        State::Unknown => ("Unknown", "NotSeen", "nothing has been seen of it yet".to_owned()),
+        Reachability::Reachable => ConditionValue::yes("Reachable", reachable),
+        Reachability::Unreachable { reason, message } => ConditionValue::no(*reason, message),
+        Reachability::Unknown => ConditionValue::unknown("NotObserved", "The state is not known yet"),
     }
 }
 
-fn registry(observed: &Observed) -> Said {
-    let away = observed.reports.iter().filter(|report| !report.registry_up).count();
-    match (&observed.registry, observed.reports.len()) {
-        (State::Bad { .. }, _) => said(&observed.registry, "Reachable", ""),
-        (_, 0) => said(&State::Unknown, "Reachable", ""),
-        (_, _) if away == 0 => ("True", "Reachable", "every relay reaches it".to_owned()),
+fn registry_reachable(observation: &RegionObservation) -> ConditionValue {
+    let reports = &observation.reports;
+    let failing = reports.iter().filter(|report| !report.is_registry_up).count();
+    match (&observation.registry, reports.len()) {
+        (missing @ Reachability::Unreachable { .. }, _) => back_end_value(missing, ""),
+        (_, 0) => back_end_value(&Reachability::Unknown, ""),
+        (_, _) if failing == 0 => ConditionValue::yes("Reachable", "Every relay reaches the registry"),
         (_, all) => {
             let message = format!(
-                "{away} of {all} relays do not reach it; open tunnels go on, new ones are refused there"
+                "{failing} of {all} relays do not reach the registry; open tunnels work on, those relays refuse new ones"
             );
-            ("False", "Unreachable", message)
+            ConditionValue::no("Unreachable", message)
         }
     }
 }
 
-fn progress(observed: &Observed, seen: &DeploymentSeen, revision: Option<&ConfigRevision>) -> Said {
-    if let Some((reason, message)) = &observed.stopped {
-        return ("False", reason, message.clone());
+fn progress(
+    observation: &RegionObservation,
+    deployment: &DeploymentState,
+    revision: Option<&ConfigRevision>,
+) -> ConditionValue {
+    if let Some(blocked) = &observation.blocked {
+        return blocked.into();
     }
-    let refused = observed.reports.iter().find_map(|report| report.refused.clone());
-    if let Some(refused) = refused {
-        return (
-            "False",
-            "ConfigurationRefused",
-            format!("a relay goes on with its configuration: {refused}"),
-        );
+    if let Some(refused) = observation.reports.iter().find_map(|report| report.refused.as_ref()) {
+        let message = format!("A relay refused the newest configuration and uses the one before: {refused}");
+        return ConditionValue::no("ConfigurationRefused", message);
     }
-    if let Some(stuck) = &seen.stuck {
-        return ("False", "Stuck", stuck.clone());
+    if let Some(problem) = &deployment.problem {
+        return ConditionValue::no("Stuck", problem);
     }
-    if observed.deployment.is_some()
-        && (!seen.is_observed || seen.updated < seen.wanted || seen.replicas != seen.wanted)
-    {
-        let message = format!("{} of {} relays are of the newest template", seen.updated, seen.wanted);
-        return ("True", "RollingOut", message);
+    let DeploymentState { is_observed, desired, replicas, updated, .. } = *deployment;
+    if observation.deployment.is_some() && (!is_observed || updated < desired || replicas != desired) {
+        let message = format!("{updated} of {desired} relays run the newest template");
+        return ConditionValue::yes("RollingOut", message);
     }
     match revision {
         Some(revision) if revision.confirmed < revision.relays => {
             let message = format!("{} relays use the newest configuration", revision.summary);
-            ("True", "Configuring", message)
+            ConditionValue::yes("Configuring", message)
         }
-        _ => ("False", "Done", "everything is as it was asked for".to_owned()),
+        _ => ConditionValue::no("Done", "All relays run the desired configuration"),
     }
 }
 
-fn confirmed(revision: String, reports: &[Report]) -> ConfigRevision {
-    let living: Vec<_> = reports.iter().filter(|report| !report.draining).collect();
-    let confirmed = count(living.iter().filter(|report| report.revision == revision).count());
-    let relays = count(living.len());
-    ConfigRevision { revision, confirmed, relays, summary: format!("{confirmed}/{relays}") }
+/// How many relays use a revision, of those that report and are not draining, and at least of the ready ones: a relay
+/// that has just become ready has not reported yet.
+fn config_revision(revision: &str, reports: &[RelayReport], ready: i32) -> ConfigRevision {
+    let reporting: Vec<_> = reports.iter().filter(|report| !report.is_draining).collect();
+    let confirmed = count(reporting.iter().filter(|report| report.revision == revision).count());
+    let relays = count(reporting.len()).max(ready);
+    ConfigRevision {
+        revision: revision.to_owned(),
+        confirmed,
+        relays,
+        summary: format!("{confirmed}/{relays}"),
+    }
 }
 
-/// Counts anew, at most once a minute and only on a change of a tenth: the numbers move all the time.
-fn recount(status: &mut RegionStatus, reports: &[Report], now: Timestamp) {
-    let sum = |part: fn(&Report) -> u32| reports.iter().map(|report| i64::from(part(report))).sum::<i64>();
+/// Writes `sessions` and `tunnels`, which change all the time: at most once a minute, and on a change of a tenth.
+fn update_counts(status: &mut RegionStatus, reports: &[RelayReport], now: Timestamp) {
+    let sum =
+        |part: fn(&RelayReport) -> u32| reports.iter().map(|report| i64::from(part(report))).sum::<i64>();
     let (sessions, tunnels) = (sum(|report| report.sessions), sum(|report| report.tunnels));
-    let recent =
-        status.counted_at.as_ref().is_some_and(|at| now.as_second() - at.0.as_second() < COUNTS_SECONDS);
-    let moved = |old: Option<i64>, new: i64| old.is_none_or(|old| (new - old).abs() * 10 > old);
-    if !recent && (moved(status.sessions, sessions) || moved(status.tunnels, tunnels)) {
+    let is_recent = status
+        .counted_at
+        .as_ref()
+        .is_some_and(|at| now.as_second() - at.0.as_second() < COUNTS_INTERVAL_SECONDS);
+    let has_moved = |old: Option<i64>, new: i64| old.is_none_or(|old| (new - old).abs() * 10 > old);
+    if !is_recent && (has_moved(status.sessions, sessions) || has_moved(status.tunnels, tunnels)) {
         status.sessions = Some(sessions);
         status.tunnels = Some(tunnels);
         status.counted_at = Some(Time(now));

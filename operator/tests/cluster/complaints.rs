@@ -215,7 +215,7 @@ async fn a_relay_that_does_not_confirm_is_named_and_what_is_deleted_stays() {
     until("it waits for the relay that does not answer", async || {
         let found = desk.api.get("cpl-8").await.unwrap();
         let known = found.status.as_ref().is_some_and(|status| status.relays.summary == "1/2");
-        known && condition(&found, "Enforced").2 == "waits for 1 of 2 relays: a of eu.localhost"
+        known && condition(&found, "Enforced").2 == "1 of 2 relays have not confirmed it: a of eu.localhost"
     })
     .await;
     eu.relay.child.cont();
@@ -323,7 +323,7 @@ async fn a_store_that_fails_in_the_middle_loses_nothing_and_the_condition_says_w
     us.relay.child.stop();
     let spec = json!({"against": {"account": "adit|eve"}, "category": "Spam", "decision": "Acknowledged"});
     desk.apply("cpl-1", spec).await.unwrap();
-    let waits = "waits for 1 of 2 relays: us-a of us.localhost";
+    let waits = "1 of 2 relays have not confirmed it: us-a of us.localhost";
     until("one of two has confirmed", async || {
         let found = desk.api.get("cpl-1").await.unwrap();
         found.status.is_some() && condition(&found, "Enforced").2 == waits
@@ -406,7 +406,10 @@ async fn a_person_decides_with_kubectl_adit() {
     desk.is("cpl-2", Phase::Open).await;
     let slow = ["acknowledge", "cpl-2", "--reason", "x", "--yes", "--timeout", "10s", "--by", "ana"];
     let (code, slow) = adit(&slow).await;
-    assert!(code == Some(8) && slow.contains("waits for 1 of 1 relays: a of eu.localhost"), "{slow}");
+    assert!(
+        code == Some(8) && slow.contains("1 of 1 relays have not confirmed it: a of eu.localhost"),
+        "{slow}"
+    );
     eu.relay.child.cont();
     assert_eq!(desk.is("cpl-2", Phase::Enforced).await.annotations()["adit.dev/decided-by"], "ana");
 

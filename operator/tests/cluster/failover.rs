@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 /// What the condition says while one relay is outstanding.
-const WAITS: &str = "waits for 1 of 2 relays: us-a of us.localhost";
+const WAITS: &str = "1 of 2 relays have not confirmed it: us-a of us.localhost";
 
 fn against(account: &str, decision: &str) -> Value {
     json!({"against": {"account": format!("adit|{account}")}, "category": "Spam", "decision": decision})

@@ -170,7 +170,8 @@ async fn once_all_is_there_nothing_is_written_any_more() {
     assert!(operator.wait(LONG).is_some_and(|status| status.success()), "{}", cluster.log());
     let mut operator = cluster.operator();
     let leads = async |times: usize| {
-        until("the next one leads", async || cluster.log().matches("leads").count() >= times).await;
+        until("the next one leads", async || cluster.log().matches("leader lease acquired").count() >= times)
+            .await;
     };
     let pause = std::time::Duration::from_secs(5);
     leads(2).await;

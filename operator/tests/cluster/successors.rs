@@ -40,7 +40,7 @@ async fn the_next_operator_finishes_what_the_killed_one_began_and_does_nothing_t
     us.relay.child.stop();
     let spec = json!({"against": {"account": "adit|eve"}, "category": "Spam", "decision": "Acknowledged"});
     desk.apply("cpl-1", spec).await.unwrap();
-    let waits = "waits for 1 of 2 relays: us-a of us.localhost";
+    let waits = "1 of 2 relays have not confirmed it: us-a of us.localhost";
     until("one of two has confirmed", async || {
         let found = desk.api.get("cpl-1").await.unwrap();
         found.status.is_some() && condition(&found, "Enforced").2 == waits

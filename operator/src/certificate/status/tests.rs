@@ -1,4 +1,4 @@
-//! What is said of what was seen.
+//! Tests of the status of Certificates.
 
 use super::*;
 use serde_json::json;
@@ -48,26 +48,26 @@ fn relay(region: &str, name: &str, served: &[&str]) -> RelaySeen {
     }
 }
 
-fn asked(who: &str, answer: Answer) -> Asked {
-    Asked { who: who.to_owned(), answer }
+fn probe(relay: &str, outcome: ProbeOutcome) -> ProbeResult {
+    ProbeResult { relay: relay.to_owned(), outcome }
 }
 
-fn good() -> Seen {
+fn good() -> CertificateObservation {
     let relays = vec![relay("eu", "a", &["aa"]), relay("eu", "b", &["bb", "aa"]), relay("us", "a", &["aa"])];
-    let asked = ["a of eu", "a of us", "b of eu"].map(|who| asked(who, Answer::Serves)).to_vec();
-    let (stored, asked) = (Some(stored()), Some(asked));
-    Seen { stored, is_current: true, relays, asked, now: NOW, ..Seen::default() }
+    let probes = ["a of eu", "a of us", "b of eu"].map(|relay| probe(relay, ProbeOutcome::Serves)).to_vec();
+    let (stored, probes) = (Some(stored()), Some(probes));
+    CertificateObservation { stored, is_current: true, relays, probes, now: NOW, ..Default::default() }
 }
 
-fn says(seen: &Seen, regions: &[&str], kind: &str) -> (String, String, String) {
-    let status = status(&certificate(regions), seen, Timestamp::from_second(1).unwrap());
+fn value(observation: &CertificateObservation, regions: &[&str], kind: &str) -> (String, String, String) {
+    let status = status(&certificate(regions), observation, Timestamp::from_second(1).unwrap());
     let found = status.conditions.into_iter().find(|one| one.type_ == kind).unwrap();
     assert_eq!(found.observed_generation, Some(3));
     (found.status, found.reason, found.message)
 }
 
-fn short(seen: &Seen, kind: &str) -> (String, String) {
-    let (status, reason, _) = says(seen, &[], kind);
+fn short(observation: &CertificateObservation, kind: &str) -> (String, String) {
+    let (status, reason, _) = value(observation, &[], kind);
     (status, reason)
 }
 
@@ -77,81 +77,81 @@ fn pair(status: &str, reason: &str) -> (String, String) {
 
 #[test]
 fn a_certificate_that_all_relays_serve_is_rolled_out() {
-    let seen = good();
-    assert_eq!(short(&seen, "Ready"), pair("True", "Issued"));
-    assert_eq!(short(&seen, "Issuing"), pair("False", "UpToDate"));
-    assert_eq!(short(&seen, "RolledOut"), pair("True", "RolledOut"));
-    assert_eq!(short(&seen, "Conflict"), pair("False", "NoConflict"));
-    let served = status(&certificate(&["us", "asia"]), &seen, Timestamp::UNIX_EPOCH).served;
+    let observation = good();
+    assert_eq!(short(&observation, "Ready"), pair("True", "Issued"));
+    assert_eq!(short(&observation, "Issuing"), pair("False", "UpToDate"));
+    assert_eq!(short(&observation, "RolledOut"), pair("True", "RolledOut"));
+    assert_eq!(short(&observation, "Conflict"), pair("False", "NoConflict"));
+    let served = status(&certificate(&["us", "asia"]), &observation, Timestamp::UNIX_EPOCH).served;
     assert_eq!(served.summary, "1/1");
     let regions: Vec<_> = served.regions.iter().map(|one| (&*one.region, one.served, one.relays)).collect();
     assert_eq!(regions, [("asia", 0, 0), ("us", 1, 1)]);
 }
 
 #[test]
-fn one_relay_that_does_not_serve_it_counts_unless_it_is_gone() {
-    let mut seen = good();
-    seen.relays[1].served = vec!["bb".into()];
-    assert_eq!(says(&seen, &[], "RolledOut").2, "2 of 3 relays serve it");
-    assert_eq!(short(&seen, "RolledOut"), pair("False", "RollingOut"));
-    seen.relays[1].certificate_problem = Some("a.example: ended".into());
-    assert_eq!(short(&seen, "RolledOut"), pair("False", "RefusedByRelay"));
-    seen.relays[1].certificate_problem = None;
-    seen.relays[1].seen = NOW - CONFIRM_SECONDS;
-    assert_eq!(short(&seen, "RolledOut"), pair("True", "RolledOut"));
-    seen.relays.clear();
-    assert_eq!(short(&seen, "RolledOut"), pair("False", "NoRelays"));
+fn a_live_relay_that_does_not_serve_it_counts() {
+    let mut observation = good();
+    observation.relays[1].served = vec!["bb".into()];
+    assert_eq!(value(&observation, &[], "RolledOut").2, "2 of 3 relays serve it");
+    assert_eq!(short(&observation, "RolledOut"), pair("False", "RollingOut"));
+    observation.relays[1].certificate_problem = Some("a.example: ended".into());
+    assert_eq!(short(&observation, "RolledOut"), pair("False", "RefusedByRelay"));
+    observation.relays[1].certificate_problem = None;
+    observation.relays[1].seen = NOW - CONFIRM_SECONDS;
+    assert_eq!(short(&observation, "RolledOut"), pair("True", "RolledOut"));
+    observation.relays.clear();
+    assert_eq!(short(&observation, "RolledOut"), pair("False", "NoRelays"));
 }
 
 #[test]
-fn a_relay_s_word_does_not_count_against_what_it_shows() {
-    let with = |answer: Answer| {
-        let mut seen = good();
-        seen.asked.as_mut().unwrap()[1].answer = answer;
-        seen
+fn a_handshake_counts_more_than_a_relay_s_report() {
+    let with = |outcome: ProbeOutcome| {
+        let mut observation = good();
+        observation.probes.as_mut().unwrap()[1].outcome = outcome;
+        observation
     };
-    let (status_, reason, message) = says(&with(Answer::Other("bb".into())), &[], "RolledOut");
+    let (status_, reason, message) = value(&with(ProbeOutcome::ServesOther("bb".into())), &[], "RolledOut");
     assert_eq!((&*status_, &*reason), ("False", "ServedOtherwise"));
-    assert!(message.starts_with("relay a of us has confirmed it, and shows another one"), "{message}");
+    assert!(message.starts_with("Relay a of us has confirmed it and presents another one"), "{message}");
     assert!(message.ends_with("fingerprint bb"), "{message}");
-    let refuses = with(Answer::Refuses("access denied".into()));
+    let refuses = with(ProbeOutcome::Refuses("access denied".into()));
     assert_eq!(short(&refuses, "RolledOut"), pair("False", "NotServed"));
-    // Who cannot be asked is believed, and named.
-    let (status_, reason, message) = says(&with(Answer::Unasked("no pod".into())), &[], "RolledOut");
+    // A relay that cannot be probed counts as confirmed, and is named.
+    let (status_, reason, message) = value(&with(ProbeOutcome::NotProbed("no pod".into())), &[], "RolledOut");
     assert_eq!((&*status_, &*reason), ("True", "RolledOut"));
-    assert!(message.ends_with("could not be asked by TLS: a of us (no pod)"), "{message}");
-    let mut all = with(Answer::Serves);
-    all.asked = Some((0..7).map(|n| asked(&n.to_string(), Answer::Unasked("x".into()))).collect());
-    assert!(says(&all, &[], "RolledOut").2.ends_with("4 (x) and 2 more"));
+    assert!(message.ends_with("not verified by a TLS handshake with a of us (no pod)"), "{message}");
+    let mut all = with(ProbeOutcome::Serves);
+    all.probes = Some((0..7).map(|n| probe(&n.to_string(), ProbeOutcome::NotProbed("x".into()))).collect());
+    assert!(value(&all, &[], "RolledOut").2.ends_with("4 (x) and 2 more"));
 }
 
 #[test]
-fn relays_are_asked_once_all_have_confirmed_and_until_then_what_was_found_stands() {
-    let mut seen = good();
-    seen.asked = None;
-    assert_eq!(short(&seen, "RolledOut"), pair("False", "Asking"));
+fn relays_are_probed_once_all_have_confirmed() {
+    let mut observation = good();
+    observation.probes = None;
+    assert_eq!(short(&observation, "RolledOut"), pair("False", "Verifying"));
     let mut found = certificate(&[]);
-    assert_eq!(to_be_asked(&found, &seen).len(), 3);
+    assert_eq!(relays_to_probe(&found, &observation).len(), 3);
     found.status = Some(status(&found, &good(), Timestamp::UNIX_EPOCH));
     let mut before = found.status.clone().unwrap();
     before.fingerprint = Some("aa".into());
     found.status = Some(before.clone());
-    let said = |found: &Certificate| {
-        let said = status(found, &seen, Timestamp::UNIX_EPOCH).conditions;
-        said.into_iter().find(|one| one.type_ == "RolledOut").unwrap().status
+    let rolled_out = |found: &Certificate| {
+        let conditions = status(found, &observation, Timestamp::UNIX_EPOCH).conditions;
+        conditions.into_iter().find(|one| one.type_ == "RolledOut").unwrap().status
     };
-    assert_eq!(said(&found), "True");
+    assert_eq!(rolled_out(&found), "True");
     before.fingerprint = Some("bb".into());
     found.status = Some(before);
-    assert_eq!(said(&found), "False", "that was another certificate");
-    seen.relays[0].draining = true;
-    assert_eq!(to_be_asked(&found, &seen).len(), 2, "one that is going is not asked");
-    seen.relays[1].served.clear();
-    assert!(to_be_asked(&found, &seen).is_empty(), "one has not confirmed it");
+    assert_eq!(rolled_out(&found), "False", "the result before is of another certificate");
+    observation.relays[0].draining = true;
+    assert_eq!(relays_to_probe(&found, &observation).len(), 2, "a draining relay is not probed");
+    observation.relays[1].served.clear();
+    assert!(relays_to_probe(&found, &observation).is_empty(), "one relay has not confirmed it");
 }
 
 #[test]
-fn a_failure_is_told_in_the_ca_s_words_and_a_good_certificate_stays_ready() {
+fn a_failed_renewal_is_reported_and_the_certificate_stays_ready() {
     let failed = StoredOrder {
         failures: 2,
         next_attempt: NOW + 600,
@@ -160,37 +160,41 @@ fn a_failure_is_told_in_the_ca_s_words_and_a_good_certificate_stays_ready() {
             .to_string(),
         ..StoredOrder::default()
     };
-    let seen = Seen { order: Some(failed), ..good() };
-    assert_eq!(short(&seen, "Ready"), pair("True", "RenewalFailing"));
-    let (status_, reason, message) = says(&seen, &[], "Issuing");
+    let observation = CertificateObservation { order: Some(failed), ..good() };
+    assert_eq!(short(&observation, "Ready"), pair("True", "RenewalFailing"));
+    let (status_, reason, message) = value(&observation, &[], "Issuing");
     assert_eq!((&*status_, &*reason), ("False", "RateLimited"));
     assert!(message.contains("too many certificates; the next attempt is at 2027-"), "{message}");
-    let whole = status(&certificate(&[]), &seen, Timestamp::UNIX_EPOCH);
+    let whole = status(&certificate(&[]), &observation, Timestamp::UNIX_EPOCH);
     assert_eq!(whole.failed_attempts, 2);
     assert!(whole.next_attempt.is_some());
     assert_eq!(whole.order.unwrap().challenges[0].problem.as_deref(), Some("dns: SERVFAIL"));
-    let none = Seen { stored: None, is_current: false, ..seen };
+    let none = CertificateObservation { stored: None, is_current: false, ..observation };
     assert_eq!(short(&none, "Ready"), pair("False", "RateLimited"));
     assert_eq!(short(&none, "RolledOut"), pair("False", "NotIssued"));
 }
 
 #[test]
-fn what_is_wrong_or_taken_is_said_and_what_is_served_stays() {
-    let wrong = Some(Wrong::new("SecretNotFound", "spec.secretRef: no Secret"));
-    let seen = Seen { wrong, is_current: false, ..good() };
-    assert_eq!(short(&seen, "Ready"), pair("False", "SecretNotFound"));
-    let seen = Seen { conflict: Some(("x/y".into(), "a.example".into())), stored: None, ..good() };
-    assert_eq!(short(&seen, "Ready"), pair("False", "Conflict"));
-    assert_eq!(short(&seen, "Conflict"), pair("True", "NameTaken"));
+fn mistakes_and_conflicts_are_reported() {
+    let blocked = Some(Blocked::new("SecretNotFound", "spec.secretRef: no Secret"));
+    let observation = CertificateObservation { blocked, is_current: false, ..good() };
+    assert_eq!(short(&observation, "Ready"), pair("False", "SecretNotFound"));
+    let observation = CertificateObservation {
+        conflict: Some(NameConflict { owner: NamespacedName::new("x", "y"), dns_name: "a.example".into() }),
+        stored: None,
+        ..good()
+    };
+    assert_eq!(short(&observation, "Ready"), pair("False", "Conflict"));
+    assert_eq!(short(&observation, "Conflict"), pair("True", "NameTaken"));
 }
 
 #[test]
-fn an_ended_certificate_is_not_ready_and_a_wrong_clock_is_named() {
-    let seen = Seen { now: NOW + 1000, ..good() };
-    assert_eq!(short(&seen, "Ready"), pair("False", "Expired"));
-    let seen = Seen { clock_ahead: Some(-86_400), ..good() };
-    assert_eq!(short(&seen, "Issuing"), pair("False", "ClockSkewed"));
-    assert!(says(&seen, &[], "Issuing").2.contains("86400 s ahead of the CA's"));
+fn an_expired_certificate_and_a_wrong_clock_are_reported() {
+    let observation = CertificateObservation { now: NOW + 1000, ..good() };
+    assert_eq!(short(&observation, "Ready"), pair("False", "Expired"));
+    let observation = CertificateObservation { clock_ahead: Some(-86_400), ..good() };
+    assert_eq!(short(&observation, "Issuing"), pair("False", "ClockSkewed"));
+    assert!(value(&observation, &[], "Issuing").2.contains("86400 s ahead of the CA's"));
 }
 
 #[test]

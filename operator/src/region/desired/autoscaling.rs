@@ -1,14 +1,14 @@
 //! The autoscaler and the disruption budget.
 
-use super::Inputs;
+use super::inputs::DesiredInputs;
 use crate::objects::{Kind, Object, pod_labels};
 use serde_json::json;
 
-/// One relay at a time may be taken away by whoever drains nodes. A region of one relay has none: its node could never
+/// The disruption budget: one relay at a time may be evicted. A region of one relay has none, because its node could never
 /// be drained.
-pub(super) fn disruption_budget(inputs: &Inputs<'_>) -> Option<Object> {
-    let least = inputs.region.replicas();
-    (least > 1).then(|| {
+pub(super) fn disruption_budget(inputs: &DesiredInputs<'_>) -> Option<Object> {
+    let replicas = inputs.region.replicas();
+    (replicas > 1).then(|| {
         let spec = json!({
             "maxUnavailable": 1,
             "selector": { "matchLabels": pod_labels(inputs.name(), "relay") },
@@ -18,8 +18,8 @@ pub(super) fn disruption_budget(inputs: &Inputs<'_>) -> Option<Object> {
     })
 }
 
-/// As many relays as their CPU use asks for. None while the region is suspended: it would fight the 0.
-pub(super) fn autoscaler(inputs: &Inputs<'_>) -> Option<Object> {
+/// The autoscaler by CPU use. A suspended region has none: it would scale up from 0.
+pub(super) fn autoscaler(inputs: &DesiredInputs<'_>) -> Option<Object> {
     let spec = &inputs.region.spec;
     let autoscaling = spec.relays.autoscaling.as_ref().filter(|_| !spec.suspended)?;
     let spec = json!({
@@ -33,7 +33,7 @@ pub(super) fn autoscaler(inputs: &Inputs<'_>) -> Option<Object> {
                 "target": { "type": "Utilization", "averageUtilization": autoscaling.target_cpu_utilization },
             },
         }],
-        // Each relay that goes moves its clients: it goes slowly, and only when it has not been needed for a while.
+        // A relay that ends moves its clients, so relays are removed slowly.
         "behavior": {
             "scaleDown": { "stabilizationWindowSeconds": 300, "policies": [{ "type": "Pods", "value": 1, "periodSeconds": 60 }] },
         },

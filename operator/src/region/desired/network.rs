@@ -1,12 +1,12 @@
 //! Services and NetworkPolicies.
 
-use super::{HTTP, HTTPS, Inputs, OPS, PEER, REDIS};
+use super::inputs::{DesiredInputs, HTTP_PORT, HTTPS_PORT, OPS_PORT, PEER_PORT, REDIS_PORT};
 use crate::objects::{Kind, Object, pod_labels};
 use adit_api::region::{Exposure, ExposureType, ExternalTrafficPolicy, Registry};
 use serde_json::{Value, json};
 
-/// The Services of consumers and clients.
-pub(super) fn services(inputs: &Inputs<'_>) -> Vec<Object> {
+/// The Services for consumers and clients.
+pub(super) fn services(inputs: &DesiredInputs<'_>) -> Vec<Object> {
     let exposure = &inputs.region.spec.exposure;
     let node_ports = exposure.node_ports.clone().unwrap_or_default();
     let port = |name: &str, port: u16, target: &str, node_port: Option<u16>| {
@@ -28,7 +28,7 @@ pub(super) fn services(inputs: &Inputs<'_>) -> Vec<Object> {
     services
 }
 
-fn service(inputs: &Inputs<'_>, name: String, ports: Vec<Value>) -> Object {
+fn service(inputs: &DesiredInputs<'_>, name: String, ports: Vec<Value>) -> Object {
     let exposure: &Exposure = &inputs.region.spec.exposure;
     let mut spec = json!({
         "type": exposure.kind.as_str(),
@@ -49,12 +49,13 @@ fn service(inputs: &Inputs<'_>, name: String, ports: Vec<Value>) -> Object {
     service
 }
 
-/// Who may reach relays and the registry. Where relays may go is left open: back ends, issuers and DNS can be anywhere.
-pub(super) fn policies(inputs: &Inputs<'_>) -> Vec<Object> {
+/// The NetworkPolicies of relays and the registry. The egress of relays is not limited, because back ends, issuers and DNS
+/// can be anywhere.
+pub(super) fn policies(inputs: &DesiredInputs<'_>) -> Vec<Object> {
     let names = inputs.names();
     let relays = pod_labels(inputs.name(), "relay");
     let port = |port: u16| json!({ "port": port, "protocol": "TCP" });
-    let mut public = vec![port(HTTPS), port(HTTP)];
+    let mut public = vec![port(HTTPS_PORT), port(HTTP_PORT)];
     if let Some(range) = inputs.region.spec.exposure.tcp_ports {
         public.push(json!({ "port": range.first, "endPort": range.last, "protocol": "TCP" }));
     }
@@ -64,9 +65,9 @@ pub(super) fn policies(inputs: &Inputs<'_>) -> Vec<Object> {
         "policyTypes": ["Ingress"],
         "ingress": [
             { "ports": public },
-            { "ports": [port(PEER)], "from": from_relays },
-            // Probes come from the node, metrics from wherever the cluster's monitoring is.
-            { "ports": [port(OPS)], "from": [{ "namespaceSelector": {} }] },
+            { "ports": [port(PEER_PORT)], "from": from_relays },
+            // Probes come from the node; the cluster's monitoring can be in any namespace.
+            { "ports": [port(OPS_PORT)], "from": [{ "namespaceSelector": {} }] },
         ],
     });
     let mut policies = vec![Object::new(Kind::NetworkPolicy, names.relay(), json!({ "spec": spec }))];
@@ -74,7 +75,7 @@ pub(super) fn policies(inputs: &Inputs<'_>) -> Vec<Object> {
         let spec = json!({
             "podSelector": { "matchLabels": pod_labels(inputs.name(), "registry") },
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": [{ "ports": [port(REDIS)], "from": from_relays }],
+            "ingress": [{ "ports": [port(REDIS_PORT)], "from": from_relays }],
         });
         policies.push(Object::new(Kind::NetworkPolicy, names.registry(), json!({ "spec": spec })));
     }

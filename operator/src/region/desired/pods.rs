@@ -1,17 +1,17 @@
-//! What all pods have in common: restricted Pod Security.
+//! The security contexts of all pods: the profile restricted of the Pod Security Standards.
 
 use serde_json::{Value, json};
 
-/// The user and group of all processes; distroless images call it nonroot.
-const NOBODY: u32 = 65532;
+/// The user and group of all processes; `nonroot` in distroless images.
+const NONROOT: u32 = 65532;
 
 /// The security context of a pod.
 pub(super) fn pod_security() -> Value {
     json!({
         "runAsNonRoot": true,
-        "runAsUser": NOBODY,
-        "runAsGroup": NOBODY,
-        "fsGroup": NOBODY,
+        "runAsUser": NONROOT,
+        "runAsGroup": NONROOT,
+        "fsGroup": NONROOT,
         "seccompProfile": { "type": "RuntimeDefault" },
     })
 }

@@ -1,11 +1,14 @@
-//! The managed registry: one Redis-compatible pod without a disk. It is a cache, which is full again within seconds.
+//! The managed registry: one Redis-compatible pod without a disk. It is a cache that relays fill within seconds.
 
-use super::{Inputs, REDIS, pods};
+use super::{
+    inputs::{DesiredInputs, REDIS_PORT},
+    pods,
+};
 use crate::objects::{Kind, Object, digest, labels, pod_labels};
 use adit_api::region::Registry;
 use serde_json::{Value, json};
 
-pub(super) fn registry(inputs: &Inputs<'_>) -> Vec<Object> {
+pub(super) fn registry(inputs: &DesiredInputs<'_>) -> Vec<Object> {
     if !matches!(inputs.region.spec.registry, Registry::Managed {}) {
         return Vec::new();
     }
@@ -15,7 +18,7 @@ pub(super) fn registry(inputs: &Inputs<'_>) -> Vec<Object> {
         "spec": {
             "type": "ClusterIP",
             "selector": selector,
-            "ports": [{ "name": "redis", "port": REDIS, "targetPort": "redis", "protocol": "TCP" }],
+            "ports": [{ "name": "redis", "port": REDIS_PORT, "targetPort": "redis", "protocol": "TCP" }],
         },
     });
     let replicas = i32::from(!inputs.region.spec.suspended);
@@ -23,7 +26,7 @@ pub(super) fn registry(inputs: &Inputs<'_>) -> Vec<Object> {
         "spec": {
             "replicas": replicas,
             "revisionHistoryLimit": 2,
-            // Two at once would each hold half of the truth.
+            // Two pods at once would each have a part of the rows.
             "strategy": { "type": "Recreate" },
             "selector": { "matchLabels": selector },
             "template": template(inputs),
@@ -32,10 +35,10 @@ pub(super) fn registry(inputs: &Inputs<'_>) -> Vec<Object> {
     vec![Object::new(Kind::Service, name.clone(), service), Object::new(Kind::Deployment, name, deployment)]
 }
 
-fn template(inputs: &Inputs<'_>) -> Value {
+fn template(inputs: &DesiredInputs<'_>) -> Value {
     let mut labels = labels(inputs.name());
     labels.extend(pod_labels(inputs.name(), "registry"));
-    let gone = |key: &str| json!({ "key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5 });
+    let tolerate_briefly = |key: &str| json!({ "key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5 });
     json!({
         "metadata": {
             "labels": labels,
@@ -46,20 +49,20 @@ fn template(inputs: &Inputs<'_>) -> Value {
             "enableServiceLinks": false,
             "securityContext": pods::pod_security(),
             "terminationGracePeriodSeconds": 5,
-            // It need not wait out a node that is gone: what it knew is announced anew.
-            "tolerations": [gone("node.kubernetes.io/not-ready"), gone("node.kubernetes.io/unreachable")],
+            // It moves from a lost node at once: relays announce again what it knew.
+            "tolerations": [tolerate_briefly("node.kubernetes.io/not-ready"), tolerate_briefly("node.kubernetes.io/unreachable")],
             "containers": [{
                 "name": "redis",
                 "image": inputs.provider.registry_image,
                 "imagePullPolicy": "IfNotPresent",
                 "command": ["redis-server"],
                 "args": [
-                    "--bind", "* -::*", "--port", REDIS.to_string(), "--protected-mode", "no",
+                    "--bind", "* -::*", "--port", REDIS_PORT.to_string(), "--protected-mode", "no",
                     "--save", "", "--appendonly", "no", "--dir", "/tmp",
                     "--aclfile", "/etc/registry/users.acl",
                     "--maxmemory", "192mb", "--maxmemory-policy", "noeviction",
                 ],
-                "ports": [{ "name": "redis", "containerPort": REDIS, "protocol": "TCP" }],
+                "ports": [{ "name": "redis", "containerPort": REDIS_PORT, "protocol": "TCP" }],
                 "readinessProbe": { "tcpSocket": { "port": "redis" }, "periodSeconds": 2 },
                 "livenessProbe": { "tcpSocket": { "port": "redis" }, "periodSeconds": 5, "failureThreshold": 3 },
                 "resources": {

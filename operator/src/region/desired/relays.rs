@@ -1,21 +1,26 @@
 //! The relays' Deployment.
 
-use super::{HTTP, HTTPS, Inputs, OPS, PEER, RELAY_YAML, config, pods, secrets};
+use super::{
+    inputs::{DesiredInputs, HTTP_PORT, HTTPS_PORT, OPS_PORT, PEER_PORT},
+    pods,
+    relay_config::{self, RELAY_YAML},
+    secrets,
+};
 use crate::objects::{Kind, Object, digest, labels, pod_labels};
 use adit_api::region::{Registry, Relays};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The annotation of a Deployment with the digest of what its template was made of.
+/// The annotation of the Deployment with the digest of the inputs of its template.
 pub(in crate::region) const INPUTS_ANNOTATION: &str = "adit.dev/inputs";
-/// The annotation of a Deployment with the template itself: server-side apply has to name every field each time.
+/// The annotation of the Deployment with its template, because server-side apply has to name every field each time.
 pub(in crate::region) const TEMPLATE_ANNOTATION: &str = "adit.dev/template";
-/// How long a pod that ends still takes connections as if nothing were: until no node sends any more to it.
-const NOTICE_SECONDS: u64 = 5;
-/// What a pod may take beyond its drain: until its clients have been told that it closes.
-const ENDING: Duration = Duration::from_secs(10);
+/// How long a pod that ends accepts connections as before, in seconds: until no node routes to it any more.
+const PRE_STOP_SECONDS: u64 = 5;
+/// Time for closing sessions after the drain timeout.
+const CLOSE_TIME: Duration = Duration::from_secs(10);
 
-pub(super) fn deployment(inputs: &Inputs<'_>) -> Object {
+pub(super) fn deployment(inputs: &DesiredInputs<'_>) -> Object {
     let digest = inputs_digest(inputs);
     let template = match &inputs.kept_template {
         Some((kept, template)) if *kept == digest => template.clone(),
@@ -24,7 +29,7 @@ pub(super) fn deployment(inputs: &Inputs<'_>) -> Object {
     let mut spec = json!({
         "revisionHistoryLimit": 5,
         "progressDeadlineSeconds": 600,
-        // The next one is ready, and known to its peers, before the last one goes.
+        // A new relay is ready, and known to its peers, before an old one ends.
         "strategy": { "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": 0, "maxSurge": "25%" } },
         "minReadySeconds": 2,
         "selector": { "matchLabels": pod_labels(inputs.name(), "relay") },
@@ -39,38 +44,39 @@ pub(super) fn deployment(inputs: &Inputs<'_>) -> Object {
     deployment
 }
 
-/// A digest of all that a relay's pod is made of, but not of the code that makes it.
-fn inputs_digest(inputs: &Inputs<'_>) -> String {
+/// A digest of the inputs of the pod template, but not of the code that makes it.
+fn inputs_digest(inputs: &DesiredInputs<'_>) -> String {
     let spec = &inputs.region.spec;
-    // How many there are is not part of what one is.
+    // The number of relays does not change their pods.
     let relays = Relays { replicas: None, autoscaling: None, image: None, ..spec.relays.clone() };
-    let parts = json!([inputs.name(), relays, spec.registry, spec.store, inputs.image, restarting(inputs)]);
+    let parts =
+        json!([inputs.name(), relays, spec.registry, spec.store, inputs.image, restart_digest(inputs)]);
     digest(&[parts.to_string().as_bytes()])
 }
 
-/// A digest of all that a relay does not read anew while it runs.
-fn restarting(inputs: &Inputs<'_>) -> String {
-    let yaml = config::restarting(inputs).to_string();
-    digest(&[yaml.as_bytes(), secrets::restarting(inputs).as_bytes(), inputs.back_ends.as_bytes()])
+/// A digest of all that a running relay does not read again.
+fn restart_digest(inputs: &DesiredInputs<'_>) -> String {
+    let yaml = relay_config::restart_inputs(inputs).to_string();
+    digest(&[yaml.as_bytes(), secrets::restart_digest(inputs).as_bytes(), inputs.back_ends.as_bytes()])
 }
 
-fn template(inputs: &Inputs<'_>) -> Value {
+fn template(inputs: &DesiredInputs<'_>) -> Value {
     let relays = &inputs.region.spec.relays;
     let mut labels = labels(inputs.name());
     labels.extend(pod_labels(inputs.name(), "relay"));
     let mut annotations = relays.pod_annotations.clone();
-    annotations.insert("adit.dev/restarting".to_owned(), restarting(inputs));
-    let grace = relays.drain_timeout + Duration::from_secs(NOTICE_SECONDS) + ENDING;
+    annotations.insert("adit.dev/restarting".to_owned(), restart_digest(inputs));
+    let grace = relays.drain_timeout + Duration::from_secs(PRE_STOP_SECONDS) + CLOSE_TIME;
     let mut spec = json!({
         "serviceAccountName": inputs.names().relay(),
         "automountServiceAccountToken": false,
         "enableServiceLinks": false,
         "securityContext": pods::pod_security(),
         "terminationGracePeriodSeconds": grace.as_secs(),
-        "topologySpreadConstraints": spread(inputs),
+        "topologySpreadConstraints": topology_spread(inputs),
         "containers": [container(inputs)],
         "volumes": [
-            { "name": "config", "projected": { "defaultMode": 0o440, "sources": sources(inputs) } },
+            { "name": "config", "projected": { "defaultMode": 0o440, "sources": volume_sources(inputs) } },
             { "name": "data", "emptyDir": { "sizeLimit": "64Mi" } },
         ],
     });
@@ -92,7 +98,7 @@ fn template(inputs: &Inputs<'_>) -> Value {
     json!({ "metadata": { "labels": labels, "annotations": annotations }, "spec": spec })
 }
 
-fn spread(inputs: &Inputs<'_>) -> Value {
+fn topology_spread(inputs: &DesiredInputs<'_>) -> Value {
     let own = &inputs.region.spec.relays.topology_spread_constraints;
     if !own.is_empty() {
         return json!(own);
@@ -108,10 +114,15 @@ fn spread(inputs: &Inputs<'_>) -> Value {
     json!([over("kubernetes.io/hostname"), over("topology.kubernetes.io/zone")])
 }
 
-fn container(inputs: &Inputs<'_>) -> Value {
+fn container(inputs: &DesiredInputs<'_>) -> Value {
     let relays = &inputs.region.spec.relays;
     let port = |name: &str, port: u16| json!({ "name": name, "containerPort": port, "protocol": "TCP" });
-    let ports = vec![port("https", HTTPS), port("http", HTTP), port("peer", PEER), port("ops", OPS)];
+    let ports = vec![
+        port("https", HTTPS_PORT),
+        port("http", HTTP_PORT),
+        port("peer", PEER_PORT),
+        port("ops", OPS_PORT),
+    ];
     let probe = |path: &str, period: u32, failures: u32| {
         json!({
             "httpGet": { "path": path, "port": "ops", "scheme": "HTTP" },
@@ -132,7 +143,7 @@ fn container(inputs: &Inputs<'_>) -> Value {
         "startupProbe": probe("/livez", 1, 60),
         "readinessProbe": probe("/readyz", 1, 2),
         "livenessProbe": probe("/livez", 5, 3),
-        "lifecycle": { "preStop": { "sleep": { "seconds": NOTICE_SECONDS } } },
+        "lifecycle": { "preStop": { "sleep": { "seconds": PRE_STOP_SECONDS } } },
         "resources": resources,
         "securityContext": pods::container_security(),
         "volumeMounts": [
@@ -142,8 +153,8 @@ fn container(inputs: &Inputs<'_>) -> Value {
     })
 }
 
-/// What differs between pods, and the URLs with passwords.
-fn environment(inputs: &Inputs<'_>) -> Value {
+/// The variables of what differs between pods, and of URLs with passwords.
+fn environment(inputs: &DesiredInputs<'_>) -> Value {
     let spec = &inputs.region.spec;
     let field = |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "apiVersion": "v1", "fieldPath": path } } });
     let secret = |name: &str, secret: &str, key: &str| json!({ "name": name, "valueFrom": { "secretKeyRef": { "name": secret, "key": key } } });
@@ -157,21 +168,21 @@ fn environment(inputs: &Inputs<'_>) -> Value {
     json!([
         field("ADIT_NAME", "metadata.name"),
         field("POD_IP", "status.podIP"),
-        { "name": "ADIT_PEER_ADVERTISE", "value": format!("$(POD_IP):{PEER}") },
+        { "name": "ADIT_PEER_ADVERTISE", "value": format!("$(POD_IP):{PEER_PORT}") },
         secret("ADIT_STORE", &store.name, &store.key),
         registry,
     ])
 }
 
-/// One folder of everything that relays read, so that it changes at once.
-fn sources(inputs: &Inputs<'_>) -> Value {
+/// The sources of the one volume with all files that relays read, so that they change together.
+fn volume_sources(inputs: &DesiredInputs<'_>) -> Value {
     let names = inputs.names();
     let secret = |name: String, folder: &str, keys: &[&str]| {
         let items: Vec<Value> =
             keys.iter().map(|key| json!({ "key": key, "path": format!("{folder}/{key}") })).collect();
         json!({ "secret": { "name": name, "items": items } })
     };
-    // The ConfigMap has no items here: it has a file for each issuer.
+    // All keys of the ConfigMap are mounted: there is a file for each issuer.
     json!([
         { "configMap": { "name": names.relay() } },
         secret(names.keys(), "keys", &["region.key", "token.key"]),

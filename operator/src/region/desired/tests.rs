@@ -1,12 +1,19 @@
-//! Properties of what is desired.
+//! Tests of the desired objects.
 
-use super::*;
+use super::{
+    inputs::{HTTP_PORT, PEER_PORT},
+    *,
+};
 use crate::{
+    controller::NamespacedName,
     objects::digest,
-    region::material::{Found, Material, Moment},
+    region::{
+        key_material::{KeyMaterial, RotationInputs, Secrets},
+        object_names::ObjectNames,
+    },
 };
 use adit_api::region::{Autoscaling, ExposureType, NodePorts, RegionIssuer, RegionTokens, Registry, Relays};
-use adit_api::{RegionSpec, SecretKeyRef};
+use adit_api::{Region, RegionSpec, SecretKeyRef};
 use adit_config::{Limits, TcpPorts};
 use k8s_openapi::{
     api::{
@@ -20,18 +27,19 @@ use k8s_openapi::{
 };
 use proptest::prelude::*;
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use std::sync::LazyLock;
 use time::OffsetDateTime;
 
-static MATERIAL: LazyLock<Material> = LazyLock::new(|| {
-    let moment = Moment {
+static MATERIAL: LazyLock<KeyMaterial> = LazyLock::new(|| {
+    let rotation = RotationInputs {
         now: OffsetDateTime::from_unix_timestamp(1_800_000_000).unwrap(),
-        confirmed: true,
-        asked: None,
+        is_confirmed: true,
+        requested: None,
     };
-    Material::of(&Found::new(), Names("eu"), "eu.example.com", moment).unwrap()
+    KeyMaterial::of(&Secrets::new(), ObjectNames("eu"), "eu.example.com", rotation).unwrap()
 });
-static PROVIDER: LazyLock<Provider> = LazyLock::new(|| Provider {
+static PROVIDER: LazyLock<ProviderDefaults> = LazyLock::new(|| ProviderDefaults {
     name: Some("Example Corp".to_owned()),
     abuse: Some("abuse@example.com".to_owned()),
     registry_image: "redis:7".to_owned(),
@@ -57,8 +65,8 @@ fn made(spec: RegionSpec) -> Vec<Object> {
     desired(&inputs(&region))
 }
 
-fn inputs(region: &Region) -> Inputs<'_> {
-    Inputs {
+fn inputs(region: &Region) -> DesiredInputs<'_> {
+    DesiredInputs {
         region,
         provider: &PROVIDER,
         material: &MATERIAL,
@@ -77,7 +85,7 @@ fn template(objects: &[Object]) -> Value {
     find(objects, Kind::Deployment, "eu-relay").body["spec"]["template"].clone()
 }
 
-/// Fails on every field that Kubernetes does not have, and on each of a wrong type.
+/// Fails on fields that Kubernetes does not have, and on fields of a wrong type.
 fn check<T: Serialize + DeserializeOwned>(manifest: &Value) {
     let read: T = serde_json::from_value(manifest.clone()).unwrap();
     assert_eq!(&serde_json::to_value(read).unwrap(), manifest);
@@ -86,7 +94,7 @@ fn check<T: Serialize + DeserializeOwned>(manifest: &Value) {
 fn check_object(object: &Object) {
     let owner =
         OwnerReference { name: "eu".into(), uid: "u".into(), kind: "Region".into(), ..Default::default() };
-    let manifest = object.manifest("tunnels", "eu", &owner);
+    let manifest = object.manifest(&NamespacedName::new("tunnels", "eu"), &owner);
     match object.kind {
         Kind::ServiceAccount => check::<ServiceAccount>(&manifest),
         Kind::Secret => check::<Secret>(&manifest),
@@ -99,7 +107,7 @@ fn check_object(object: &Object) {
     }
 }
 
-/// No `unwrap_or`: what a pod of the restricted profile of Pod Security has to say.
+/// Asserts what the profile restricted of the Pod Security Standards requires.
 fn assert_restricted(template: &Value) {
     let pod = &template["spec"]["securityContext"];
     assert_eq!(
@@ -170,20 +178,20 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn whatever_the_spec_every_object_is_sound(spec in specs()) {
+    fn every_object_is_valid_whatever_the_spec(spec in specs()) {
         let objects = made(spec.clone());
         let mut names: Vec<_> = objects.iter().map(|object| (object.kind, object.name.clone())).collect();
-        prop_assert!(names.windows(2).all(|pair| pair[0].0 <= pair[1].0), "in the order of kinds");
+        prop_assert!(names.windows(2).all(|pair| pair[0].0 <= pair[1].0), "objects are ordered by kind");
         names.sort();
         names.dedup();
-        prop_assert_eq!(names.len(), objects.len(), "no object is there twice");
+        prop_assert_eq!(names.len(), objects.len(), "no object is listed twice");
         for object in &objects {
             check_object(object);
             if object.kind == Kind::Deployment {
                 assert_restricted(&object.body["spec"]["template"]);
             }
         }
-        prop_assert_eq!(made(spec), objects, "the same again");
+        prop_assert_eq!(made(spec), objects, "the same inputs give the same objects");
     }
 
     #[test]
@@ -216,8 +224,8 @@ fn each_change_that_needs_a_restart_makes_another_template() {
         template(&made(spec))
     };
     for (name, after) in [
-        ("image", template(&desired(&Inputs { image: "relay:2", ..inputs(&region) }))),
-        ("password", template(&desired(&Inputs { back_ends: "c", ..inputs(&region) }))),
+        ("image", template(&desired(&DesiredInputs { image: "relay:2", ..inputs(&region) }))),
+        ("password", template(&desired(&DesiredInputs { back_ends: "c", ..inputs(&region) }))),
         ("drain", changed(|spec| spec.relays.drain_timeout = std::time::Duration::from_secs(1))),
         ("ports", changed(|spec| spec.exposure.tcp_ports = Some(TcpPorts { first: 20000, last: 20001 }))),
         ("public port", changed(|spec| spec.exposure.public_port = Some(8443))),
@@ -228,7 +236,7 @@ fn each_change_that_needs_a_restart_makes_another_template() {
 }
 
 #[test]
-fn where_relays_run_and_how_they_are_reached_is_as_asked_for() {
+fn scheduling_and_exposure_follow_the_spec() {
     let relays = json!({
         "imagePullSecrets": [{"name": "registry"}],
         "nodeSelector": {"pool": "public"},
@@ -241,15 +249,15 @@ fn where_relays_run_and_how_they_are_reached_is_as_asked_for() {
         ],
         "priorityClassName": "high",
     });
-    let mut asked = serde_json::to_value(spec()).unwrap();
-    asked["relays"].as_object_mut().unwrap().extend(relays.as_object().unwrap().clone());
-    asked["exposure"] = json!({
+    let mut wanted = serde_json::to_value(spec()).unwrap();
+    wanted["relays"].as_object_mut().unwrap().extend(relays.as_object().unwrap().clone());
+    wanted["exposure"] = json!({
         "type": "LoadBalancer",
         "externalTrafficPolicy": "Local",
         "loadBalancerClass": "example.com/fast",
         "proxyProtocol": {"trustedCIDRs": ["10.0.0.0/8"]},
     });
-    let region = Region::new("eu", serde_json::from_value(asked).unwrap());
+    let region = Region::new("eu", serde_json::from_value(wanted).unwrap());
     let objects = desired(&inputs(&region));
     let pod = &template(&objects)["spec"];
     for (field, value) in relays.as_object().unwrap() {
@@ -260,40 +268,43 @@ fn where_relays_run_and_how_they_are_reached_is_as_asked_for() {
         (&service["externalTrafficPolicy"], &service["loadBalancerClass"]),
         (&json!("Local"), &json!("example.com/fast"))
     );
-    let relay = config::relay_yaml(&inputs(&region));
+    let relay = relay_config::relay_yaml(&inputs(&region));
     assert_eq!(relay["proxyProtocol"], json!({"trustedCIDRs": ["10.0.0.0/8"]}));
 }
 
 #[test]
-fn relays_are_spread_and_go_on_serving_until_all_nodes_know_that_they_go() {
+fn relays_are_spread_and_serve_until_no_node_routes_to_them() {
     let pod = template(&made(spec()))["spec"].clone();
     let spread = pod["topologySpreadConstraints"].as_array().unwrap();
     let over: Vec<_> = spread.iter().map(|one| &one["topologyKey"]).collect();
     assert_eq!(over, ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]);
     let relay = &pod["containers"][0];
-    let notice = relay["lifecycle"]["preStop"]["sleep"]["seconds"].as_u64().unwrap();
+    let pre_stop = relay["lifecycle"]["preStop"]["sleep"]["seconds"].as_u64().unwrap();
     let drain = spec().relays.drain_timeout.as_secs();
-    assert!(notice > 0);
-    assert!(pod["terminationGracePeriodSeconds"].as_u64().unwrap() > notice + drain, "no drain is cut off");
+    assert!(pre_stop > 0);
+    assert!(
+        pod["terminationGracePeriodSeconds"].as_u64().unwrap() > pre_stop + drain,
+        "the drain has its whole time"
+    );
 }
 
 #[test]
-fn a_template_of_the_same_inputs_stays_whoever_made_it() {
+fn the_template_of_the_same_inputs_is_kept() {
     let region = Region::new("eu", spec());
     let objects = desired(&inputs(&region));
     let deployment = find(&objects, Kind::Deployment, "eu-relay");
     let digest = deployment.annotations["adit.dev/inputs"].clone();
     assert_eq!(deployment.annotations["adit.dev/template"], template(&objects).to_string());
     let earlier = json!({"spec": {"containers": [{"name": "relay", "image": "relay:1"}]}});
-    let kept = Inputs { kept_template: Some((digest.clone(), earlier.clone())), ..inputs(&region) };
-    assert_eq!(template(&desired(&kept)), earlier, "of an earlier operator");
+    let kept = DesiredInputs { kept_template: Some((digest.clone(), earlier.clone())), ..inputs(&region) };
+    assert_eq!(template(&desired(&kept)), earlier, "the template of an earlier operator");
     let other =
-        Inputs { kept_template: Some((digest, earlier.clone())), image: "relay:2", ..inputs(&region) };
-    assert_ne!(template(&desired(&other)), earlier, "of another image");
+        DesiredInputs { kept_template: Some((digest, earlier.clone())), image: "relay:2", ..inputs(&region) };
+    assert_ne!(template(&desired(&other)), earlier, "the template of another image");
 }
 
 #[test]
-fn what_a_spec_no_longer_wants_is_not_desired() {
+fn optional_objects_are_desired_only_if_the_spec_needs_them() {
     let names = |spec: RegionSpec| {
         made(spec).into_iter().map(|object| (object.kind, object.name)).collect::<Vec<_>>()
     };
@@ -308,7 +319,7 @@ fn what_a_spec_no_longer_wants_is_not_desired() {
     all.suspended = true;
     assert!(
         !names(all).iter().any(|(kind, _)| *kind == Kind::HorizontalPodAutoscaler),
-        "it would fight the 0"
+        "an autoscaler would scale up from 0"
     );
     let mut own = spec();
     own.registry = Registry::Redis { url_secret_ref: SecretKeyRef { name: "r".into(), key: "url".into() } };
@@ -317,12 +328,12 @@ fn what_a_spec_no_longer_wants_is_not_desired() {
     one.relays.replicas = Some(1);
     assert!(
         !names(one).iter().any(|(kind, _)| *kind == Kind::PodDisruptionBudget),
-        "its node could not be drained"
+        "the node of a single relay could not be drained"
     );
 }
 
 #[test]
-fn no_pod_can_reach_a_key_that_signs_certificates() {
+fn no_pod_mounts_a_key_that_signs_certificates() {
     let objects = made(spec());
     for object in objects.iter().filter(|object| object.kind == Kind::Deployment) {
         let text = object.body.to_string();
@@ -332,35 +343,35 @@ fn no_pod_can_reach_a_key_that_signs_certificates() {
 }
 
 #[test]
-fn everyone_reaches_the_public_ports_the_operator_included_and_only_relays_the_one_of_peers() {
+fn only_relays_reach_the_port_of_peer_links() {
     let objects = made(spec());
     let ingress = find(&objects, Kind::NetworkPolicy, "eu-relay").body["spec"]["ingress"].clone();
     let rule = |port: u16| {
         let has = |rule: &&Value| rule["ports"].as_array().unwrap().iter().any(|one| one["port"] == port);
         ingress.as_array().unwrap().iter().find(has).unwrap()["from"].clone()
     };
-    assert_eq!((rule(HTTPS), rule(HTTP)), (Value::Null, Value::Null));
-    assert!(rule(PEER)[0]["podSelector"].is_object());
+    assert_eq!((rule(HTTPS_PORT), rule(HTTP_PORT)), (Value::Null, Value::Null));
+    assert!(rule(PEER_PORT)[0]["podSelector"].is_object());
 }
 
 #[test]
-fn the_registry_lets_one_user_in_and_has_no_password_in_clear_beside_its_own_secret() {
+fn no_object_has_the_registry_password_in_clear() {
     let objects = made(spec());
     let password = &MATERIAL.registry_password;
     let shown: Vec<_> = objects.iter().filter(|object| object.body.to_string().contains(password)).collect();
-    assert!(shown.is_empty(), "secrets are in base64: {shown:?}");
+    assert!(shown.is_empty(), "Secrets are in base64: {shown:?}");
     assert_ne!(digest(&[b"a"]), digest(&[b"b"]));
 }
 
 #[test]
-fn a_server_takes_the_users_of_the_managed_registry() {
+fn a_redis_server_accepts_the_managed_registry_s_acl() {
     use base64::{Engine, prelude::BASE64_STANDARD};
     let objects = made(spec());
     let secret = &find(&objects, Kind::Secret, "eu-registry").body;
     let acl = BASE64_STANDARD.decode(secret["data"]["users.acl"].as_str().unwrap()).unwrap();
     let server = adit_testkit::redis::Redis::start();
     let acl = String::from_utf8(acl).unwrap();
-    // That of the default user last: nobody may do anything then.
+    // The line of the default user last, because it revokes the rights of this connection.
     for line in acl.lines().rev() {
         let rule = line.strip_prefix("user ").unwrap();
         assert_eq!(server.run(&format!("ACL SETUSER {rule}")), "+OK", "{rule}");

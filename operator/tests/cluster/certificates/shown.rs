@@ -92,7 +92,7 @@ async fn a_relay_that_confirms_one_certificate_and_shows_another_is_named() {
     let names = json!([REGION, format!("*.{REGION}")]);
     place.apply("eu", &json!({"dnsNames": names, "selfSigned": {}})).await;
     let message = place.wait_for("eu", "RolledOut", "False", "NotServed").await;
-    assert!(message.starts_with("relay eu-relay-1 of eu.example.test has confirmed it"), "{message}");
+    assert!(message.starts_with("Relay eu-relay-1 of eu.example.test has confirmed it"), "{message}");
 
     let other = [REGION.to_owned()];
     let now = time::OffsetDateTime::now_utc();
@@ -102,7 +102,7 @@ async fn a_relay_that_confirms_one_certificate_and_shows_another_is_named() {
     assert!(message.ends_with(&certificate::facts(&chain).unwrap().fingerprint), "{message}");
     let (code, text) = place.cluster.kubectl_adit(&["certificates"]).await;
     assert_eq!(code, Some(8), "{text}");
-    assert!(text.contains("ServedOtherwise: relay eu-relay-1"), "{text}");
+    assert!(text.contains("ServedOtherwise: Relay eu-relay-1"), "{text}");
 
     let set = place.store.certificates_for(REGION).await.unwrap();
     let (stored, sealed) = &set.list[0];

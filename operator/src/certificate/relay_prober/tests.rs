@@ -1,4 +1,4 @@
-//! Who is asked, and what an answer says.
+//! Tests of probes.
 
 use super::*;
 use adit_acme::{KeyAlgorithm, certificate};
@@ -42,20 +42,20 @@ fn relay(region: &str, id: &str) -> RelaySeen {
 }
 
 #[test]
-fn a_pod_s_address_is_that_of_its_port_https() {
+fn a_pod_s_address_has_its_https_port() {
     assert_eq!(address(&pod("10.0.0.1", 1234)), Some("10.0.0.1:1234".parse().unwrap()));
     assert_eq!(address(&pod("fd00::1", 1234)), Some("[fd00::1]:1234".parse().unwrap()));
-    assert_eq!(address(&Pod::default()), None, "it has no address yet");
+    assert_eq!(address(&Pod::default()), None, "a pod without an address");
 }
 
 #[test]
-fn what_is_below_a_wildcard_is_asked_for_first_and_of_many_names_only_some() {
+fn names_below_a_wildcard_are_tried_first() {
     let names = ["a.example", "b.example", "*.example", "c.example"].map(str::to_owned);
-    assert_eq!(questions(&names), ["adit-probe-certificate.example", "a.example", "b.example"]);
+    assert_eq!(server_names(&names), ["adit-probe-certificate.example", "a.example", "b.example"]);
 }
 
 #[test]
-fn each_pod_is_asked_once_and_who_has_none_here_is_named() {
+fn each_pod_is_probed_once_and_relays_without_one_are_named() {
     let at = |port: u16| SocketAddr::from(([10, 0, 0, 1], port));
     let long = "a".repeat(40);
     let pods = vec![
@@ -64,8 +64,8 @@ fn each_pod_is_asked_once_and_who_has_none_here_is_named() {
         (format!("{long}-x"), at(3)),
         (format!("{long}-y"), at(4)),
     ];
-    let place = Place { pods, trusted: ["10.0.0.0/8".parse().unwrap()].into() };
-    let places: Places = Ok(BTreeMap::from([("eu".to_owned(), place)]));
+    let pods = RelayPods { pods, load_balancers: ["10.0.0.0/8".parse().unwrap()].into() };
+    let regions: RegionPods = Ok(BTreeMap::from([("eu".to_owned(), pods)]));
     let relays = [
         relay("eu", "eu-relay-1-00ff"),
         relay("eu", "eu-relay-1-00fe"),
@@ -73,26 +73,22 @@ fn each_pod_is_asked_once_and_who_has_none_here_is_named() {
         relay("eu", "standalone"),
         relay("us", "us-relay-1-00ff"),
     ];
-    let (found, unasked) = targets(&places, &relays.iter().collect::<Vec<_>>());
+    let (found, not_probed) = targets(&regions, &relays.iter().collect::<Vec<_>>());
     let found: Vec<_> =
-        found.iter().map(|(who, address, trusted)| (&**who, *address, trusted.len())).collect();
-    assert_eq!(
-        found,
-        [("eu-relay-1 of eu", at(1), 1)],
-        "the process before of the same pod is not asked apart"
-    );
-    let unasked: Vec<_> = unasked.iter().map(|one| &*one.who).collect();
-    assert_eq!(unasked, ["eu-relay-3-00ff of eu", "standalone of eu", "us-relay-1-00ff of us"]);
-    // Of a long name only the beginning is known: whoever may be meant is asked.
+        found.iter().map(|one| (&*one.relay, one.address, one.load_balancers.len())).collect();
+    assert_eq!(found, [("eu-relay-1 of eu", at(1), 1)], "the pod's process before is not probed separately");
+    let not_probed: Vec<_> = not_probed.iter().map(|one| &*one.relay).collect();
+    assert_eq!(not_probed, ["eu-relay-3-00ff of eu", "standalone of eu", "us-relay-1-00ff of us"]);
+    // Only the beginning of a long name is known: every pod that may be meant is probed.
     let meant = relay("eu", &format!("{long}-00ff"));
-    assert_eq!(targets(&places, &[&meant]).0.len(), 2);
-    let away: Places = Err("the API server is away".to_owned());
-    let (found, unasked) = targets(&away, &relays.iter().collect::<Vec<_>>());
+    assert_eq!(targets(&regions, &[&meant]).0.len(), 2);
+    let unknown: RegionPods = Err("no answer".to_owned());
+    let (found, not_probed) = targets(&unknown, &relays.iter().collect::<Vec<_>>());
     assert!(found.is_empty());
-    assert!(unasked.iter().all(|one| one.answer == Answer::Unasked("the API server is away".to_owned())));
+    assert!(not_probed.iter().all(|one| one.outcome == ProbeOutcome::NotProbed("no answer".to_owned())));
 }
 
-/// A TLS server for one name; with `header`, one that wants a PROXY header first. Gives its address and fingerprint.
+/// A TLS server for one name; with `header` it expects a PROXY header first. Returns its address and fingerprint.
 async fn server(name: &str, header: bool) -> (SocketAddr, String) {
     let names = [name.to_owned()];
     let now = time::OffsetDateTime::now_utc();
@@ -124,38 +120,54 @@ async fn server(name: &str, header: bool) -> (SocketAddr, String) {
     (address, fingerprint)
 }
 
-fn inquiry() -> Inquiry {
+fn prober() -> RelayProber {
     let config = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
-    Inquiry::new(Client::try_from(config).unwrap(), None).unwrap()
+    RelayProber::new(Client::try_from(config).unwrap(), None).unwrap()
 }
 
 #[tokio::test]
-async fn an_answer_is_what_a_handshake_shows() {
-    let (asking, names) = (inquiry(), ["a.example".to_owned()]);
+async fn a_probe_tells_what_a_handshake_shows() {
+    let (prober, names) = (prober(), ["a.example".to_owned()]);
+    let target = |address| Target { relay: "a".to_owned(), address, load_balancers: [].into() };
     let (address, fingerprint) = server("a.example", false).await;
-    assert_eq!(asking.ask_one(address, &[], &names, &fingerprint).await, Answer::Serves);
-    assert_eq!(asking.ask_one(address, &[], &names, "00").await, Answer::Other(fingerprint.clone()));
-    let refused = asking.ask_one(address, &[], &["b.example".to_owned()], &fingerprint).await;
-    assert!(matches!(&refused, Answer::Refuses(why) if why.contains("b.example")), "{refused:?}");
+    assert_eq!(prober.probe_one(&target(address), &names, &fingerprint).await, ProbeOutcome::Serves);
+    assert_eq!(
+        prober.probe_one(&target(address), &names, "00").await,
+        ProbeOutcome::ServesOther(fingerprint.clone())
+    );
+    let refused = prober.probe_one(&target(address), &["b.example".to_owned()], &fingerprint).await;
+    assert!(matches!(&refused, ProbeOutcome::Refuses(why) if why.contains("b.example")), "{refused:?}");
     let both = ["b.example".to_owned(), "a.example".to_owned()];
-    assert_eq!(asking.ask_one(address, &[], &both, &fingerprint).await, Answer::Serves, "one name is enough");
+    assert_eq!(
+        prober.probe_one(&target(address), &both, &fingerprint).await,
+        ProbeOutcome::Serves,
+        "one name is enough"
+    );
     let closed = adit_testkit::port::Port::take();
-    let unasked = asking.ask_one(closed.address(), &[], &names, &fingerprint).await;
-    assert!(matches!(&unasked, Answer::Unasked(why) if why.contains("no TLS server answers")), "{unasked:?}");
+    let not_probed = prober.probe_one(&target(closed.address()), &names, &fingerprint).await;
+    assert!(
+        matches!(&not_probed, ProbeOutcome::NotProbed(why) if why.contains("no TLS server answers")),
+        "{not_probed:?}"
+    );
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let unasked = asking.ask_one(silent.local_addr().unwrap(), &[], &names, &fingerprint).await;
-    assert!(matches!(&unasked, Answer::Unasked(why) if why.contains("did not answer")), "{unasked:?}");
+    let not_probed = prober.probe_one(&target(silent.local_addr().unwrap()), &names, &fingerprint).await;
+    assert!(
+        matches!(&not_probed, ProbeOutcome::NotProbed(why) if why.contains("did not answer")),
+        "{not_probed:?}"
+    );
 }
 
 #[tokio::test]
-async fn a_relay_that_takes_the_operator_for_a_load_balancer_gets_its_header() {
+async fn a_relay_that_expects_a_proxy_header_gets_one() {
     let (address, fingerprint) = server("a.example", true).await;
-    let (names, trusted) = (["a.example".to_owned()], ["127.0.0.0/8".parse().unwrap()]);
-    assert_eq!(inquiry().ask_one(address, &trusted, &names, &fingerprint).await, Answer::Serves);
+    let names = ["a.example".to_owned()];
+    let load_balancers = ["127.0.0.0/8".parse().unwrap()].into();
+    let target = Target { relay: "a".to_owned(), address, load_balancers };
+    assert_eq!(prober().probe_one(&target, &names, &fingerprint).await, ProbeOutcome::Serves);
 }
 
 #[tokio::test]
-async fn without_the_api_server_nobody_is_asked_and_all_are_named() {
+async fn without_the_api_server_every_relay_is_named_as_not_probed() {
     let stored = StoredCertificate {
         id: "c".into(),
         names: vec!["a.example".into()],
@@ -169,9 +181,8 @@ async fn without_the_api_server_nobody_is_asked_and_all_are_named() {
         made_for: String::new(),
     };
     let relays = [relay("eu", "b-00ff"), relay("eu", "a-00ff")];
-    let asked = inquiry().ask(&stored, &relays.iter().collect::<Vec<_>>()).await;
-    assert_eq!(asked.iter().map(|one| &*one.who).collect::<Vec<_>>(), ["a-00ff of eu", "b-00ff of eu"]);
-    let sees_none =
-        |one: &Asked| matches!(&one.answer, Answer::Unasked(why) if why.contains("cannot see its pod"));
-    assert!(asked.iter().all(sees_none), "{asked:?}");
+    let probes = prober().probe(&stored, &relays.iter().collect::<Vec<_>>()).await;
+    assert_eq!(probes.iter().map(|one| &*one.relay).collect::<Vec<_>>(), ["a-00ff of eu", "b-00ff of eu"]);
+    let is_not_probed = |one: &ProbeResult| matches!(&one.outcome, ProbeOutcome::NotProbed(why) if why.contains("cannot find its pod"));
+    assert!(probes.iter().all(is_not_probed), "{probes:?}");
 }

@@ -1,17 +1,20 @@
 //! relay.yaml, and the revision that relays confirm.
+//!
+//! A field of a Region's spec reaches relay.yaml in [`relay_yaml`]. A change of it restarts relays unless [`restart_inputs`]
+//! leaves it out.
 
-use super::{HTTP, HTTPS, Inputs, OPS, PEER};
+use super::inputs::{DesiredInputs, HTTP_PORT, HTTPS_PORT, OPS_PORT, PEER_PORT};
 use crate::objects::{Kind, Object};
 use adit_api::region::RegionTokens;
 use adit_config::duration;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// The configuration's file in the pods' folder.
-pub const RELAY_YAML: &str = "relay.yaml";
+/// The file of the configuration in the pods' folder.
+pub(super) const RELAY_YAML: &str = "relay.yaml";
 
-/// relay.yaml as a tree. What is different for each pod comes from its environment.
-pub fn relay_yaml(inputs: &Inputs<'_>) -> Value {
+/// The content of relay.yaml. What differs between pods comes from their environment.
+pub(super) fn relay_yaml(inputs: &DesiredInputs<'_>) -> Value {
     let spec = &inputs.region.spec;
     let mut provider = Map::new();
     provider.extend(inputs.provider.name.iter().map(|name| ("name".to_owned(), json!(name))));
@@ -22,17 +25,17 @@ pub fn relay_yaml(inputs: &Inputs<'_>) -> Value {
         "dataDir": "/var/lib/adit",
         "publicPort": spec.exposure.public_port.unwrap_or(443),
         "listen": {
-            "https": format!(":{HTTPS}"),
-            "http": format!(":{HTTP}"),
-            "ops": format!(":{OPS}"),
-            "peer": format!(":{PEER}"),
+            "https": format!(":{HTTPS_PORT}"),
+            "http": format!(":{HTTP_PORT}"),
+            "ops": format!(":{OPS_PORT}"),
+            "peer": format!(":{PEER_PORT}"),
         },
         "tls": { "certificates": [{ "cert": "development/tls.crt", "key": "development/tls.key" }] },
         "access": access(inputs),
         "limits": spec.limits,
         "provider": provider,
-        // The address is each pod's own: ADIT_PEER_ADVERTISE goes before it.
-        "peer": { "advertise": format!("127.0.0.1:{PEER}"), "ca": "peer/ca.crt", "cert": "peer/tls.crt", "key": "peer/tls.key" },
+        // ADIT_PEER_ADVERTISE overrides it with each pod's own address.
+        "peer": { "advertise": format!("127.0.0.1:{PEER_PORT}"), "ca": "peer/ca.crt", "cert": "peer/tls.crt", "key": "peer/tls.key" },
         "keys": { "region": "keys/region.key", "tokens": "keys/token.key" },
         "proxyProtocol": { "trustedCIDRs": cidrs },
         "drainTimeout": duration::display(spec.relays.drain_timeout),
@@ -45,7 +48,7 @@ pub fn relay_yaml(inputs: &Inputs<'_>) -> Value {
     yaml
 }
 
-fn access(inputs: &Inputs<'_>) -> Value {
+fn access(inputs: &DesiredInputs<'_>) -> Value {
     let access = &inputs.region.spec.access;
     let tokens = match &access.tokens {
         RegionTokens::Managed {} => json!({ "managed": {} }),
@@ -66,7 +69,7 @@ fn issuer_file(index: usize) -> String {
 }
 
 /// The files of the ConfigMap.
-fn config_files(inputs: &Inputs<'_>) -> BTreeMap<String, String> {
+fn config_files(inputs: &DesiredInputs<'_>) -> BTreeMap<String, String> {
     let yaml = serde_yaml::to_string(&relay_yaml(inputs)).expect("a tree has a YAML form");
     let mut files = BTreeMap::from([(RELAY_YAML.to_owned(), yaml)]);
     if let RegionTokens::Issuers(issuers) = &inputs.region.spec.access.tokens {
@@ -77,8 +80,13 @@ fn config_files(inputs: &Inputs<'_>) -> BTreeMap<String, String> {
     files
 }
 
+/// The revision of the configuration, as relays compute it: a digest of all files, in the order of their paths.
+pub(in crate::region) fn revision(inputs: &DesiredInputs<'_>) -> String {
+    adit_config::revision::of(files(inputs).values().map(String::as_bytes))
+}
+
 /// The files that relays read, by their paths in the pods' folder.
-pub fn files(inputs: &Inputs<'_>) -> BTreeMap<String, String> {
+fn files(inputs: &DesiredInputs<'_>) -> BTreeMap<String, String> {
     let mut files = config_files(inputs);
     let material = inputs.material;
     for (folder, data, names) in [
@@ -92,18 +100,18 @@ pub fn files(inputs: &Inputs<'_>) -> BTreeMap<String, String> {
     files
 }
 
-pub(super) fn config_map(inputs: &Inputs<'_>) -> Object {
+pub(super) fn config_map(inputs: &DesiredInputs<'_>) -> Object {
     Object::new(Kind::ConfigMap, inputs.names().relay(), json!({ "data": config_files(inputs) }))
 }
 
-/// The certificate of the development CA, which clients need.
-pub(super) fn authority(inputs: &Inputs<'_>) -> Object {
+/// The ConfigMap with the certificate of the development CA, for clients.
+pub(super) fn authority(inputs: &DesiredInputs<'_>) -> Object {
     let data = json!({ "ca.crt": inputs.material.development_authority.cert });
     Object::new(Kind::ConfigMap, inputs.names().ca(), json!({ "data": data }))
 }
 
-/// What of relay.yaml takes effect only with a new process.
-pub(super) fn restarting(inputs: &Inputs<'_>) -> Value {
+/// The part of relay.yaml that takes effect only with a new process.
+pub(super) fn restart_inputs(inputs: &DesiredInputs<'_>) -> Value {
     let mut yaml = relay_yaml(inputs);
     if let Some(fields) = yaml.as_object_mut() {
         fields.remove("limits");
