@@ -37,10 +37,16 @@ impl Backoff {
         self.since = None;
     }
 
-    /// A session that lasted so long has ended. Answers how long to wait: not at all after one that was of use.
+    /// A relay that drains has gone: whatever failed before says nothing about its successor.
+    pub(super) fn reset(&mut self) {
+        *self = Self::default();
+    }
+
+    /// A session that lasted so long has ended. Answers how long to wait: not at all after one that was of use, whatever
+    /// searches for another relay have failed meanwhile.
     pub(super) fn session_ended_delay(&mut self, lasted: Duration, now: Instant, jitter: f64) -> Duration {
         if lasted >= MIN_SESSION_TIME {
-            self.penalties = 0;
+            self.reset();
             return Duration::ZERO;
         }
         self.penalties = (self.penalties + 1).min(MAX_PENALTIES);

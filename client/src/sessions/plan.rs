@@ -250,7 +250,11 @@ impl SessionPlan {
         if self.take_dial(key).is_none() {
             return;
         }
-        let wait = self.backoff.failure_delay(now, rand::random());
+        let mut wait = self.backoff.failure_delay(now, rand::random());
+        if self.is_moving() {
+            // The relay is being replaced: its successor is expected within seconds.
+            wait = wait.min(DRAIN_SEARCH_INTERVAL);
+        }
         let asked = after.map(|after| after.mul_f64(1.0 + rand::random::<f64>() / 2.0));
         self.pause(now + wait.max(asked.unwrap_or_default()));
     }
@@ -274,8 +278,7 @@ impl SessionPlan {
     ) -> SearchOutcome {
         let thin = self.take_dial(key).is_some_and(|dial| !dial.target.only.is_empty());
         self.relays = elsewhere.relays.max(1) as usize;
-        let moving = self.serving().next().is_none() && self.is_served();
-        if self.relays == 1 && !moving {
+        if self.relays == 1 && !self.is_moving() {
             self.searches = 0;
             self.schedule_search(now);
             return SearchOutcome::Ended;
@@ -283,10 +286,15 @@ impl SessionPlan {
         self.search_failed(thin, now)
     }
 
+    /// Whether every relay that the client has drains.
+    fn is_moving(&self) -> bool {
+        self.serving().next().is_none() && self.is_served()
+    }
+
     /// A dial has not found what it was for.
     fn search_failed(&mut self, thin: bool, now: Instant) -> SearchOutcome {
         let jitter: f64 = rand::random();
-        let moving = self.serving().next().is_none() && self.is_served();
+        let moving = self.is_moving();
         self.searches += 1;
         if self.searches < MAX_FAST_SEARCHES {
             self.search_at = Some(now + MAX_SEARCH_DELAY.mul_f64(jitter));
@@ -385,7 +393,15 @@ impl SessionPlan {
             return false;
         }
         (self.search_at, self.searches) = (None, 0);
-        let wait = self.backoff.session_ended_delay(now - held.since, now, rand::random());
+        if held.state == HeldState::Moving {
+            self.backoff.reset();
+        }
+        let lasted = now - held.since;
+        let wait = self.backoff.session_ended_delay(lasted, now, rand::random());
+        if wait == Duration::ZERO && !self.is_served() {
+            // Pauses of earlier searches for a second relay are over: there is none left.
+            self.pause_until = None;
+        }
         let spread = if self.serving().next().is_some() {
             MAX_REDIAL_SPREAD.mul_f64(rand::random())
         } else {

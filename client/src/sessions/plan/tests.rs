@@ -284,6 +284,61 @@ fn the_only_relay_is_not_dialled_in_a_rush_while_it_drains() {
     assert_eq!((region.left.as_slice(), region.count("b")), ([0].as_slice(), 1));
 }
 
+/// For how long a region stays without a session once its relay is there again.
+fn time_without_session(region: &mut Region, relay: &'static str) -> Duration {
+    region.relays = vec![relay];
+    let back = region.now;
+    loop {
+        region.step();
+        if !region.held.is_empty() {
+            return region.now - back;
+        }
+        region.now = region.plan.next_dial(region.now).expect("it is dialled again");
+    }
+}
+
+#[test]
+fn after_a_planned_restart_the_client_is_back_in_less_than_a_second() {
+    for _ in 0..100 {
+        let mut region = Region::new(&["a"], 1);
+        region.run(Duration::from_secs(60));
+        region.plan.session_moves(0);
+        // Its listeners are closed: all dials fail while it waits for streams.
+        region.relays.clear();
+        region.run(Duration::from_secs(32));
+        region.held.remove(&0);
+        region.plan.session_ended(0, region.now);
+        region.run(Duration::from_secs(2));
+        let late = time_without_session(&mut region, "a");
+        assert!(late < Duration::from_secs(1), "{late:?}");
+    }
+}
+
+#[test]
+fn a_replacement_that_comes_before_the_relay_has_gone_is_found_in_a_second() {
+    let mut region = Region::new(&["a"], 1);
+    region.run(Duration::from_secs(60));
+    region.plan.session_moves(0);
+    region.relays.clear();
+    region.run(Duration::from_secs(120));
+    region.held.clear();
+    let late = time_without_session(&mut region, "b");
+    assert!(late <= DRAIN_SEARCH_INTERVAL, "{late:?}");
+}
+
+#[test]
+fn searches_in_vain_do_not_slow_down_the_dial_after_a_loss() {
+    let mut region = Region::new(&["a", "a"], 1);
+    region.run(Duration::from_secs(10));
+    // A second relay is known and cannot be reached for an hour.
+    region.relays.clear();
+    region.run(Duration::from_secs(3600));
+    region.held.clear();
+    region.plan.session_ended(0, region.now);
+    let late = time_without_session(&mut region, "a");
+    assert!(late < Duration::from_millis(100), "{late:?}");
+}
+
 #[test]
 fn one_session_too_many_is_left() {
     let mut plan = SessionPlan::new();
