@@ -14,8 +14,8 @@ mod upgrade;
 use crate::published::PublishedTunnel;
 use adit_mux::{ConnectProtocol, RecvStream, Responder};
 use adit_protocol::{Code, Kind, stream};
-use connect::ServiceError;
 pub(crate) use connect::probe;
+use connect::{ServiceError, note_failure};
 use exchange_record::ExchangeRecord;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use std::{
@@ -77,10 +77,10 @@ impl LocalService {
             ServiceError::Down(_) => (StatusCode::BAD_GATEWAY, Code::ServiceDown),
             ServiceError::Lost(_) => (StatusCode::BAD_GATEWAY, Code::ServiceDown),
             ServiceError::Timeout => (StatusCode::GATEWAY_TIMEOUT, Code::ServiceTimeout),
-            ServiceError::Protocol(_) => (StatusCode::BAD_GATEWAY, Code::ServiceProtocol),
+            ServiceError::Protocol(..) => (StatusCode::BAD_GATEWAY, Code::ServiceProtocol),
         };
-
-        tracing::debug!(tunnel = %self.tunnel.id, error = error as &dyn std::error::Error, "the service failed");
+        note_failure(&self.tunnel, error);
+        tracing::debug!(service = %self.tunnel.spec.service, reason = %error, "service failed");
         Some(refuse(respond, status, code))
     }
 }

@@ -10,7 +10,7 @@ use adit_protocol::{Code, Endpoint, Kind, OpenTunnel, OpenedTunnel, TunnelId};
 use std::{
     sync::{
         Mutex, MutexGuard,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     time::Duration,
 };
@@ -32,9 +32,28 @@ struct Grant {
     refused: Option<(Code, String, Option<Instant>)>,
     closed: Option<(Code, String)>,
     limited: Option<(Code, String, Instant)>,
-    /// Why the service is down, in words.
-    down: Option<String>,
+    /// What is wrong with the service, for a person.
+    fault: Option<ServiceFault>,
     reported: Option<TunnelStatus>,
+}
+
+/// What is wrong with a tunnel's service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct ServiceFault {
+    /// `service_down` or `service_protocol`.
+    code: Code,
+    reason: String,
+}
+
+/// Whether a service is known to have a fault, without a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum ServiceHealth {
+    Good,
+    /// It takes no connections.
+    Down,
+    /// It takes connections and does not answer with HTTP.
+    NotHttp,
 }
 
 /// One tunnel of this client.
@@ -46,7 +65,7 @@ pub(crate) struct PublishedTunnel {
     /// How to speak TLS with the service, if it does.
     pub(crate) tls: Option<ServiceTls>,
     paused: AtomicBool,
-    down: AtomicBool,
+    health: AtomicU8,
     grant: Mutex<Grant>,
 }
 
@@ -57,8 +76,8 @@ impl PublishedTunnel {
     /// `config_invalid` when the service's authorities cannot be read.
     pub(crate) fn new(id: TunnelId, spec: TunnelSpec, event_queue: EventQueue) -> Result<Self, Problem> {
         let tls = ServiceTls::new(&spec)?;
-        let (paused, down, grant) = (AtomicBool::new(false), AtomicBool::new(false), Mutex::default());
-        Ok(Self { id, spec, event_queue, tls, paused, down, grant })
+        let (paused, health, grant) = (AtomicBool::new(false), AtomicU8::new(0), Mutex::default());
+        Ok(Self { id, spec, event_queue, tls, paused, health, grant })
     }
 
     fn grant(&self) -> MutexGuard<'_, Grant> {
@@ -160,27 +179,46 @@ impl PublishedTunnel {
         self.paused.load(Ordering::Relaxed)
     }
 
-    /// The service answers.
+    /// The service takes connections.
     pub(crate) fn set_service_up(&self) {
-        if self.down.load(Ordering::Relaxed) {
-            self.down.store(false, Ordering::Relaxed);
-            let mut grant = self.grant();
-            grant.down = None;
-            self.report(&mut grant);
-        }
+        self.clear_fault(ServiceHealth::Down);
+    }
+
+    /// The service answers with HTTP.
+    pub(crate) fn set_service_answers(&self) {
+        self.clear_fault(ServiceHealth::NotHttp);
     }
 
     /// The service does not take connections.
     pub(crate) fn set_service_down(&self, reason: String) {
-        self.down.store(true, Ordering::Relaxed);
+        self.set_fault(ServiceHealth::Down, Code::ServiceDown, reason);
+    }
+
+    /// The service answers with something that is not HTTP, until it does.
+    pub(crate) fn set_service_protocol(&self, reason: String) {
+        self.set_fault(ServiceHealth::NotHttp, Code::ServiceProtocol, reason);
+    }
+
+    fn clear_fault(&self, health: ServiceHealth) {
+        // Nearly always there is none, and this is on each request's way.
+        if self.health.load(Ordering::Relaxed) == health as u8 {
+            self.health.store(ServiceHealth::Good as u8, Ordering::Relaxed);
+            let mut grant = self.grant();
+            grant.fault = None;
+            self.report(&mut grant);
+        }
+    }
+
+    fn set_fault(&self, health: ServiceHealth, code: Code, reason: String) {
+        self.health.store(health as u8, Ordering::Relaxed);
         let mut grant = self.grant();
-        grant.down = Some(reason);
+        grant.fault = Some(ServiceFault { code, reason });
         self.report(&mut grant);
     }
 
     /// Whether the service was down when it was last needed.
     pub(crate) fn is_down(&self) -> bool {
-        self.down.load(Ordering::Relaxed)
+        self.health.load(Ordering::Relaxed) == ServiceHealth::Down as u8
     }
 
     /// Where consumers reach it, once it was granted.
@@ -258,8 +296,8 @@ impl PublishedTunnel {
             set(TunnelState::Connecting, None, None);
         } else if self.is_paused() {
             set(TunnelState::Paused, None, None);
-        } else if let Some(reason) = &grant.down {
-            set(TunnelState::ServiceDown, Some(Code::ServiceDown), Some(reason.clone()));
+        } else if let Some(fault) = &grant.fault {
+            set(TunnelState::ServiceDown, Some(fault.code), Some(fault.reason.clone()));
         } else if let Some((code, reason, _)) = &grant.limited {
             set(TunnelState::Limited, Some(*code), Some(reason.clone()));
         }

@@ -5,7 +5,7 @@
 
 use super::{
     LocalService,
-    connect::{Purpose, ServiceError, connect},
+    connect::{Answer, Purpose, ServiceError, connect},
     io::ServiceIo,
 };
 use adit_mux::{StreamError, body::StreamBody, splice::Abort};
@@ -103,9 +103,9 @@ impl Drop for ServiceConnection {
 /// Why a connection brought no answer.
 enum SendFailure {
     /// Not a byte was sent: here is the request again.
-    Unsent(hyper::Error, Box<Request<RequestBody>>),
+    Unsent(hyper::Error, Box<Request<RequestBody>>, Answer),
     /// The connection ended before the answer began.
-    Broken(hyper::Error),
+    Broken(hyper::Error, Answer),
 }
 
 impl ServiceConnection {
@@ -114,7 +114,7 @@ impl ServiceConnection {
         let (sender, driver) = Builder::new()
             .handshake(TokioIo::new(io))
             .await
-            .map_err(|error| ServiceError::Protocol(error.into()))?;
+            .map_err(|error| ServiceError::Protocol(error.into(), Answer::Other))?;
         Ok(Box::new(Self { sender, driver: Some(driver), busy: false, idle_since: Instant::now() }))
     }
 
@@ -128,17 +128,28 @@ impl ServiceConnection {
         let mut answer = pin!(sender.try_send_request(request));
         let mut ended = false;
         *busy = true;
-        std::future::poll_fn(|cx| {
+        let answered = std::future::poll_fn(|cx| {
             if !ended {
                 ended = driver.as_mut().is_none_or(|driver| Pin::new(driver).poll(cx).is_ready());
             }
             answer.as_mut().poll(cx)
         })
-        .await
-        .map_err(|mut error| match error.take_message() {
-            Some(request) => SendFailure::Unsent(error.into_error(), Box::new(request)),
-            None => SendFailure::Broken(error.into_error()),
+        .await;
+        answered.map_err(|mut error| {
+            let message = error.take_message();
+            let error = error.into_error();
+            let answer = if is_protocol(&error) { self.unparsed_answer() } else { Answer::Other };
+            match message {
+                Some(request) => SendFailure::Unsent(error, Box::new(request), answer),
+                None => SendFailure::Broken(error, answer),
+            }
         })
+    }
+
+    /// What the service sent that is not HTTP/1.1. The connection is of no use afterwards.
+    fn unparsed_answer(&mut self) -> Answer {
+        let Some(driver) = self.driver.take() else { return Answer::Other };
+        Answer::of_bytes(&driver.into_parts().read_buf)
     }
 
     /// Polls a future that needs this connection to go on, until the future is done.
@@ -170,7 +181,7 @@ impl ServiceConnection {
         let mut driver = self.driver.take().expect("it is taken apart only here and at its end");
         std::future::poll_fn(|cx| driver.poll_without_shutdown(cx))
             .await
-            .map_err(|error| ServiceError::Protocol(error.into()))?;
+            .map_err(|error| ServiceError::Protocol(error.into(), Answer::Other))?;
         let Parts { io, read_buf, .. } = driver.into_parts();
         Ok((read_buf, io.into_inner()))
     }
@@ -186,9 +197,9 @@ impl ServiceConnection {
 
 impl SendFailure {
     fn into_service_error(self) -> ServiceError {
-        let (Self::Unsent(error, _) | Self::Broken(error)) = self;
+        let (Self::Unsent(error, _, answer) | Self::Broken(error, answer)) = self;
         if is_protocol(&error) {
-            ServiceError::Protocol(error.into())
+            ServiceError::Protocol(error.into(), answer)
         } else {
             ServiceError::Lost(error.into())
         }
@@ -331,11 +342,11 @@ pub(super) async fn send_on_idle(
     let copy = repeatable_copy(&request);
     match conn.send(request).await {
         Ok(answer) => Ok(Ok((answer, conn))),
-        Err(SendFailure::Unsent(_, request)) => Ok(Err(*request)),
+        Err(SendFailure::Unsent(_, request, _)) => Ok(Err(*request)),
         // The service closed it while the request was on its way, as its idle time-out allows.
-        Err(SendFailure::Broken(error)) => match copy.filter(|_| !error.is_parse()) {
+        Err(SendFailure::Broken(error, answer)) => match copy.filter(|_| !error.is_parse()) {
             Some(request) => Ok(Err(request)),
-            None => Err(SendFailure::Broken(error).into_service_error()),
+            None => Err(SendFailure::Broken(error, answer).into_service_error()),
         },
     }
 }

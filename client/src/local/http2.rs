@@ -2,7 +2,7 @@
 
 use super::{
     LocalService,
-    connect::{Purpose, ServiceError, connect},
+    connect::{Answer, Purpose, ServiceError, connect},
     consumer::until_consumer_leaves,
     exchange_record::ExchangeRecord,
     headers,
@@ -29,7 +29,7 @@ pub(super) fn is_open(local: &LocalService) -> bool {
 /// Speaks HTTP/2 on this connection from now on.
 pub(super) async fn adopt(local: &LocalService, io: ServiceIo) -> Result<Opener, ServiceError> {
     let (opener, _, driver) =
-        adit_mux::open(io).await.map_err(|error| ServiceError::Protocol(error.into()))?;
+        adit_mux::open(io).await.map_err(|error| ServiceError::Protocol(error.into(), Answer::Other))?;
     *slot(local) = Some(opener.clone());
     tokio::spawn(async move {
         if let Err(error) = driver.await {
@@ -53,9 +53,9 @@ async fn opener(local: &LocalService) -> Result<Opener, ServiceError> {
     }
     let (io, agreed) = connect(&local.tunnel, Purpose::Requests).await?;
     if matches!(io, ServiceIo::Tls(_)) && !agreed {
-        return Err(ServiceError::Protocol("it does not speak HTTP/2".into()));
+        return Err(ServiceError::Protocol("it does not speak HTTP/2".into(), Answer::Other));
     }
-    adopt(local, io).await?.ready().await.map_err(|error| ServiceError::Protocol(error.into()))
+    adopt(local, io).await?.ready().await.map_err(|error| ServiceError::Protocol(error.into(), Answer::Other))
 }
 
 /// Serves one request to its end.
@@ -126,7 +126,10 @@ async fn serve_on(
     let download = async {
         let answered = async { response.await.map_err(service_error) };
         match until_consumer_leaves(&mut respond, pin!(answered)).await {
-            Ok(answer) => send_answer(answer, respond, record).await,
+            Ok(answer) => {
+                local.tunnel.set_service_answers();
+                send_answer(answer, respond, record).await;
+            }
             Err(error) => record.failed(local.fail(&mut respond, &error)),
         }
     };
@@ -137,7 +140,7 @@ fn service_error(error: StreamError) -> ServiceError {
     if error.io_kind().is_some() || error.is_go_away() || error.reason() == Some(ResetReason::RefusedStream) {
         ServiceError::Lost(error.into())
     } else {
-        ServiceError::Protocol(error.into())
+        ServiceError::Protocol(error.into(), Answer::Other)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     LocalService,
-    connect::ServiceError,
+    connect::{Answer, ServiceError},
     consumer::until_consumer_leaves,
     exchange_record::ExchangeRecord,
     headers,
@@ -102,11 +102,12 @@ async fn send_answer(
     };
     let (mut head, body) = answer.into_parts();
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        let error = ServiceError::Protocol("it switched protocols without being asked".into());
+        let error = ServiceError::Protocol("it switched protocols without being asked".into(), Answer::Other);
         record.failed(local.fail(&mut respond, &error));
         return;
     }
     headers::from_service(&mut head);
+    local.tunnel.set_service_answers();
     record.status(head.status);
     let end = body.is_end_stream();
     let Ok(stream) = respond.send_response(Response::from_parts(head, ()), end) else {

@@ -295,6 +295,40 @@ async fn a_service_that_speaks_no_http_is_told() {
 }
 
 #[tokio::test]
+async fn http_to_a_tls_port_is_told_with_what_to_write_instead() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut relay = Relay::start().await;
+    let (_client, mut events, session) = relay.serve(http(address)).await;
+    let service = tokio::spawn(async move {
+        // As OpenSSL does: a fatal alert for what is no handshake. Then it is replaced by a service that speaks HTTP.
+        for answer in [&[0x15, 3, 1, 0, 2, 2, 70][..], b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"] {
+            loop {
+                let (mut tcp, _) = listener.accept().await.unwrap();
+                if tcp.read(&mut [0; 4096]).await.is_ok_and(|count| count > 0) {
+                    tcp.write_all(answer).await.unwrap();
+                    break;
+                }
+            }
+        }
+    });
+    assert_eq!(session.get("/").await.0.status(), 502);
+    let told = event(&mut events, |what| match what {
+        EventKind::TunnelState(status) if status.state == TunnelState::ServiceDown => Some(status.clone()),
+        _ => None,
+    })
+    .await;
+    assert_eq!(told.code.map(adit_protocol::Code::as_str), Some("service_protocol"));
+    assert_eq!(told.reason, Some(format!("{address} speaks TLS: use https://{address}; consumers get 502")));
+    assert_eq!(session.get("/").await.0.status(), 200);
+    event(&mut events, |what| {
+        matches!(what, EventKind::TunnelState(status) if status.state == TunnelState::Connected).then_some(())
+    })
+    .await;
+    soon(service).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_paused_tunnel_says_so_and_goes_on() {
     let (service, mut relay) = (Service::start().await, Relay::start().await);
     let (client, mut events, session) = relay.serve(http(service.address())).await;
