@@ -143,7 +143,7 @@ fn requests_scroll_above_a_block_that_keys_change() {
     let at = terminal.seen().len();
     terminal.keys("\x1b[A");
     terminal.keys("p");
-    let at = terminal.until("consumers get 503; p goes on", at);
+    let at = terminal.until("consumers get 503; p resumes", at);
     terminal.keys("p");
     let at = terminal.until("eu-7c9f 12 ms", at);
     terminal.keys("c");

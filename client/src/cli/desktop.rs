@@ -14,8 +14,8 @@ pub(super) fn open(url: &str) -> String {
     command.arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // The runtime waits for it when it is dropped, so that no zombie stays.
     match command.spawn() {
-        Ok(_) => format!("{url} is opened in a browser"),
-        Err(error) => format!("no browser was found: {program}: {error}"),
+        Ok(_) => format!("opening {url}"),
+        Err(error) => format!("no browser: cannot run {program}: {error}"),
     }
 }
 
@@ -30,12 +30,12 @@ pub(super) fn copy(text: &str) -> (String, Vec<u8>) {
     ];
     for (_, program, arguments) in candidates.iter().filter(|(there, ..)| *there) {
         if pipe(program, arguments, text) {
-            return (format!("{text} is copied"), vec![]);
+            return ("URL copied".to_owned(), vec![]);
         }
     }
     // OSC 52: the terminal copies, also at the far end of ssh, if it is one that does.
     let sequence = format!("\x1b]52;c;{}\x07", STANDARD.encode(text)).into_bytes();
-    (format!("{text} is passed to the terminal's clipboard"), sequence)
+    ("URL copied".to_owned(), sequence)
 }
 
 fn pipe(program: &str, arguments: &[&str], text: &str) -> bool {

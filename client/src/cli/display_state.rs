@@ -36,6 +36,8 @@ pub(super) struct DisplayState {
     pub(super) lost: Option<LostSession>,
     /// When the last session was lost, while there is none.
     pub(super) alone_since: Option<Time>,
+    /// When the first of the tries in a row began, until a connection.
+    pub(super) trying_since: Option<Time>,
     /// The relay that drains, until it is gone.
     pub(super) draining: Option<DrainingRelay>,
     /// The tunnels in the order in which they were added.
@@ -116,6 +118,7 @@ impl DisplayState {
             sessions: BTreeMap::new(),
             lost: None,
             alone_since: None,
+            trying_since: Some(now),
             draining: None,
             tunnels: Vec::new(),
             traffic: Traffic::default(),
@@ -168,6 +171,7 @@ impl DisplayState {
             (true, true) if next_try => self.tries.saturating_add(1),
             (true, true) => self.tries,
         };
+        self.trying_since = if trying(state) { self.trying_since.or(Some(now)) } else { None };
         self.client = state;
         if state == ClientState::Connecting && retry_at.is_none() {
             // The first word of a client is whom it dials.

@@ -49,7 +49,7 @@ fn wrap(text: &str) -> String {
     let mut wrapped = String::new();
     let mut column = 0;
     for word in text.split_whitespace() {
-        let length = word.chars().count();
+        let length = adit_terminal::width(word);
         if column > 0 && column + 1 + length > WIDTH {
             wrapped.push('\n');
             column = 0;

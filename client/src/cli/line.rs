@@ -41,12 +41,12 @@ impl Line {
         Self::default().and(Style::Plain, text)
     }
 
-    /// The line with more text at its end. Control characters become spaces: nothing shown can move the cursor.
+    /// The line with more text at its end, escaped: nothing shown can move the cursor or turn the direction of text.
     #[must_use]
     pub(super) fn and(mut self, style: Style, text: impl AsRef<str>) -> Self {
         let text = text.as_ref();
         if !text.is_empty() {
-            self.0.push((style, text.chars().map(shown).collect()));
+            self.0.push((style, adit_terminal::escape(text).into_owned()));
         }
         self
     }
@@ -56,9 +56,9 @@ impl Line {
         self.0.iter().map(|(_, text)| text.as_str()).collect()
     }
 
-    /// How many columns it takes.
+    /// How many columns it takes: two for an ideograph or an emoji.
     pub(super) fn width(&self) -> usize {
-        self.0.iter().map(|(_, text)| text.chars().count()).sum()
+        self.0.iter().map(|(_, text)| adit_terminal::width(text)).sum()
     }
 
     /// The line cut to so many columns, with `…` where something is missing.
@@ -68,10 +68,12 @@ impl Line {
             return self;
         }
         let mut left = width.saturating_sub(1);
+        let mut is_cut = false;
         for (_, text) in &mut self.0 {
-            let end = text.char_indices().nth(left).map_or(text.len(), |(at, _)| at);
-            left -= text[..end].chars().count();
-            text.truncate(end);
+            let kept = if is_cut { 0 } else { adit_terminal::prefix(text, left).len() };
+            is_cut |= kept < text.len();
+            text.truncate(kept);
+            left -= adit_terminal::width(text);
         }
         self.0.retain(|(_, text)| !text.is_empty());
         if width > 0 {
@@ -91,27 +93,6 @@ impl Line {
             }
         }
         painted
-    }
-}
-
-/// A character that takes one column and does nothing else. Those that turn the direction of text, take no column or
-/// take two would make a line look different from what it says.
-fn shown(c: char) -> char {
-    match c {
-        c if c.is_control() => ' ',
-        '\u{ad}'
-        | '\u{61c}'
-        | '\u{200b}'..='\u{200f}'
-        | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}'
-        | '\u{feff}' => '?',
-        '\u{300}'..='\u{36f}'
-        | '\u{1100}'..='\u{115f}'
-        | '\u{2e80}'..='\u{a4cf}'
-        | '\u{ac00}'..='\u{d7a3}' => '?',
-        '\u{f900}'..='\u{faff}' | '\u{fe00}'..='\u{fe6f}' | '\u{ff00}'..='\u{ffe6}' => '?',
-        c if u32::from(c) >= 0x1_0000 => '?',
-        c => c,
     }
 }
 
@@ -139,6 +120,15 @@ mod tests {
 
     #[test]
     fn nothing_shown_can_move_the_cursor() {
-        assert_eq!(Line::plain("a\x1b[2J\r\n\u{202e}b").text(), "a [2J  ?b");
+        assert_eq!(Line::plain("a\x1b[2J\r\n\u{202e}b").text(), r"a\u{1b}[2J\r\n\u{202e}b");
+    }
+
+    #[test]
+    fn letters_of_all_scripts_and_emoji_are_shown_in_the_columns_that_they_take() {
+        let line = Line::plain("/日本語/").and(Style::Bold, "👩\u{200d}💻").and(Style::Dim, "/é");
+        assert_eq!((line.text().as_str(), line.width()), ("/日本語/👩\u{200d}💻/é", 12));
+        assert_eq!(line.clone().cut(11).text(), "/日本語/👩\u{200d}💻…");
+        assert_eq!(line.clone().cut(10).text(), "/日本語/…");
+        assert_eq!(line.cut(5).text(), "/日…");
     }
 }

@@ -218,7 +218,7 @@ impl Output {
     }
 
     /// Takes the lines that scroll.
-    fn take_scrolled(&mut self, state: &DisplayState) -> Vec<Line> {
+    fn take_scrolled(&mut self, state: &DisplayState, width: usize) -> Vec<Line> {
         let mut lines = Vec::with_capacity(self.scrolled.len() + 1);
         if self.skipped > 0 {
             lines.push(Line::plain(format!("... {} more", number::count(self.skipped))));
@@ -226,8 +226,8 @@ impl Output {
         }
         let clock = self.clock;
         lines.extend(self.scrolled.drain(..).filter_map(|scrolled| match scrolled {
-            ScrolledLine::Text(line) => Some(line),
-            ScrolledLine::Exchange(event) => view::exchange_line(&event, state, clock),
+            ScrolledLine::Text(line) => Some(line.cut(width * MAX_ROWS_PER_LINE)),
+            ScrolledLine::Exchange(event) => view::exchange_line(&event, state, clock, width),
         }));
         lines
     }
@@ -242,8 +242,7 @@ impl Output {
         }
         let (width, height) = terminal::size();
         let frame = Frame { now, width, height, clock: self.clock, keys: self.keys };
-        let lines = self.take_scrolled(state).into_iter();
-        let scrolled: Vec<Line> = lines.map(|line| line.cut(width * MAX_ROWS_PER_LINE)).collect();
+        let scrolled = self.take_scrolled(state, width);
         let bytes = self.painter.frame(&scrolled, &view::block(state, &frame), width, self.color);
         self.stderr.sink.write(&bytes)
     }
@@ -257,7 +256,7 @@ impl Output {
     pub(super) fn end_live(&mut self, state: &DisplayState) {
         if self.mode == OutputMode::Live {
             self.mode = OutputMode::Log;
-            for line in self.take_scrolled(state) {
+            for line in self.take_scrolled(state, terminal::size().0) {
                 self.say(&line.paint(self.color));
             }
         }

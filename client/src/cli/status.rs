@@ -8,7 +8,7 @@ use super::{args, folder};
 use crate::{event::Time, problem::Problem};
 use serde_json::json;
 use snapshot::{ClientSnapshot, TunnelSnapshot};
-use std::{path::Path, time::Duration};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
 /// The code with which the command ends if something is not well.
 const PROBLEM_EXIT_CODE: u8 = 8;
@@ -44,7 +44,7 @@ fn answer(
         .collect();
     let mut remarks: Vec<String> = chosen
         .iter()
-        .filter(|(client, tunnel)| is_problem(client, tunnel, now))
+        .filter(|(client, tunnel)| is_problem(client, tunnel, now) || table::word(client, tunnel) == "moving")
         .filter_map(|(client, tunnel)| remark(client, tunnel))
         .collect();
     if chosen.is_empty() {
@@ -63,7 +63,7 @@ fn answer(
 fn is_problem(client: &ClientSnapshot, tunnel: &TunnelSnapshot, now: Time) -> bool {
     match table::word(client, tunnel) {
         _ if !tunnel.enabled => false,
-        "connected" | "connected*" | "paused" => false,
+        "connected" | "connected*" | "paused" | "moving" => false,
         // A client that has just begun is not a problem yet.
         "connecting" => now.since(client.since.max(tunnel.since)) > MAX_CONNECT_TIME,
         _ => true,
@@ -73,6 +73,13 @@ fn is_problem(client: &ClientSnapshot, tunnel: &TunnelSnapshot, now: Time) -> bo
 /// What is wrong with a tunnel, in one line.
 fn remark(client: &ClientSnapshot, tunnel: &TunnelSnapshot) -> Option<String> {
     let name = tunnel.name.as_deref().unwrap_or(&tunnel.service);
+    if table::word(client, tunnel) == "moving" {
+        let relays: BTreeSet<&str> = client.sessions.iter().map(|session| session.relay.as_str()).collect();
+        let relays = relays.into_iter().collect::<Vec<_>>().join(" and ");
+        return Some(format!(
+            "{name}: {relays} shuts down or restarts; the client is dialling its successor"
+        ));
+    }
     let reason = tunnel.reason.as_deref().or(client.reason.as_deref());
     let Some(code) = tunnel.code else { return reason.map(|reason| format!("{name}: {reason}")) };
     let mut problem = Problem::new(code.as_str()).with("service", tunnel.service.as_str());

@@ -19,6 +19,10 @@ const MAX_BLOCK_LINES: usize = 6;
 /// The widest that the block's lines become, where nothing needs more.
 const MAX_RULE_WIDTH: usize = 74;
 
+/// The columns and rows that the whole block needs; smaller terminals get its essence.
+const MIN_FULL_WIDTH: usize = 40;
+const MIN_FULL_HEIGHT: usize = MAX_BLOCK_LINES + 2;
+
 /// What a frame is made for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame {
@@ -38,7 +42,11 @@ pub(super) struct Frame {
 pub(super) fn block(state: &DisplayState, frame: &Frame) -> Vec<Line> {
     let width = frame.width.max(1);
     let room = MAX_BLOCK_LINES.min(frame.height.saturating_sub(2)).max(1);
-    let mut lines = if state.many { many(state, frame, room) } else { one(state, frame, room) };
+    let mut lines = match state.many {
+        true => many(state, frame, room),
+        false if width < MIN_FULL_WIDTH || frame.height < MIN_FULL_HEIGHT => small(state, frame),
+        false => one(state, frame, room),
+    };
     if frame.height > MAX_BLOCK_LINES + 2 {
         lines.insert(0, Line::default().and(Style::Dim, "-".repeat(width.min(MAX_RULE_WIDTH))));
     }
@@ -54,7 +62,7 @@ fn one(state: &DisplayState, frame: &Frame, room: usize) -> Vec<Line> {
         None => vec![],
     };
     head.extend(status_line::lines(state, tunnel, frame).into_iter().map(|line| line.cut(width)));
-    let stats = stats(state, tunnel.map_or(Kind::Http, |t| t.wanted.kind)).cut(width);
+    let stats = stats(state, tunnel.map_or(Kind::Http, |t| t.wanted.kind), width).cut(width);
     let inspect = state.inspect.as_ref().map(|url| Line::plain(format!("inspect {url}")).cut(width));
     let keys = keys(state, frame).map(|line| line.cut(width));
     let mut optional = [(Some(stats), 1), (inspect, 3), (keys, 2)];
@@ -72,6 +80,34 @@ fn one(state: &DisplayState, frame: &Frame, room: usize) -> Vec<Line> {
     head
 }
 
+/// The block on a very small terminal: address, state, counts and keys, one row each. It may take all rows but the
+/// cursor's; where there are fewer than four, the last are left out.
+fn small(state: &DisplayState, frame: &Frame) -> Vec<Line> {
+    let width = frame.width.max(1);
+    let tunnel = state.tunnels.first();
+    let mut lines = vec![];
+    if let Some(tunnel) = tunnel {
+        lines.push(Line::default().and(Style::Bold, tunnel.url.as_deref().unwrap_or(&tunnel.wanted.service)));
+    }
+    lines.extend(status_line::lines(state, tunnel, frame).into_iter().take(1));
+    lines.push(stats(state, tunnel.map_or(Kind::Http, |t| t.wanted.kind), width));
+    lines.extend(keys(state, frame));
+    lines.truncate(frame.height.saturating_sub(1).clamp(1, MAX_BLOCK_LINES));
+    lines.into_iter().map(|line| line.cut(width)).collect()
+}
+
+/// The first of these lines that fits, else the last.
+fn first_that_fits(lines: impl IntoIterator<Item = Line>, width: usize) -> Line {
+    let mut last = Line::default();
+    for line in lines {
+        last = line;
+        if last.width() <= width {
+            break;
+        }
+    }
+    last
+}
+
 /// `URL  ->  service`, on two lines where one is too narrow. The URL is never cut: it is there to be copied.
 fn address(tunnel: &TunnelView, width: usize) -> Vec<Line> {
     let url = Line::default().and(Style::Bold, tunnel.url.as_deref().unwrap_or("-"));
@@ -82,33 +118,42 @@ fn address(tunnel: &TunnelView, width: usize) -> Vec<Line> {
     vec![url, Line::plain(format!("  ->  {}", tunnel.wanted.service)).cut(width)]
 }
 
-fn stats(state: &DisplayState, kind: Kind) -> Line {
+/// The numbers, as many of them as have room.
+fn stats(state: &DisplayState, kind: Kind, width: usize) -> Line {
     let traffic = &state.traffic;
-    let what = match (kind, traffic.total) {
-        (Kind::Http, 1) => "request",
-        (Kind::Http, _) => "requests",
-        (Kind::Tcp, 1) => "connection",
-        (Kind::Tcp, _) => "connections",
+    let (one, several, short) = match kind {
+        Kind::Http => ("request", "requests", "req"),
+        Kind::Tcp => ("connection", "connections", "conn"),
     };
     if traffic.total == 0 {
-        return Line::plain(format!("no {what} yet"));
+        return Line::plain(format!("no {several} yet"));
     }
-    let mut line = Line::plain(format!("{} {what}", number::count(traffic.total)));
-    if traffic.open() > 0 {
-        line = line.and(Style::Plain, format!(", {} open", traffic.open()));
-    }
-    if let Some((median, slow)) = traffic.quantiles() {
-        let text = format!(", p50 {}, p99 {}", number::millis(median), number::millis(slow));
-        line = line.and(Style::Plain, text);
-    }
-    if traffic.failed > 0 {
-        line = line
-            .and(Style::Plain, ", ")
-            .and(Style::Warn, format!("{} answered 5xx", number::count(traffic.failed)));
-    }
-    line
+    let count = number::count(traffic.total);
+    let what = if traffic.total == 1 { one } else { several };
+    let open = match traffic.open() {
+        0 => String::new(),
+        open => format!(", {open} open"),
+    };
+    let times = traffic.quantiles().map_or_else(String::new, |(median, slow)| {
+        format!(", p50 {}, p99 {}", number::millis(median), number::millis(slow))
+    });
+    let failed = |words: &str| match traffic.failed {
+        0 => String::new(),
+        failed => format!("{}{words}", number::count(failed)),
+    };
+    let line = |text: String, failed: String| {
+        let separator = if failed.is_empty() { "" } else { ", " };
+        Line::plain(text).and(Style::Plain, separator).and(Style::Warn, failed)
+    };
+    let lines = [
+        line(format!("{count} {what}{open}{times}"), failed(" answered 5xx")),
+        line(format!("{count} {what}{open}"), failed(" 5xx")),
+        line(format!("{count} {short}{open}"), failed(" 5xx")),
+    ];
+    first_that_fits(lines, width)
 }
 
+/// The keys, in as many words as have room; or what the last key has done.
 fn keys(state: &DisplayState, frame: &Frame) -> Option<Line> {
     if let Some((_, remark)) = &state.remark {
         return Some(Line::plain(remark));
@@ -117,13 +162,22 @@ fn keys(state: &DisplayState, frame: &Frame) -> Option<Line> {
         return None;
     }
     let tunnel = state.tunnels.first()?;
-    let pause = if tunnel.state == TunnelState::Paused { "p go on" } else { "p pause" };
-    let text = match (tunnel.wanted.kind, &tunnel.url) {
-        (_, None) => "q quit".to_owned(),
-        (Kind::Http, _) => format!("o open   c copy URL   {pause}   q quit"),
-        (Kind::Tcp, _) => format!("c copy URL   {pause}   q quit"),
+    let pause = if tunnel.state == TunnelState::Paused { "p resume" } else { "p pause" };
+    let texts = match (tunnel.wanted.kind, &tunnel.url) {
+        (_, None) => vec!["q quit".to_owned()],
+        (Kind::Http, _) => vec![
+            format!("o open   c copy URL   {pause}   q quit"),
+            format!("o open c copy {pause} q quit"),
+            "o c p q: keys".to_owned(),
+        ],
+        (Kind::Tcp, _) => vec![
+            format!("c copy URL   {pause}   q quit"),
+            format!("c copy {pause} q quit"),
+            "c p q: keys".to_owned(),
+        ],
     };
-    Some(Line::default().and(Style::Dim, text))
+    let lines = texts.into_iter().map(|text| Line::default().and(Style::Dim, text));
+    Some(first_that_fits(lines, frame.width.max(1)))
 }
 
 /// The block of `adit start`: one line for each tunnel, as many as there is room for, and one for the relays.
@@ -152,20 +206,21 @@ fn many(state: &DisplayState, frame: &Frame, all: usize) -> Vec<Line> {
 
 /// One line for each tunnel in columns. A narrow terminal gets no service, then no URL.
 fn rows(tunnels: &[&TunnelView], width: usize) -> Vec<Line> {
-    let column =
-        |text: fn(&TunnelView) -> &str| tunnels.iter().map(|t| text(t).chars().count()).max().unwrap_or(0);
+    let column = |text: fn(&TunnelView) -> &str| {
+        tunnels.iter().map(|t| adit_terminal::width(text(t))).max().unwrap_or(0)
+    };
     let (names, urls, services) = (column(name), column(url), column(|t| &t.wanted.service));
     let states = tunnels.iter().map(|t| status_line::word(t).0.chars().count()).max().unwrap_or(0);
     let row = |t: &&TunnelView| {
         let (word, style) = status_line::word(t);
-        let line = Line::plain(format!("{:names$}  ", name(t)));
+        let line = Line::plain(adit_terminal::pad(name(t), names + 2));
         let line = if names + 2 + urls + 2 + states <= width {
-            line.and(Style::Bold, format!("{:urls$}", url(t))).and(Style::Plain, "  ")
+            line.and(Style::Bold, adit_terminal::pad(url(t), urls)).and(Style::Plain, "  ")
         } else {
             line
         };
         let line = if names + 2 + urls + 6 + services + 2 + states <= width {
-            line.and(Style::Plain, format!("->  {:services$}  ", t.wanted.service))
+            line.and(Style::Plain, format!("->  {}  ", adit_terminal::pad(&t.wanted.service, services)))
         } else {
             line
         };

@@ -5,6 +5,7 @@ use super::{
     snapshot::{ClientSnapshot, TunnelSnapshot},
 };
 use crate::event::{ClientState, SessionState, TunnelState};
+use adit_terminal::Table;
 use std::collections::BTreeSet;
 
 /// The state of a tunnel in words.
@@ -24,6 +25,11 @@ pub(super) fn word(client: &ClientSnapshot, tunnel: &TunnelSnapshot) -> &'static
         ClientState::Stopping => return "stopping",
         ClientState::Reconnecting if relays(client, tunnel) == 0 => return "reconnecting",
         _ => {}
+    }
+    if relays(client, tunnel) > 0
+        && client.sessions.iter().all(|session| session.state == SessionState::Moving)
+    {
+        return "moving";
     }
     match tunnel.state {
         TunnelState::Connected if tunnel.name_granted == Some(false) => "connected*",
@@ -51,25 +57,16 @@ pub(super) fn table(tunnels: &[(&ClientSnapshot, &TunnelSnapshot)]) -> String {
     if tunnels.is_empty() {
         return String::new();
     }
-    let text = |text: Option<&String>| text.map_or("-", String::as_str).replace(char::is_control, " ");
-    let header = ["NAME", "URL", "SERVICE", "STATE", "RELAYS"].map(str::to_owned);
-    let rows = tunnels.iter().map(|(client, tunnel)| {
-        [
+    let text = |text: Option<&String>| text.map_or("-", String::as_str).to_owned();
+    let mut table = Table::new(["NAME", "URL", "SERVICE", "STATE", "RELAYS"]).right_align(4);
+    for (client, tunnel) in tunnels {
+        table.push([
             text(tunnel.name.as_ref()),
             text(tunnel.url.as_ref()),
-            text(Some(&tunnel.service)),
+            tunnel.service.clone(),
             word(client, tunnel).to_owned(),
             relays(client, tunnel).to_string(),
-        ]
-    });
-    let rows: Vec<[String; 5]> = std::iter::once(header).chain(rows).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths = [0, 1, 2, 3, 4].map(width);
-    let mut table = String::new();
-    for row in &rows {
-        let [name, url, service, state, relays] = row;
-        let [a, b, c, d, e] = widths;
-        table.push_str(&format!("{name:a$}  {url:b$}  {service:c$}  {state:d$}  {relays:>e$}\n"));
+        ]);
     }
-    table
+    table.to_string()
 }

@@ -95,6 +95,27 @@ fn an_offline_client_is_a_problem_and_a_paused_tunnel_is_none() {
 }
 
 #[test]
+fn a_client_whose_only_relay_drains_says_so() {
+    let moving = ask(
+        &[
+            "tunnel shop 3000",
+            "session s1 eu-7c9f connected 12",
+            "connected",
+            "open shop https://shop.eu.example.com",
+            "session s1 eu-7c9f moving",
+            "reconnecting connection refused in 500",
+        ],
+        None,
+    );
+    assert!(moving.results.contains("  moving"), "{}", moving.results);
+    assert_eq!(
+        moving.remarks,
+        ["shop: eu-7c9f shuts down or restarts; the client is dialling its successor"]
+    );
+    assert_eq!(moving.exit_code, 0);
+}
+
+#[test]
 fn a_client_may_take_ten_seconds_to_connect() {
     let client =
         client(&["tunnel shop 3000", "connecting connect.eu.example.com", "connecting no network in 500"]);

@@ -10,28 +10,37 @@ use crate::{
     problem::Problem,
 };
 
-/// One request or connection; `None` for other events. A TCP connection is shown when it ends: most are short.
-pub(crate) fn exchange_line(event: &Event, state: &DisplayState, clock: Clock) -> Option<Line> {
+/// A terminal with fewer columns gets neither the time nor the size of a request, so that its path has room.
+const MIN_FULL_WIDTH: usize = 60;
+
+/// One request or connection on one row; `None` for other events. A TCP connection is shown when it ends: most are short.
+/// What has no room is cut, with `…`.
+pub(crate) fn exchange_line(event: &Event, state: &DisplayState, clock: Clock, width: usize) -> Option<Line> {
     let (exchange, is_request) = match &event.kind {
         EventKind::Request(exchange) => (exchange, true),
         EventKind::Connection(exchange) if exchange.duration_ms.is_some() => (exchange, false),
         _ => return None,
     };
-    let mut line = Line::default().and(Style::Dim, clock.time_of_day(event.time)).and(Style::Plain, "  ");
+    let is_full = width >= MIN_FULL_WIDTH;
+    let mut line = Line::default();
+    if is_full {
+        line = line.and(Style::Dim, clock.time_of_day(event.time)).and(Style::Plain, "  ");
+    }
     if state.many {
         let names = state.tunnels.iter().filter_map(|t| t.wanted.name.as_deref());
-        let width = names.map(|name| name.chars().count()).max().unwrap_or(0);
+        let columns = names.map(adit_terminal::width).max().unwrap_or(0);
         let name = state.tunnel(&exchange.tunnel).and_then(|t| t.wanted.name.as_deref()).unwrap_or("-");
-        line = line.and(Style::Plain, format!("{name:width$}  "));
+        line = line.and(Style::Plain, adit_terminal::pad(name, columns)).and(Style::Plain, "  ");
     }
     let method = if is_request { exchange.method.as_deref().unwrap_or("-") } else { "TCP" };
-    line = line.and(Style::Plain, format!("{method:<5} "));
+    line = line.and(Style::Plain, if is_full { format!("{method:<5} ") } else { format!("{method} ") });
     let (status, style) = status(exchange, is_request);
     let took = exchange.duration_ms.map_or_else(|| "open".to_owned(), number::millis);
     let size = number::bytes(exchange.bytes_out);
     let what = if is_request { exchange.path.as_deref() } else { exchange.consumer.as_deref() };
-    let rest = format!("{took:>9}{size:>9}  {}", what.unwrap_or_default());
-    Some(line.and(style, status).and(Style::Plain, rest))
+    let what = what.unwrap_or_default();
+    let rest = if is_full { format!("{took:>9}{size:>9}  {what}") } else { format!(" {what}") };
+    Some(line.and(style, status).and(Style::Plain, rest).cut(width))
 }
 
 fn status(exchange: &Exchange, is_request: bool) -> (String, Style) {

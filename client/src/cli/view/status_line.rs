@@ -42,7 +42,7 @@ fn of_tunnel(tunnel: &TunnelView) -> Option<Line> {
         TunnelState::Limited => {
             labelled(Style::Warn, "limited", reason.unwrap_or("a limit of the account is reached"))
         }
-        TunnelState::Paused => labelled(Style::Warn, "paused", "consumers get 503; p goes on"),
+        TunnelState::Paused => labelled(Style::Warn, "paused", "consumers get 503; p resumes"),
         TunnelState::Refused => {
             labelled(Style::Bad, "refused", coded(reason.unwrap_or("by the region"), tunnel.code))
         }
@@ -100,9 +100,9 @@ pub(super) fn client_lines(state: &DisplayState, frame: &Frame) -> Vec<Line> {
         ClientState::Stopping => {
             let open = state.traffic.open();
             let text = match open {
-                0 => "answers in flight end within 5 s; Ctrl-C leaves at once".to_owned(),
-                1 => "1 answer in flight ends within 5 s; Ctrl-C leaves at once".to_owned(),
-                _ => format!("{open} answers in flight end within 5 s; Ctrl-C leaves at once"),
+                0 => "answers in flight have 5 s; a second signal ends it at once".to_owned(),
+                1 => "1 answer in flight has 5 s; a second signal ends it at once".to_owned(),
+                _ => format!("{open} answers in flight have 5 s; a second signal ends it at once"),
             };
             vec![labelled(Style::Warn, "stopping", text)]
         }
@@ -159,7 +159,7 @@ fn reconnecting(state: &DisplayState, frame: &Frame) -> String {
 }
 
 fn offline(state: &DisplayState, frame: &Frame) -> Vec<Line> {
-    let since = state.alone_since.unwrap_or(state.since);
+    let since = state.alone_since.or(state.trying_since).unwrap_or(state.since);
     let mut text = format!("no relay for {}", number::ago(frame.now.since(since)));
     if let Some(reason) = &state.reason {
         text.push_str(&format!(": {reason}"));
