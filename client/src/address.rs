@@ -43,6 +43,12 @@ impl RelayAddress {
         format!("{CONNECT_LABEL}.{}", self.domain)
     }
 
+    /// Any region, for settings that are checked and not used.
+    #[cfg(feature = "cli")]
+    pub(crate) fn placeholder() -> Self {
+        Self { domain: "region.invalid".into(), port: DEFAULT_PORT }
+    }
+
     /// Whether the name stands for this computer, whatever a resolver says (RFC 6761 section 6.3).
     pub(crate) fn is_local(&self) -> bool {
         self.domain == "localhost" || self.domain.ends_with(".localhost")

@@ -20,6 +20,7 @@ mod source;
 mod status;
 mod terminal;
 mod values;
+mod verbose;
 mod view;
 mod writer;
 
@@ -28,14 +29,14 @@ use crate::{
     event::{Event, EventKind, Time},
     problem::Problem,
 };
-use args::{Cli, Command, Global, TokenFlags};
+use args::{Cli, Command, Global, TokenFlags, When};
 use display_state::DisplayState;
 use line::Line;
 use number::Clock;
 use output::Output;
 use run::Run;
 use service_lock::ServiceLock;
-use settings::{Environment, Settings};
+use settings::{DisplayOptions, Environment, InvalidSettings, Settings};
 use source::{Replay, Source};
 use status::{snapshot::ClientInfo, socket::Socket};
 use std::{
@@ -57,6 +58,12 @@ struct CommandFailure {
     lines: Vec<String>,
 }
 
+impl From<InvalidSettings> for CommandFailure {
+    fn from(invalid: InvalidSettings) -> Self {
+        Self { lines: invalid.lines(), ..invalid.problem().into() }
+    }
+}
+
 impl From<Problem> for CommandFailure {
     fn from(problem: Problem) -> Self {
         Self { problem, earlier: vec![], lines: vec![] }
@@ -72,11 +79,12 @@ pub fn main() -> ExitCode {
         Ok(read) => read,
         Err(error) => return usage(&error),
     };
-    let streams = Streams::of_process(&cli.global);
+    let streams = Streams::of_process(cli.global.color.unwrap_or(When::Auto));
     let ended = match &cli.command {
         Command::Help { topic } => {
             help::topic(topic.as_deref()).map(|text| print(text.as_bytes())).map_err(CommandFailure::from)
         }
+        Command::Check => check(&cli, token_flags),
         Command::Completions { shell } => Ok(print(&help::completions(*shell))),
         Command::Status(which) => Ok(show_status(which, cli.global.json)),
         Command::Replay { file, many } => replay(file, *many, &cli.global, &streams, clock),
@@ -100,17 +108,12 @@ struct Streams {
 }
 
 impl Streams {
-    fn of_process(global: &Global) -> Self {
+    fn of_process(color: When) -> Self {
         let term = env::var("TERM").ok();
         let no_color = env::var("NO_COLOR").ok();
         let stderr_is_terminal = io::stderr().is_terminal();
         Self {
-            stderr_color: terminal::color(
-                global.color,
-                stderr_is_terminal,
-                no_color.as_deref(),
-                term.as_deref(),
-            ),
+            stderr_color: terminal::color(color, stderr_is_terminal, no_color.as_deref(), term.as_deref()),
             stderr_can_redraw: stderr_is_terminal
                 && terminal::can_redraw(term.as_deref())
                 && !terminal::in_background(),
@@ -140,12 +143,13 @@ impl Streams {
         }
     }
 
-    fn output(&self, global: &Global, clock: Clock) -> io::Result<Output> {
-        let mode = output::mode(global.quiet, global.verbose, global.json, self.stderr_can_redraw);
+    fn output(&self, display: DisplayOptions, clock: Clock) -> io::Result<Output> {
+        let DisplayOptions { json, quiet, verbose, .. } = display;
+        let mode = output::mode(quiet, verbose, json, self.stderr_can_redraw);
         // The block shows the URL already, if stdout is the same terminal.
         let shown = mode == output::OutputMode::Live && self.stdout_is_terminal;
-        let urls = !global.json && !shown;
-        Output::new(mode, global.json, urls, self.stderr_color, clock)
+        let urls = !json && !shown;
+        Output::new(mode, json, urls, self.stderr_color, clock)
     }
 }
 
@@ -163,6 +167,13 @@ fn usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         let _ = error.print();
         return ExitCode::SUCCESS;
+    }
+    if error.kind() == clap::error::ErrorKind::MissingSubcommand {
+        let problem = Problem::new("usage").with("message", "no command given");
+        let lines = args::EXAMPLES.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty());
+        let failure = CommandFailure { lines: lines.collect(), ..problem.into() };
+        Streams::of_process(When::Auto).fail(&failure, false);
+        return ExitCode::from(2);
     }
     let rendered = error.render().to_string();
     let mut paragraphs = rendered.split("\n\n");
@@ -184,10 +195,22 @@ fn usage(error: &clap::Error) -> ExitCode {
     let stderr = io::stderr();
     let term = env::var("TERM").ok();
     let no_color = env::var("NO_COLOR").ok();
-    let color = terminal::color(args::When::Auto, stderr.is_terminal(), no_color.as_deref(), term.as_deref());
+    let color = terminal::color(When::Auto, stderr.is_terminal(), no_color.as_deref(), term.as_deref());
     let streams = Streams { stderr_color: color, stderr_can_redraw: false, stdout_is_terminal: false };
     streams.fail(&problem.into(), false);
     ExitCode::from(2)
+}
+
+/// `adit check`: says what `adit start` would open, or everything that is wrong with it.
+fn check(cli: &Cli, token_flags: TokenFlags) -> Result<u8, CommandFailure> {
+    let settings = settings::gather(cli, token_flags, &Environment::of_process())?;
+    let config = settings.config.as_deref().map(|path| path.display().to_string()).unwrap_or_default();
+    let enabled = settings.tunnels.iter().filter(|tunnel| tunnel.enabled).count();
+    let disabled = settings.tunnels.len() - enabled;
+    client_builder(settings).validate().map_err(|error| start_failed(error.problems()))?;
+    let tunnels = if enabled == 1 { "tunnel" } else { "tunnels" };
+    let others = if disabled > 0 { format!(", {disabled} disabled") } else { String::new() };
+    Ok(print(format!("{config} is valid: {enabled} {tunnels}{others}\n").as_bytes()))
 }
 
 fn show_status(which: &args::Status, json: bool) -> u8 {
@@ -208,12 +231,13 @@ fn publish(
     clock: Clock,
 ) -> Result<u8, CommandFailure> {
     let environment = Environment::of_process();
-    let settings = settings::gather(cli, token_flags, &environment)
-        .map_err(|lines| CommandFailure { lines, ..Problem::new("config_invalid").into() })?;
-    if cli.global.verbose {
-        log_library();
+    let settings = settings::gather(cli, token_flags, &environment)?;
+    let display = settings.display;
+    if display.verbose {
+        verbose::log_library();
     }
-    let output = streams.output(&cli.global, clock).map_err(internal)?;
+    let streams = if cli.global.color.is_some() { streams } else { &Streams::of_process(display.color) };
+    let output = streams.output(display, clock).map_err(internal)?;
     runtime().map_err(internal)?.block_on(run_client(settings, output, &environment.directory))
 }
 
@@ -224,14 +248,6 @@ fn internal(error: io::Error) -> CommandFailure {
 /// One thread: the client's sessions have their own.
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).build()
-}
-
-/// What the library says for those who look for faults, on stderr.
-fn log_library() {
-    let filter = tracing_subscriber::EnvFilter::new("adit=debug");
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false);
-    // A second subscriber cannot be installed, and there is none.
-    let _ = lines.try_init();
 }
 
 async fn run_client(
@@ -250,7 +266,7 @@ async fn run_client(
     let config = settings.config.as_ref().map(|path| path.display().to_string());
     let enabled = settings.tunnels.iter().map(|tunnel| tunnel.enabled).collect::<Vec<_>>();
     let state = DisplayState::new(settings.many, Time::now());
-    let client = builder(settings).start().map_err(|error| start_failed(error.problems()))?;
+    let client = client_builder(settings).start().map_err(|error| start_failed(error.problems()))?;
     let ids = client.tunnels();
     for (claim, id) in
         claims.iter().zip(ids.iter().zip(&enabled).filter(|(_, enabled)| **enabled).map(|(id, _)| id))
@@ -314,7 +330,7 @@ fn claim_services(
     Ok(claims)
 }
 
-fn builder(settings: Settings) -> ClientBuilder {
+fn client_builder(settings: Settings) -> ClientBuilder {
     let mut builder = Client::builder().relay(settings.relay.to_string());
     if let Some(token) = settings.token {
         builder = builder.token_source(token);
@@ -322,7 +338,9 @@ fn builder(settings: Settings) -> ClientBuilder {
     if let Some(ca) = settings.ca {
         builder = builder.ca(ca);
     }
-    if let Some(folder) = folder::lasting().filter(|folder| folder::make_private(folder).is_ok()) {
+    if let Some(folder) = folder::lasting() {
+        // A folder that cannot be made is refused once a token would be spent for nothing.
+        let _ = folder::make_private(&folder);
         builder = builder.state_dir(folder);
     }
     if let Some(time) = settings.give_up_after {
@@ -360,7 +378,8 @@ fn replay(
     };
     runtime().map_err(internal)?.block_on(async {
         let source = Source::Replay(Replay::read(file).map_err(unreadable)?);
-        let output = streams.output(global, clock).map_err(internal)?;
+        let display = DisplayOptions::new(global, &file::File::default());
+        let output = streams.output(display, clock).map_err(internal)?;
         let info = ClientInfo {
             started_at: Time::now(),
             region: "replay".into(),

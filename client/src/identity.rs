@@ -48,6 +48,14 @@ pub(crate) struct PresentedProof {
 }
 
 impl PresentedProof {
+    /// What the token says of itself, as facts; none of a credential, which only relays can read.
+    pub(crate) fn claims(&self) -> Vec<(&'static str, String)> {
+        match &self.proof {
+            Proof::Token { token } => crate::token::claims(token),
+            Proof::Credential { .. } => vec![],
+        }
+    }
+
     /// Whether it was a credential rather than a token.
     pub(crate) fn is_credential(&self) -> bool {
         matches!(self.proof, Proof::Credential { .. })
@@ -117,7 +125,10 @@ impl Identity {
     /// `token_missing`, or why the token cannot be read.
     pub(crate) async fn present(&self) -> Result<PresentedProof, Problem> {
         let usable = self.credential().clone().filter(|c| c.expires > unix_now() + MIN_CREDENTIAL_LIFETIME_S);
-        let Some(credential) = usable else { return self.present_token().await };
+        let Some(credential) = usable else {
+            self.check_state_file()?;
+            return self.present_token().await;
+        };
         // A token that differs from the one that bought the credential may be another account's. Commands give a new
         // one each time, and a file that is gone says nothing.
         if let (Some(bought_by), Some(source)) = (&credential.token, &self.tokens)
@@ -131,6 +142,15 @@ impl Identity {
             proof: Proof::Credential { credential: credential.text },
             token: credential.token,
         })
+    }
+
+    /// Refuses to spend a token whose credential could not be kept. A command gives another one each time.
+    fn check_state_file(&self) -> Result<(), Problem> {
+        let spends_token = matches!(self.tokens, Some(TokenSource::Text(_) | TokenSource::File(_)));
+        match self.file.as_ref().filter(|_| spends_token) {
+            Some(file) => file.check_writable(),
+            None => Ok(()),
+        }
     }
 
     /// What to show for a new credential when the key is enough: the credential at hand, be it almost over.
@@ -224,5 +244,17 @@ mod tests {
         assert!(!first.present().await.unwrap().is_credential());
         first.keep_credential(&presented, "late".into(), unix_now() + 5);
         assert!(!first.present().await.unwrap().is_credential(), "too short for a session");
+    }
+
+    #[tokio::test]
+    async fn no_token_is_spent_whose_credential_cannot_be_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        let file = || Some(StateFile::new(&folder.path().join("file/adit"), "eu.example.com"));
+        let problem = Identity::new(text("a.a.a"), file()).unwrap().present().await.err().unwrap();
+        assert_eq!((problem.code.as_str(), problem.exit_code()), ("state_unwritable", 2));
+        assert!(problem.message.ends_with("file/adit"), "{problem}");
+        let command = Some(TokenSource::Command("echo a.b.c".into()));
+        assert!(Identity::new(command, file()).unwrap().present().await.is_ok());
     }
 }

@@ -75,7 +75,7 @@ pub enum InvalidService {
 }
 
 impl Service {
-    /// Reads `3000`, `host:port` or a URL as the service of a tunnel of this kind.
+    /// Reads `3000`, `:3000`, `host:port` or a URL as the service of a tunnel of this kind.
     ///
     /// # Errors
     /// [`InvalidService`] says which rule the text breaks.
@@ -86,10 +86,12 @@ impl Service {
             None => (Scheme::Http, text),
         };
         let authority = rest.strip_suffix('/').unwrap_or(rest);
+        // `:3000`, as Go and Docker write a port of this computer.
+        let authority = authority.strip_prefix(':').filter(|port| is_digits(port)).unwrap_or(authority);
         if authority.contains(['/', '?', '#', '@']) {
             return Err(InvalidService::Rest);
         }
-        if !authority.is_empty() && authority.bytes().all(|b| b.is_ascii_digit()) {
+        if is_digits(authority) {
             return Ok(Self { scheme, host: "127.0.0.1".into(), port: port(authority)? });
         }
         let (host, port) = host_and_port(authority)?;
@@ -129,9 +131,12 @@ fn scheme_of(kind: Kind, text: &str) -> Result<Scheme, InvalidService> {
     ))
 }
 
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
 fn port(text: &str) -> Result<u16, InvalidService> {
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    text.parse().ok().filter(|p| digits && *p != 0).ok_or(InvalidService::Port)
+    text.parse().ok().filter(|port| is_digits(text) && *port != 0).ok_or(InvalidService::Port)
 }
 
 fn host_and_port(authority: &str) -> Result<(String, Option<u16>), InvalidService> {
@@ -275,6 +280,8 @@ mod tests {
     fn a_port_a_host_with_port_and_a_url_are_services() {
         for (text, service) in [
             ("3000", "http://127.0.0.1:3000"),
+            (":3000", "http://127.0.0.1:3000"),
+            ("https://:8443", "https://127.0.0.1:8443"),
             ("localhost:3000", "http://localhost:3000"),
             ("http://App.internal", "http://app.internal:80"),
             ("https://127.0.0.1:8443/", "https://127.0.0.1:8443"),

@@ -6,6 +6,7 @@ mod stream_limit;
 use crate::{
     context::ClientContext,
     dial::{DialError, DialReply, DialRequest, RelayIo},
+    identity::PresentedProof,
     lanes::Lane,
     local::{LocalService, refuse},
 };
@@ -46,8 +47,8 @@ pub(crate) enum Report {
     Failed(DialError),
     /// The relay is one to avoid.
     Elsewhere(Elsewhere),
-    /// The relay will not have this client. The flag says whether it had presented a credential.
-    Refused(Box<Refused>, bool),
+    /// The relay will not have this client, which had presented this.
+    Refused(Box<Refused>, PresentedProof),
     /// The session has begun.
     Began(Box<Welcome>, mpsc::Sender<SessionCommand>),
     /// The relay says something.
@@ -119,7 +120,7 @@ impl SessionSetup {
         match reply {
             Reply::Elsewhere(elsewhere) => self.report(Report::Elsewhere(elsewhere)).await,
             Reply::Refused(refused) => {
-                self.report(Report::Refused(Box::new(refused), presented.is_credential())).await;
+                self.report(Report::Refused(Box::new(refused), presented)).await;
             }
             Reply::Welcome(welcome) => {
                 self.context.identity.keep_welcome(&presented, &welcome);

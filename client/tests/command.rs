@@ -253,7 +253,7 @@ fn everything_wrong_with_the_configuration_is_said_at_once_with_code_2() {
     let home = tempfile::tempdir().unwrap();
     fs::write(
         home.path().join("adit.yaml"),
-        "relay: eu.example.com\ntunnels: {a: {http: 0}, b: {serve: .}}\n",
+        "relay: eu.example.com\ntunnels: {b: {http: 0}, a: {serve: .}}\n",
     )
     .unwrap();
     let output = adit(home.path(), "start").env("ADIT_TOKENFILE", "x").output().unwrap();
@@ -261,9 +261,10 @@ fn everything_wrong_with_the_configuration_is_said_at_once_with_code_2() {
         stderr(&output),
         "error: the configuration is not valid [config_invalid]\n  \
          ADIT_TOKENFILE: no Adit program reads this variable; did you mean ADIT_TOKEN_FILE?\n  \
-         adit.yaml: tunnels.a.http: \"0\" is not a service: a port is a number from 1 to 65535\n  \
-         adit.yaml: tunnels.b: has no service: a tunnel has http or tcp\n  \
-         adit.yaml: tunnels.b.serve: is not a key of this version of Adit: there are http, tcp, enabled, port\n"
+         adit.yaml: tunnels.b.http: \"0\" is not a service: a port is a number from 1 to 65535\n  \
+         adit.yaml: tunnels.a: has no service: add http: or tcp: with a port\n  \
+         adit.yaml: tunnels.a.serve: is not a key of this version of Adit: there are http, tcp, name, enabled, port\n  \
+         next:  correct it, then: adit check\n"
     );
     assert_eq!((output.status.code(), stdout(&output)), (Some(2), ""));
 }
@@ -279,6 +280,114 @@ fn a_flag_of_a_later_version_is_unknown() {
     );
     assert!(stderr(&output).ends_with("  next:  adit http --help\n"), "{}", stderr(&output));
     assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn the_command_alone_is_told_what_there_is() {
+    let home = tempfile::tempdir().unwrap();
+    let output = run(home.path(), "");
+    let text = stderr(&output);
+    assert!(text.starts_with("error: no command given [usage]\n  adit http 3000 "), "{text}");
+    assert!(text.ends_with("  next:  adit --help\n"), "{text}");
+    assert_eq!((output.status.code(), stdout(&output)), (Some(2), ""));
+}
+
+#[test]
+fn a_bad_flag_is_no_bad_configuration() {
+    let home = tempfile::tempdir().unwrap();
+    let output = run(home.path(), "http 3000");
+    assert_eq!(
+        stderr(&output),
+        "error: bad command line [usage]\n  no relay: add --relay DOMAIN, or relay: in adit.yaml\n  \
+         next:  adit http --help\n"
+    );
+    let output = run(home.path(), "http 3000 --relay adit.localhost:1 --ca nofile.pem");
+    assert!(stderr(&output).contains("\n  --ca: nofile.pem does not exist\n"), "{}", stderr(&output));
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn a_reserved_name_ends_with_4_wherever_it_stands() {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("adit.yaml"), "relay: adit.localhost:1\ntunnels: {www: {http: 3000}}\n")
+        .unwrap();
+    for arguments in ["http 3000 --name www", "start"] {
+        let output = adit(home.path(), arguments).env("ADIT_TOKEN", "a.b.c").output().unwrap();
+        assert!(stderr(&output).contains("[name_reserved]"), "{}", stderr(&output));
+        assert_eq!(output.status.code(), Some(4), "{arguments}");
+    }
+}
+
+#[test]
+fn check_says_what_start_would_open_or_what_is_wrong() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("adit.yaml");
+    fs::write(&file, "tunnels: {shop: {http: 3000}, ssh: {tcp: 22, enabled: false}}\n").unwrap();
+    let output = run(home.path(), "check");
+    assert!(stdout(&output).ends_with("adit.yaml is valid: 1 tunnel, 1 disabled\n"), "{}", stdout(&output));
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
+    fs::write(&file, "ca: none.pem\ntunnels: {shop: {http: https://a, upstreamCa: none.pem}}\n").unwrap();
+    let output = run(home.path(), "check");
+    assert!(
+        stderr(&output).starts_with("error: adit.yaml is not valid [config_invalid]\n"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!((output.status.code(), stdout(&output)), (Some(2), ""));
+}
+
+#[test]
+fn no_token_is_spent_whose_credential_cannot_be_kept() {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("file"), "").unwrap();
+    let mut client = adit(home.path(), "http 3000 --relay adit.localhost:1 --give-up-after 5s");
+    client.env("ADIT_TOKEN", "a.b.c").env("XDG_STATE_HOME", home.path().join("file"));
+    let output = client.output().unwrap();
+    assert!(stderr(&output).contains("file/adit [state_unwritable]\n"), "{}", stderr(&output));
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn verbose_lines_name_each_step_and_none_is_a_debug_line() {
+    let home = tempfile::tempdir().unwrap();
+    let mut client = adit(home.path(), "http 3000 -v --relay adit.localhost:1 --give-up-after 200ms");
+    let output = client.env("ADIT_TOKEN", "a.b.c").output().unwrap();
+    let log = stderr(&output);
+    assert!(
+        log.contains("Z resolved host=\"connect.adit.localhost\" addresses=\"127.0.0.1:1 [::1]:1\" ms="),
+        "{log}"
+    );
+    assert!(log.contains("Z dial failed reason=\"connection refused\"\n"), "{log}");
+    assert!(!log.contains("DEBUG") && !log.contains("adit::"), "{log}");
+}
+
+/// A shell that reads the URL goes on with it, and the client with its work.
+#[test]
+fn a_shell_reads_the_url_while_the_client_goes_on() {
+    let home = tempfile::tempdir().unwrap();
+    events(home.path(), &[ADDED, OPEN, r#""event":"client.state","state":"connected""#]);
+    let later = r#"{"v":1,"time":"2026-11-21T10:51:07.000Z","event":"client.state","state":"connected"}"#;
+    let path = home.path().join("events");
+    fs::write(&path, format!("{}{later}\n", fs::read_to_string(&path).unwrap())).unwrap();
+    let script = "read -r url < <(exec \"$0\" replay events 2>adit.log)\n\
+                  kill -0 $! && echo \"$url runs\" && kill $!";
+    let output = Command::new("bash")
+        .args(["-c", script, env!("CARGO_BIN_EXE_adit")])
+        .current_dir(home.path())
+        .env_remove("XDG_RUNTIME_DIR")
+        .output()
+        .unwrap();
+    assert_eq!(stdout(&output), "https://shop.eu.example.com runs\n", "{}", stderr(&output));
+}
+
+#[test]
+fn a_signal_that_timeout_sends_twice_ends_the_client_in_order() {
+    let home = tempfile::tempdir().unwrap();
+    let mut client = Client::start(home.path(), "http 3000");
+    client.listed(home.path(), "3000");
+    client.signal(rustix::process::Signal::TERM);
+    client.signal(rustix::process::Signal::TERM);
+    assert_eq!(ended(&mut client.0), Some(0));
 }
 
 #[test]

@@ -6,6 +6,16 @@ use clap::{
 };
 use std::{ffi::OsString, path::PathBuf};
 
+/// What most people need.
+pub(super) const EXAMPLES: &str = "\
+\x20 adit http 3000                          a public URL for http://127.0.0.1:3000
+  adit http 3000 --name shop              the same under a name of your own
+  adit tcp 22                             a public port for 127.0.0.1:22
+  adit start                              all tunnels of adit.yaml
+  adit status                             what runs, and how it is
+  adit check                              whether adit.yaml is valid
+";
+
 /// Examples come first: most people need nothing else.
 const TEMPLATE: &str = "\
 {about}
@@ -29,17 +39,11 @@ const STYLES: styling::Styles = styling::Styles::styled()
     styles = STYLES,
     disable_help_subcommand = true,
     subcommand_required = true,
-    before_help = "\
-Examples:
-  adit http 3000                          a public URL for http://127.0.0.1:3000
-  adit http 3000 --name shop              the same under a name of your own
-  adit tcp 22                             a public port for 127.0.0.1:22
-  adit start                              all tunnels of adit.yaml
-  adit status                             what runs, and how it is
-
-",
+    arg_required_else_help = false,
+    before_help = format!("Examples:\n{EXAMPLES}\n"),
     after_help = "\
-Each flag can be a variable (ADIT_RELAY for --relay) or a key of adit.yaml: flag before variable before file.
+Each flag but --config and --port can be a variable (ADIT_RELAY for --relay), and each but --config a key of adit.yaml
+(tokenFile for --token-file): flag before variable before file.
 Exit codes: 0 ended as asked, 2 usage or configuration, 3 token, 4 refused, 5 suspended, 6 upgrade required,
 7 relay not reachable in time, 8 `adit status` found a problem, 130 second Ctrl-C, 1 anything else."
 )]
@@ -81,16 +85,9 @@ pub(super) struct Global {
     /// Say more, as plain lines: each request, and what the client does.
     #[arg(short, long, global = true, env = "ADIT_VERBOSE", hide_env = true, value_parser = clap::builder::FalseyValueParser::new())]
     pub(super) verbose: bool,
-    /// When to use colour.
-    #[arg(
-        long,
-        global = true,
-        env = "ADIT_COLOR",
-        value_name = "WHEN",
-        default_value = "auto",
-        hide_env = true
-    )]
-    pub(super) color: When,
+    /// When to use colour. Default: auto.
+    #[arg(long, global = true, env = "ADIT_COLOR", value_name = "WHEN", hide_env = true)]
+    pub(super) color: Option<When>,
 }
 
 /// When to use colour.
@@ -115,6 +112,7 @@ Examples:
   adit http https://127.0.0.1:8443 --upstream-ca ca.pem
   adit http h2c://127.0.0.1:50051         gRPC in clear
   adit http 3000 > url                    the URL is the first line
+  read -r url < <(adit http 3000)         bash: the URL, while the client goes on
 
 ")]
     Http(Http),
@@ -149,6 +147,14 @@ Examples:
 
 ")]
     Status(Status),
+    /// Check adit.yaml and the files that it names, without a network.
+    #[command(help_template = TEMPLATE, before_help = "\
+Examples:
+  adit check
+  adit check --config work.yaml
+
+")]
+    Check,
     /// Explain a command or a code, for example `adit help name_taken`.
     #[command(help_template = TEMPLATE)]
     Help {
@@ -178,10 +184,26 @@ Examples:
     },
 }
 
+impl Command {
+    /// The command as it is typed.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "http",
+            Self::Tcp(_) => "tcp",
+            Self::Start(_) => "start",
+            Self::Status(_) => "status",
+            Self::Check => "check",
+            Self::Help { .. } => "help",
+            Self::Completions { .. } => "completions",
+            Self::Replay { .. } => "replay",
+        }
+    }
+}
+
 /// `adit http`.
 #[derive(Debug, Args)]
 pub(super) struct Http {
-    /// The service: a port of this computer, host:port, or a URL (http://, https://, h2c://).
+    /// The service: a port of this computer (3000 or :3000), host:port, or a URL (http://, https://, h2c://).
     pub(super) service: String,
     /// The first part of the public host name. Default: a random one.
     #[arg(long, env = "ADIT_NAME", hide_env = true)]

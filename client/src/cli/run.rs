@@ -37,6 +37,9 @@ const REMARK_DURATION: Duration = Duration::from_secs(3);
 const DROPPED_NOTICE_INTERVAL: Duration = Duration::from_secs(1);
 /// How many events are taken before keys, signals and output get their turn.
 const MAX_EVENT_BATCH: usize = 512;
+/// The same signal within this time of the first is the same wish: `timeout` sends it to its child and then to the process
+/// group, and a terminal's Ctrl-C may come with a shell's. No person asks twice that fast.
+const REPEATED_SIGNAL_TIME: Duration = Duration::from_millis(100);
 /// The code of the second Ctrl-C.
 const INTERRUPTED_EXIT_CODE: u8 = 130;
 
@@ -58,10 +61,26 @@ struct RunEnd {
     problem: Option<Problem>,
 }
 
+/// A run that is to end.
+#[derive(Clone, Copy, Debug)]
+struct Stopping {
+    /// The signal or key that asked for it.
+    reason: &'static str,
+    since: Instant,
+    /// When answers in flight are cut off.
+    deadline: Instant,
+}
+
+impl Stopping {
+    /// Whether another signal is a second wish, and not the first one delivered twice.
+    fn is_second_wish(&self, reason: &str, now: Instant) -> bool {
+        reason != self.reason || now >= self.since + REPEATED_SIGNAL_TIME
+    }
+}
+
 /// How far a run has come.
 struct RunState {
-    /// Why it is to stop, and when it is cut.
-    stopping: Option<(&'static str, Instant)>,
+    stopping: Option<Stopping>,
     /// Why the client cannot go on.
     fatal: Option<Problem>,
     /// Whether there is something new to show.
@@ -84,7 +103,7 @@ impl RunState {
                 problem: Some(problem),
             };
         }
-        let reason = self.stopping.map_or("the client has ended", |(reason, _)| reason);
+        let reason = self.stopping.map_or("the client has ended", |stopping| stopping.reason);
         RunEnd { exit_code: 0, reason: reason.into(), problem: None }
     }
 }
@@ -161,7 +180,7 @@ impl Run {
             if let Some(end) = self.handle_wake(wake, &mut run_state) {
                 return end;
             }
-            if run_state.stopping.is_some_and(|(_, cut)| Instant::now() >= cut) {
+            if run_state.stopping.is_some_and(|stopping| Instant::now() >= stopping.deadline) {
                 return run_state.end();
             }
             self.draw(&mut run_state);
@@ -183,6 +202,10 @@ impl Run {
                 self.tell_dropped(run_state);
             }
             WakeReason::Stop(reason) if run_state.stopping.is_some() => {
+                let stopping = run_state.stopping?;
+                if !stopping.is_second_wish(reason, Instant::now()) {
+                    return None;
+                }
                 return Some(RunEnd {
                     exit_code: INTERRUPTED_EXIT_CODE,
                     reason: format!("second {reason}"),
@@ -253,7 +276,7 @@ impl Run {
             OutputMode::Live if self.state.ticks() => Some(run_state.drawn + TICK_INTERVAL),
             _ => None,
         };
-        [frame, run_state.stopping.map(|(_, cut)| cut)].into_iter().flatten().min()
+        [frame, run_state.stopping.map(|stopping| stopping.deadline)].into_iter().flatten().min()
     }
 
     async fn next_wake(&mut self, signals: &mut Signals, run_state: &RunState) -> WakeReason {
@@ -344,15 +367,17 @@ impl Run {
         if run_state.stopping.is_some() {
             return;
         }
-        run_state.stopping = Some((reason, Instant::now() + GRACE_PERIOD + STOP_MARGIN));
+        let since = Instant::now();
+        run_state.stopping = Some(Stopping { reason, since, deadline: since + GRACE_PERIOD + STOP_MARGIN });
         self.state.apply(&Event::now(EventKind::ClientState {
             state: ClientState::Stopping,
             reason: Some(reason.into()),
             retry_at: None,
         }));
         let seconds = GRACE_PERIOD.as_secs();
-        self.output
-            .remark(&format!("stopping: answers in flight have {seconds} s to end; Ctrl-C leaves at once"));
+        self.output.remark(&format!(
+            "stopping: answers in flight have {seconds} s to end; a second signal ends it at once"
+        ));
         self.source.stop(GRACE_PERIOD);
     }
 
@@ -399,5 +424,19 @@ impl Run {
         stdout.end().await;
         stderr.end().await;
         Ok(end.exit_code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_that_is_delivered_twice_is_one_wish() {
+        let since = Instant::now();
+        let stopping = Stopping { reason: "SIGTERM", since, deadline: since + GRACE_PERIOD };
+        assert!(!stopping.is_second_wish("SIGTERM", since + Duration::from_millis(1)));
+        assert!(stopping.is_second_wish("SIGTERM", since + REPEATED_SIGNAL_TIME));
+        assert!(stopping.is_second_wish("Ctrl-C", since + Duration::from_millis(1)));
     }
 }

@@ -143,6 +143,14 @@ impl ClientBuilder {
         Ok(Client { context, commands, ended, threads, _stop_threads: guard })
     }
 
+    /// Checks everything without starting anything.
+    ///
+    /// # Errors
+    /// [`StartError`] with all that is wrong.
+    pub fn validate(self) -> Result<(), StartError> {
+        self.check().map(drop).map_err(StartError)
+    }
+
     fn check(self) -> Result<(Arc<ClientContext>, Option<Duration>), Vec<Problem>> {
         let mut problems = vec![];
         let wrong = |field: &str, rule: String| {

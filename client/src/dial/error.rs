@@ -2,7 +2,8 @@
 
 use super::{hello::HelloError, proxy::ProxyError};
 use crate::{address::RelayAddress, problem::Problem};
-use std::{io, time::Duration};
+use adit_protocol::CONNECT_LABEL;
+use std::{io, path::PathBuf, time::Duration};
 
 /// How long TCP may take, over all addresses and through a proxy.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
@@ -26,7 +27,15 @@ pub(crate) enum DialError {
     Tls(#[source] io::Error),
     /// The relay's certificate was not accepted.
     #[error("the relay's certificate was not accepted")]
-    Certificate { error: rustls::CertificateError, issuer: Option<String> },
+    Certificate {
+        error: rustls::CertificateError,
+        issuer: Option<String>,
+        /// The file of authorities that was given.
+        ca: Option<PathBuf>,
+    },
+    /// It has no certificate for the name (RFC 6066 section 3).
+    #[error("the relay refused this name")]
+    NameRefused,
     #[error("what answers is not a relay")]
     NotARelay,
     #[error("the hello failed")]
@@ -63,10 +72,23 @@ impl DialError {
             Self::Certificate {
                 error: rustls::CertificateError::UnknownIssuer | rustls::CertificateError::BadSignature,
                 issuer,
+                ca,
             } => {
-                let problem = Problem::new("ca_unknown").with("host", relay.domain());
-                match issuer {
-                    Some(issuer) => problem.with("issuer", issuer.as_str()),
+                let mut problem = Problem::new("ca_unknown").with("host", relay.domain());
+                if let Some(issuer) = issuer {
+                    problem = problem.with("issuer", issuer.as_str());
+                }
+                if let Some(ca) = ca {
+                    problem = problem.with("ca", ca.display().to_string());
+                }
+                problem
+            }
+            Self::NameRefused => {
+                let problem = Problem::new("certificate_invalid")
+                    .with("host", relay.domain())
+                    .with("message", self.to_string());
+                match relay.domain().strip_prefix(CONNECT_LABEL).and_then(|rest| rest.strip_prefix('.')) {
+                    Some(shorter) => problem.with("shorter", shorter),
                     None => problem,
                 }
             }
@@ -85,7 +107,11 @@ impl DialError {
     pub(crate) fn is_final(&self) -> bool {
         matches!(
             self,
-            Self::Certificate { .. } | Self::NotARelay | Self::Token(_) | Self::Hello(HelloError::Frame(_))
+            Self::Certificate { .. }
+                | Self::NameRefused
+                | Self::NotARelay
+                | Self::Token(_)
+                | Self::Hello(HelloError::Frame(_))
         )
     }
 }

@@ -16,7 +16,7 @@ use rustls::{
 };
 use std::{
     io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 use tokio::net::TcpStream;
@@ -37,6 +37,7 @@ fn verifier_of(
 #[derive(Debug)]
 pub(crate) struct RelayTls {
     config: Arc<ClientConfig>,
+    ca: Option<PathBuf>,
     verifier: Arc<RecordingVerifier>,
 }
 
@@ -50,7 +51,7 @@ impl RelayTls {
         let inner = match ca {
             Some(path) => read_certificates(path)
                 .and_then(|found| verifier_of(found).map_err(|e| e.to_string()))
-                .map_err(|why| failed(format!("ca: {}: {why}", path.display())))?,
+                .map_err(|why| failed(format!("ca: {} {why}", path.display())))?,
             None => system_verifier(vec![]).map_err(|e| failed(format!("ca: {e}")))?,
         };
         let verifier = Arc::new(RecordingVerifier { inner, issuer: Mutex::default() });
@@ -62,7 +63,7 @@ impl RelayTls {
             .with_no_client_auth();
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.resumption = Resumption::in_memory_sessions(4);
-        Ok(Self { config: Arc::new(config), verifier })
+        Ok(Self { config: Arc::new(config), ca: ca.map(Path::to_owned), verifier })
     }
 
     /// TLS to the relay behind this connection.
@@ -78,9 +79,15 @@ impl RelayTls {
     fn explain(&self, error: io::Error) -> DialError {
         let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
         match tls {
-            Some(rustls::Error::InvalidCertificate(problem)) => {
-                DialError::Certificate { error: problem.clone(), issuer: self.verifier.issuer() }
-            }
+            Some(rustls::Error::InvalidCertificate(problem)) => DialError::Certificate {
+                error: problem.clone(),
+                issuer: self.verifier.issuer(),
+                ca: self.ca.clone(),
+            },
+            // rustls says `access_denied` where it has no certificate for the name.
+            Some(rustls::Error::AlertReceived(
+                rustls::AlertDescription::UnrecognisedName | rustls::AlertDescription::AccessDenied,
+            )) => DialError::NameRefused,
             Some(
                 rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol)
                 | rustls::Error::InvalidMessage(_),

@@ -1,5 +1,6 @@
 //! What outlives a run: the key and the credential of one region, in a file that only the user can read.
 
+use crate::problem::Problem;
 use aws_lc_rs::signature::Ed25519KeyPair;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
@@ -60,13 +61,30 @@ impl StateFile {
         serde_json::from_slice(&fs::read(&self.0).ok()?).ok()
     }
 
+    /// Whether [`StateFile::save`] would succeed.
+    ///
+    /// # Errors
+    /// `state_unwritable` with the folder and the system's reason.
+    pub(crate) fn check_writable(&self) -> Result<(), Problem> {
+        let folder = self.0.parent().unwrap_or(Path::new("."));
+        let probe = folder.join(format!(".{}.probe", std::process::id()));
+        let written = make_folder(folder).and_then(|()| {
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&probe)
+        });
+        let _ = fs::remove_file(&probe);
+        written.map(drop).map_err(|error| {
+            let folder = folder.display().to_string();
+            Problem::new("state_unwritable").with("folder", folder).with("message", error.to_string())
+        })
+    }
+
     /// Writes it, all or nothing.
     ///
     /// # Errors
     /// When the file system does not take it.
     pub(crate) fn save(&self, saved: &SavedIdentity) -> io::Result<()> {
         if let Some(folder) = self.0.parent() {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+            make_folder(folder)?;
         }
         let new = self.0.with_extension(format!("{}.new", std::process::id()));
         let written = (|| {
@@ -80,6 +98,10 @@ impl StateFile {
         }
         written
     }
+}
+
+fn make_folder(folder: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 #[cfg(test)]

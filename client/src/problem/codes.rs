@@ -55,7 +55,7 @@ codes! {
     "bad_request" 400 1
         what ["the request breaks a rule of HTTP"]
         why []
-        next []
+        next ["correct the consumer's request: the relay's access log names it"]
         "A consumer's request was refused with status 400 because it breaks a rule of HTTP, or because programs could \
          read it in two ways."
     "body_too_large" 413 4
@@ -66,75 +66,78 @@ codes! {
     "buffer_full" 429 4
         what ["more than {limit} bytes wait for slow readers; {refused} streams were reset", "more bytes wait for slow readers than the account may have"]
         why []
-        next []
+        next ["read answers faster, or ask the provider for a higher limit"]
         "Consumers read slower than the service sends, or the service slower than consumers send: what waits in the relay \
          passed limits.bufferBytes of the region, and the stream with most of it was reset. The others go on."
     "ca_unknown" 526 2
         what ["cannot verify {host}", "cannot verify the relay"]
-        why ["its certificate comes from \"{issuer}\"", "its certificate comes from an authority that this computer does not trust"]
-        next ["add --ca FILE; adit-relay prints the path when it starts"]
+        why ["its certificate comes from \"{issuer}\", which {ca} does not hold", "its certificate comes from \"{issuer}\"",
+             "its certificate comes from an authority that this computer does not trust"]
+        next ["replace {ca} by the relay's own ca.pem; adit-relay prints its path when it starts",
+              "add --ca FILE; adit-relay prints the path when it starts"]
         "The relay's certificate is not signed by an authority that this computer trusts. A relay without a certificate \
          of its own serves one of a development CA: pass that CA's file with --ca. If the relay should have a public \
          certificate, something between here and there may be reading along: do not go on."
     "certificate_invalid" 526 7
         what ["cannot verify {host}", "cannot verify the relay"]
         why []
-        next ["compare --relay with the region's domain, and this computer's clock with the time"]
+        next ["leave out \"connect.\": --relay {shorter}", "compare --relay with the region's domain, and this computer's clock with the time"]
         "The relay's certificate is signed by a trusted authority, but it has expired, is not valid yet, or is for \
          another name."
     "clock_skew" 401 3
-        what ["this computer's clock is {skew}", "this computer's clock is wrong"]
-        why ["the token starts at {notBefore} UTC; here it is {localTime} UTC",
-             "the relay's clock says {relayTime} UTC; here it is {localTime} UTC"]
-        next ["sudo timedatectl set-ntp true"]
+        what ["this computer's clock is {skew}", "the token is not valid yet"]
+        why ["the relay's clock says {relayTime} UTC; here it is {localTime} UTC",
+             "it starts at {notBefore} UTC; the relay's clock says {now} UTC",
+             "it starts later than the relay's clock says"]
+        next ["{fix}", "set the clock of the computer that made the token: sudo timedatectl set-ntp true"]
         "The token is not valid yet by the relay's clock. Tokens carry times, so clocks have to agree within a minute: \
          that of the computer where the token was made, and the relay's."
     "config_invalid" 422 2
         what ["{file} is not valid", "the configuration is not valid"]
         why []
-        next []
+        next ["{usage}", "correct it, then: adit check"]
         "A configuration file, a flag or an environment variable breaks a rule. All errors are shown at once, each with \
          its field, value and rule; nothing was started or changed."
     "credential_expired" 401 3
         what ["{region} refused the credential", "the relay refused the credential"]
         why ["it has expired"]
-        next ["get a fresh token: adit-relay token --account NAME > token", "get a fresh token"]
+        next ["get a fresh token from your provider, as you got this one"]
         "What the relay gave for the token has expired, and renewing it takes a fresh token. --token-command gets one \
          each time that it is needed."
     "credential_invalid" 401 3
         what ["{region} refused the credential", "the relay refused the credential"]
         why ["it was not sealed by this region"]
-        next ["get a fresh token: adit-relay token --account NAME > token", "get a fresh token"]
+        next ["get a fresh token from your provider, as you got this one"]
         "What an earlier relay gave for the token is of no use here: the region's key has changed, or the relays of one \
          region have different keys (keys.region in relay.yaml)."
     "dns_elsewhere" 421 2
         what ["{domain} does not point here", "the domain does not point here"]
         why ["DNS says {found}; this region is {address}"]
-        next ["set  {domain}.  A  {address}"]
+        next ["set  {domain}.  A  {address}", "set the DNS record of the region's names to its address"]
         "The DNS record of the region's names leads to another address, so consumers do not reach it."
     "draining" 503 7
         what ["the relay goes away"]
         why []
-        next []
+        next ["nothing: the client moves by itself"]
         "The relay ends its work and has asked its clients to move. A client opens a session with another relay first, so \
          consumers notice nothing."
     "environment_unknown" 422 2
         what ["{variable} is not a variable of Adit", "an ADIT_ variable is not one of Adit's"]
         why ["did you mean {nearest}?"]
-        next ["unset {variable}"]
+        next ["unset {variable}", "unset it, or correct its name"]
         "A variable whose name begins with ADIT_ is not known to any Adit program: a typing error would otherwise be \
          silently without effect. Variables that Kubernetes sets for services (ADIT_PORT, ADIT_SERVICE_HOST, ...) are \
          ignored."
     "events_dropped" 503 1
         what ["{count} events were not read in time", "events were not read in time"]
-        why ["whoever reads them is too slow; no request waits for that"]
-        next []
+        why ["their reader is too slow; no request waits for it"]
+        next ["read stdout faster, for example into a file"]
         "Events are dropped rather than kept without end when the reader of --json is slower than they come. Those of \
          requests are dropped first; the tunnels go on."
     "headers_too_large" 431 1
         what ["the request's headers are larger than the relay reads"]
         why []
-        next []
+        next ["send fewer or shorter headers, cookies among them"]
         "A consumer's request was refused with status 431: too many headers, or too long ones."
     "internal" 500 1
         what ["something unexpected failed"]
@@ -144,14 +147,13 @@ codes! {
     "kind_not_allowed" 403 4
         what ["{region} does not open {kind} tunnels for this token", "the token does not allow {kind} tunnels", "this kind of tunnel is not allowed"]
         why []
-        next ["ask for a token with the kind \"{kind}\": adit-relay token --account NAME --kinds {kind}",
-              "ask for a token that allows it"]
+        next ["ask for a token with the kinds http and tcp: adit-relay token --account NAME --kinds http,tcp > token"]
         "The token does not allow this kind of tunnel, or the region does not offer it: TCP tunnels need tcpPorts in the \
          relay's configuration and kinds with \"tcp\" in the token."
     "misdirected" 421 1
         what ["the request's host is not the one that its connection was opened for"]
         why []
-        next []
+        next ["open a connection for each host: browsers do"]
         "A consumer's request was refused with status 421: its Host differs from the TLS server name. Browsers open a \
          connection of their own then and try again."
     "name_invalid" 422 2
@@ -178,28 +180,28 @@ codes! {
     "not_a_relay" 502 7
         what ["{host} does not speak Adit's protocol", "no relay answers there"]
         why []
-        next ["compare --relay with the region's domain; a proxy that ends TLS must let the ALPN name adit/1 through"]
+        next ["compare --relay with the region's domain; a proxy that ends TLS must pass the ALPN name adit/1 on"]
         "Something answers at the relay's address, but it is not an Adit relay: another server, or a proxy or load \
          balancer that ends TLS itself."
     "overloaded" 503 7
         what ["{region} has no room for another session now", "the relay has no room for another session now"]
         why []
-        next []
+        next ["nothing: the client tries again by itself"]
         "The relay holds as many sessions as it can. The client tries again, and other relays of the region may have room."
     "paused" 503 1
         what ["the tunnel is paused"]
         why []
-        next ["press p in the client to go on"]
+        next ["press p in the client to resume"]
         "The client's user has paused the tunnel; consumers get 503."
     "port_unavailable" 409 4
         what ["the port {port} cannot be had", "no TCP port can be had"]
-        why ["it is taken, or not one of the region's ports", "it is taken, not one of the region's, or all are taken"]
-        next ["choose another --port, or leave it out for any", "try again later"]
+        why ["{message}", "it is taken, or not one of the region's ports"]
+        next ["choose another --port, or leave it out for any"]
         "TCP tunnels get a port of the range that the region's tcpPorts names. Each port belongs to one account at a time."
     "possession_failed" 401 3
         what ["{region} refused the credential", "the relay refused the credential"]
         why ["it is bound to another key"]
-        next ["get a fresh token: adit-relay token --account NAME > token", "get a fresh token"]
+        next ["get a fresh token from your provider, as you got this one"]
         "A credential works only together with the client's own key, on the connection that was opened with it. A copied \
          credential is of no use; neither is one through a proxy that ends TLS."
     "protocol_error" 502 1
@@ -215,7 +217,7 @@ codes! {
     "registry_unavailable" 503 7
         what ["{region} cannot open new tunnels now", "the region cannot open new tunnels now"]
         why ["its registry cannot be reached"]
-        next []
+        next ["nothing: the client tries again by itself"]
         "The region's Redis is away. Tunnels that are open go on; new ones wait until it is back, and the client tries again."
     "relay_unreachable" 504 7
         what ["cannot reach {host}", "cannot reach the relay"]
@@ -232,30 +234,36 @@ codes! {
     "service_down" 502 1
         what ["{service} does not accept connections", "the service does not accept connections"]
         why []
-        next ["start the service; the tunnel waits for it"]
+        next ["start the service: the client notices"]
         "The tunnel works, but the local service behind it does not answer: consumers get 502. The client goes on and \
          notices when the service is back."
     "service_protocol" 502 1
         what ["{service} does not answer with HTTP", "the service does not answer with HTTP"]
         why []
-        next ["use https:// or h2c:// before the service's address if it speaks that, or adit tcp"]
+        next ["use {url}", "write https:// or h2c:// before the service's address if it speaks that, or use adit tcp"]
         "The local service answered with bytes that are not HTTP. It may speak TLS or HTTP/2 in clear: say so with https:// \
          or h2c:// before its address."
     "service_timeout" 504 1
         what ["{service} did not answer in time", "the service did not answer in time"]
         why []
-        next []
+        next ["make the service answer sooner, or ask the provider for a longer limits.responseTimeout"]
         "The local service took the request, but its answer did not begin within limits.responseTimeout of the region."
     "session_lost" 502 7
         what ["the session was lost before the answer began"]
         why []
-        next []
+        next ["send the request again if it may be handled twice"]
         "The connection between client and relay broke while a request was under way that cannot safely be sent twice; its \
          consumer got 502."
+    "state_unwritable" 500 2
+        what ["the credential cannot be kept in {folder}", "the credential cannot be kept"]
+        why ["{message}; the token works once, and would be spent"]
+        next ["make the folder writable, or set XDG_STATE_HOME to one that is"]
+        "The relay gives a credential for the token, which the next start needs. Nothing was sent: the token is good still. \
+         With --token-command each start gets a token of its own, and nothing has to be kept."
     "store_unavailable" 503 7
         what ["{region} cannot grant new names now", "the region cannot grant new names now"]
         why ["its store cannot be reached"]
-        next []
+        next ["nothing: the client tries again by itself"]
         "The region's database is away. Tunnels that are open go on; new names wait until it is back, and the client tries \
          again."
     "suspended" 403 5
@@ -267,63 +275,61 @@ codes! {
     "token_algorithm" 401 3
         what ["{region} refused the token", "the relay refused the token"]
         why ["it is signed with an algorithm that its issuer does not use"]
-        next ["adit-relay token --account NAME > token"]
+        next ["get a token that the region's issuer has signed"]
         "The token's header names an algorithm that the region does not accept for this issuer; `none` never is."
     "token_audience" 401 3
         what ["{region} refused the token", "the relay refused the token"]
         why ["it was made for \"{audience}\"", "it was made for another region"]
-        next ["make a token for this region: adit-relay token --account NAME --audience {region} > token",
-              "make a token for this region"]
+        next ["get a token of {region}, or use --relay with the region that it was made for", "get a token of this region"]
         "A token is good for one audience: the region's domain, or what access.tokens.issuers names."
     "token_claims" 401 3
         what ["{region} refused the token", "the relay refused the token"]
         why ["a claim is missing or has the wrong type"]
-        next ["adit-relay token --account NAME > token"]
+        next ["get a token with iss, sub, aud and exp"]
         "A token needs iss, sub, aud and exp; `adit`, if it is there, has names, kinds and limits."
     "token_command" 500 3
-        what ["the token command failed: {command}", "the token command failed"]
-        why []
-        next ["run it by hand and see what it prints"]
+        what ["the token command failed"]
+        why ["{message}: {lastLine}", "{message}"]
+        next ["run the command by hand: it has to print a token, and nothing else, on stdout"]
         "The command of --token-command has to print a token on its standard output and end with 0 within 30 s."
     "token_expired" 401 3
         what ["{region} refused the token", "the relay refused the token"]
         why ["it expired at {expired} UTC", "it has expired"]
-        next ["kubectl -n tunnels adit token --account NAME > token"]
+        next ["get a fresh token from your provider, as you got this one"]
         "Tokens of the provider live for 15 minutes and are exchanged for a credential when the client starts. \
-         Standalone: adit-relay token --account NAME > token. For programs: --token-command."
+         Standalone: adit-relay token --account NAME > token. On Kubernetes: kubectl adit token --account NAME > token. For programs: --token-command."
     "token_file" 500 3
         what ["cannot read the token file {file}", "cannot read the token file"]
         why []
-        next ["adit-relay token --account NAME > {file}", "write a token to it"]
-        "The file of --token-file cannot be read, is empty, or is too large to be a token."
+        next ["check the path of --token-file; a token is one line of text"]
+        "The file of --token-file cannot be read, is empty, is too large, or holds more than one line."
     "token_issuer" 401 3
         what ["{region} refused the token", "the relay refused the token"]
         why ["it comes from \"{issuer}\", which this region does not trust", "it comes from an issuer that this region does not trust"]
-        next ["kubectl -n tunnels adit token --account NAME > token"]
+        next ["get a token from the region's own provider"]
         "The region accepts tokens of its own and of the issuers in its configuration, and this is of neither."
     "token_malformed" 401 3
         what ["{region} refused the token", "the token cannot be used"]
-        why ["it is not a JWT, or it is cut short"]
-        next ["kubectl -n tunnels adit token --account NAME > token"]
+        why ["{message}", "it is not a JWT, or it is cut short"]
+        next ["copy the whole token, in one line; or get a fresh one from your provider"]
         "A token is three parts of base64url with dots between them, in one line. Something else is in the file or variable."
     "token_missing" 401 3
         what ["no token"]
         why ["{region} has to know whose tunnel this is", "the relay has to know whose tunnel this is"]
-        next ["add --token-file FILE; get one with: adit-relay token --account NAME > token"]
-        "A client shows who it is with a token: from --token-file, --token-command, ADIT_TOKEN, or the file `token` beside \
+        next ["get a token from your provider, and add --token-file FILE"]
+        "Standalone: adit-relay token --account NAME > token. On Kubernetes: kubectl adit token --account NAME > token. A client shows who it is with a token: from --token-file, --token-command, ADIT_TOKEN, or the file `token` beside \
          adit.yaml."
     "token_signature" 401 3
         what ["{region} refused the token", "the relay refused the token"]
         why ["it is signed with a key that this region does not know"]
-        next ["kubectl -n tunnels adit token --account NAME > token"]
-        "The token was made for another provider, or the region's signing key has changed. Standalone: \
-         adit-relay token --account NAME > token."
+        next ["get a token from this region's provider"]
+        "The token was made for another provider, or the region's signing key has changed. Standalone: adit-relay token --account NAME > token. On Kubernetes: kubectl adit token --account NAME > token."
     "token_used" 401 3
         what ["{region} refused the token", "the relay refused the token"]
-        why ["it was used before; it buys one credential"]
-        next ["kubectl -n tunnels adit token --account NAME > token"]
-        "A token of the provider is good for one start of one client, so that a stolen copy is of no use. Standalone: \
-         adit-relay token --account NAME > token. For programs: --token-command."
+        why ["a token works once, and this one was used before"]
+        next ["get a fresh token from your provider, as you got this one"]
+        "A token of the provider is good for one start of one client, so that a stolen copy is of no use. \
+         Standalone: adit-relay token --account NAME > token. On Kubernetes: kubectl adit token --account NAME > token. For programs: --token-command."
     "too_many_names" 429 4
         what ["the account has {limit} names already", "the account has as many names as it may"]
         why []
@@ -350,18 +356,23 @@ codes! {
         why []
         next ["on the client's machine, adit status"]
         "Consumers get 503: the address belongs to a tunnel, but no client serves it at the moment."
+    "unknown" 500 1
+        what ["the relay has a reason that this adit does not know"]
+        why []
+        next ["get a newer adit from your provider"]
+        "A newer relay sent a code that this version of adit does not know. The relay's own words say more."
     "unknown_host" 404 1
         what ["nothing is published at this address"]
         why []
-        next []
+        next ["compare the address with the URL that adit status shows"]
         "Consumers get 404: no tunnel has this address."
     "upgrade_required" 426 6
         what ["adit {version} is too old for {region}", "this adit is too old for the relay"]
         why ["the relay needs {leastVersion} or later"]
-        next ["sudo apt install --only-upgrade adit"]
+        next ["get adit {leastVersion} or later from your provider", "get a newer adit from your provider"]
         "The region's access.minimumClientVersion is higher than this client's version."
     "usage" 422 2
-        what ["{message}", "the command line is not valid"]
+        what ["{message}", "bad command line"]
         why ["{tip}"]
         next ["{usage}", "adit --help"]
         "The command line breaks a rule: an unknown flag or command, or a value that cannot be."

@@ -3,7 +3,7 @@ use adit_protocol::Code;
 
 #[test]
 fn every_code_of_the_protocol_is_explained() {
-    for code in Code::ALL {
+    for code in Code::ALL.iter().chain([&Code::Unknown]) {
         assert!(explanation(code.as_str()).is_some(), "{code}");
     }
 }
@@ -17,6 +17,7 @@ fn every_code_stands_once_in_order_and_can_be_said_without_facts() {
         assert_ne!(problem.message, known.code, "the code is no message");
         assert!((1..=7).contains(&known.exit_code), "{}", known.code);
         assert!((400..600).contains(&known.status), "{}", known.code);
+        assert!(problem.next.is_some(), "{}: what is to be done?", known.code);
         assert!(!known.about.is_empty() && !known.about.contains("  "), "{}", known.code);
         let texts = [known.what, known.why, known.next].concat();
         assert!(texts.iter().all(|t| t.matches('{').count() == t.matches('}').count()), "{}", known.code);
@@ -60,4 +61,27 @@ fn a_relays_words_cannot_move_the_cursor() {
     assert_eq!(sly.message, "the name \"a [2J b\" is reserved");
     let sly = Problem::new("name_not_allowed").with("name", "a").with("message", "{name}\r");
     assert_eq!(sly.why.as_deref(), Some("{name} "), "facts are not templates");
+}
+
+#[test]
+fn authorities_that_were_given_are_not_recommended_again() {
+    let unknown =
+        Problem::new("ca_unknown").with("host", "eu.example.com").with("issuer", "Adit development CA");
+    assert_eq!(unknown.next.as_deref(), Some("add --ca FILE; adit-relay prints the path when it starts"));
+    let given = unknown.with("ca", "old.pem");
+    assert_eq!(
+        given.why.as_deref(),
+        Some("its certificate comes from \"Adit development CA\", which old.pem does not hold")
+    );
+    assert!(given.next.is_some_and(|next| next.starts_with("replace old.pem")));
+}
+
+#[test]
+fn advice_names_no_command_that_is_not_there() {
+    for known in CODES {
+        for text in known.next.iter().chain([&known.about]) {
+            assert!(!text.contains("kubectl -n") && !text.contains("--audience"), "{}: {text}", known.code);
+            assert!(!text.contains("apt install"), "{}: {text}", known.code);
+        }
+    }
 }

@@ -40,7 +40,7 @@ impl ServiceTls {
         };
         let extra = match &spec.upstream_ca {
             Some(path) => read_certificates(path)
-                .map_err(|why| failed("upstreamCa", format!("{}: {why}", path.display())))?,
+                .map_err(|why| failed("upstreamCa", format!("{} {why}", path.display())))?,
             None => vec![],
         };
         let verifier = system_verifier(extra).map_err(|e| failed("upstreamCa", e.to_string()))?;

@@ -37,10 +37,15 @@ pub(super) fn action_after(refused: &Refused, has_other: bool) -> RefusalAction 
 }
 
 /// The refusal as a person reads it. `now` is this computer's clock in seconds since 1970.
-pub(super) fn problem_of(refused: &Refused, now: u64) -> Problem {
+///
+/// `claims` is what the token that was refused says of itself.
+pub(super) fn problem_of(refused: &Refused, claims: &[(&'static str, String)], now: u64) -> Problem {
     let at = |seconds: u64| Time::from_unix_ms(seconds.saturating_mul(1000)).to_seconds();
     let clock = |seconds: u64| at(seconds)[11..19].to_owned();
     let mut problem = Problem::new(refused.code.as_str()).with("message", refused.message.as_str());
+    if refused.code.as_str().starts_with("token_") || refused.code == Code::ClockSkew {
+        problem = claims.iter().fold(problem, |problem, (fact, value)| problem.with(fact, value.as_str()));
+    }
     if let Some(version) = &refused.least_version {
         problem = problem.with("leastVersion", version.as_str());
     }
@@ -54,9 +59,15 @@ pub(super) fn problem_of(refused: &Refused, now: u64) -> Problem {
         let direction = if now < refused.time { "slow" } else { "fast" };
         let minutes = (now.abs_diff(refused.time) + 30) / 60;
         if minutes > 0 {
-            problem = problem.with("skew", format!("{minutes} min {direction}"));
+            problem = problem
+                .with("skew", format!("{minutes} min {direction}"))
+                .with("localTime", clock(now))
+                .with("relayTime", clock(refused.time))
+                .with("fix", "sudo timedatectl set-ntp true");
+        } else {
+            // The clocks here and at the relay agree: it is the one where the token was made that is ahead.
+            problem = problem.with("now", at(refused.time).trim_end_matches('Z').replace('T', " "));
         }
-        problem = problem.with("localTime", clock(now)).with("relayTime", clock(refused.time));
     }
     problem
 }
@@ -118,8 +129,11 @@ mod tests {
             complaint: Some("cpl-7f3k".to_owned()),
             abuse: "abuse@example.com".to_owned(),
         };
-        let told =
-            problem_of(&Refused { suspension: Some(Box::new(notice)), ..refused(Code::Suspended, None) }, 0);
+        let told = problem_of(
+            &Refused { suspension: Some(Box::new(notice)), ..refused(Code::Suspended, None) },
+            &[],
+            0,
+        );
         assert_eq!(told.to_string(), "account acme-ci is suspended until 2027-01-01 [suspended]");
         assert_eq!(told.why.as_deref(), Some("phishing, complaint cpl-7f3k"));
         assert_eq!(told.next.as_deref(), Some("write to abuse@example.com and name the complaint"));
@@ -127,9 +141,31 @@ mod tests {
 
     #[test]
     fn a_wrong_clock_is_told_with_both_times() {
-        let problem = problem_of(&refused(Code::ClockSkew, None), 1_000_000 - 11 * 60);
+        let problem = problem_of(&refused(Code::ClockSkew, None), &[], 1_000_000 - 11 * 60);
         assert_eq!(problem.message, "this computer's clock is 11 min slow");
         assert_eq!(problem.details["relayTime"], "13:46:40");
         assert_eq!(problem.details["localTime"], "13:35:40");
+    }
+
+    #[test]
+    fn a_token_from_the_future_is_told_without_two_equal_times() {
+        let claims = [("notBefore", "1970-01-12 13:56:40".to_owned())];
+        let problem = problem_of(&refused(Code::ClockSkew, None), &claims, 1_000_001);
+        assert_eq!(problem.message, "the token is not valid yet");
+        assert_eq!(
+            problem.why.as_deref(),
+            Some("it starts at 1970-01-12 13:56:40 UTC; the relay's clock says 1970-01-12 13:46:40 UTC")
+        );
+        assert!(problem.next.is_some_and(|next| next.contains("that made the token")));
+    }
+
+    #[test]
+    fn a_refused_token_is_told_with_its_own_claims() {
+        let claims =
+            [("audience", "us.example.com".to_owned()), ("expired", "2026-11-21 10:41:07".to_owned())];
+        let why = |code| problem_of(&refused(code, None), &claims, 0).why;
+        assert_eq!(why(Code::TokenAudience).as_deref(), Some("it was made for \"us.example.com\""));
+        assert_eq!(why(Code::TokenExpired).as_deref(), Some("it expired at 2026-11-21 10:41:07 UTC"));
+        assert!(!problem_of(&refused(Code::NameTaken, None), &claims, 0).details.contains_key("audience"));
     }
 }

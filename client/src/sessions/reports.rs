@@ -9,6 +9,7 @@ use super::{
 use crate::{
     dial::DialError,
     event::{self, ClientState, EventKind, SessionState},
+    identity::{PresentedProof, unix_now},
     problem::Problem,
     published::LIMITED_DURATION,
     session::{Report, SessionCommand, SessionEnd, SessionKey},
@@ -34,7 +35,7 @@ impl SessionManager {
                 self.dial_answered_elsewhere(key, &elsewhere);
                 Ok(())
             }
-            Report::Refused(refused, by_credential) => self.dial_refused(key, &refused, by_credential),
+            Report::Refused(refused, presented) => self.dial_refused(key, &refused, &presented),
             Report::Began(welcome, commands) => {
                 self.session_began(key, &welcome, commands);
                 Ok(())
@@ -60,7 +61,7 @@ impl SessionManager {
         self.managed.remove(&key);
         let now = Instant::now();
         self.plan.dial_failed(key, now, None);
-        tracing::debug!(error = &error as &dyn std::error::Error, "a dial failed");
+        tracing::debug!(reason = error.reason(), "dial failed");
         if error.is_final() && !self.was_connected {
             return Err(self.with_facts(error.problem(&self.context.dialer.relay)));
         }
@@ -91,12 +92,12 @@ impl SessionManager {
         &mut self,
         key: SessionKey,
         refused: &Refused,
-        by_credential: bool,
+        presented: &PresentedProof,
     ) -> Result<(), Problem> {
         self.managed.remove(&key);
         let now = Instant::now();
         let has_token = self.context.identity.has_token();
-        match refusal::action_after(refused, by_credential && has_token) {
+        match refusal::action_after(refused, presented.is_credential() && has_token) {
             RefusalAction::UseToken => {
                 self.context.identity.forget_credential();
                 self.plan.dial_dropped(key);
@@ -107,7 +108,7 @@ impl SessionManager {
             }
             RefusalAction::Final => {
                 self.plan.dial_dropped(key);
-                let problem = self.with_facts(refusal::problem_of(refused, crate::identity::unix_now()));
+                let problem = self.with_facts(refusal::problem_of(refused, &presented.claims(), unix_now()));
                 if !self.plan.is_served() {
                     return Err(problem);
                 }
@@ -226,6 +227,9 @@ impl SessionManager {
             && last.contains(&code)
         {
             let mut problem = Problem::new(code.as_str()).with("message", message);
+            if let Some(url) = self.context.tunnels.iter().find_map(|tunnel| tunnel.url()) {
+                problem = problem.with("url", url);
+            }
             if let Some(notice) = notice {
                 problem = refusal::with_suspension(problem, &notice);
             }

@@ -10,6 +10,8 @@ use std::{path::PathBuf, sync::LazyLock};
 /// Gathers the problems of one document.
 pub(super) struct Reader {
     problems: Vec<Problem>,
+    /// Where keys stand, in the order of the text.
+    keys: Vec<Path>,
 }
 
 /// One mapping of the document.
@@ -17,12 +19,13 @@ pub(super) struct Mapping<'a> {
     fields: &'a Map<String, Value>,
     path: Path,
     problems: &'a mut Vec<Problem>,
+    keys: &'a [Path],
 }
 
 impl Reader {
-    /// A reader that knows of these problems already.
-    pub(super) fn new(problems: Vec<Problem>) -> Self {
-        Self { problems }
+    /// A reader of a document with these keys, of which these problems are known already.
+    pub(super) fn new(problems: Vec<Problem>, keys: Vec<Path>) -> Self {
+        Self { problems, keys }
     }
 
     /// The document's own mapping; an empty document is an empty one.
@@ -37,7 +40,7 @@ impl Reader {
                 return None;
             }
         };
-        Some(Mapping { fields, path: Path::default(), problems: &mut self.problems })
+        Some(Mapping { fields, path: Path::default(), problems: &mut self.problems, keys: &self.keys })
     }
 
     /// The value if nothing was wrong, else all problems.
@@ -115,6 +118,15 @@ impl Mapping<'_> {
         }
     }
 
+    /// A duration: a number and its unit.
+    pub(super) fn duration(&mut self, key: &'static str) -> Option<std::time::Duration> {
+        if let Some(Value::Number(number)) = self.fields.get(key) {
+            self.refuse(key, format!("{number} needs a unit, for example {number}s"));
+            return None;
+        }
+        self.text(key, crate::cli::values::duration)
+    }
+
     /// `true` or `false`.
     pub(super) fn boolean(&mut self, key: &'static str) -> Option<bool> {
         let value = self.fields.get(key)?;
@@ -135,7 +147,7 @@ impl Mapping<'_> {
         })
     }
 
-    /// Each entry of a mapping of mappings.
+    /// Each entry of a mapping of mappings, in the order of the text.
     pub(super) fn each(&mut self, key: &'static str, most: usize, mut entry: impl FnMut(&str, Mapping<'_>)) {
         let entries = match self.fields.get(key) {
             None => return,
@@ -143,13 +155,25 @@ impl Mapping<'_> {
             Some(Value::Object(entries)) => {
                 return self.refuse(key, format!("has {} entries: there may be {most}", entries.len()));
             }
-            Some(other) => return self.refuse(key, format!("{} is not a mapping", shown(other))),
+            Some(Value::Array(_)) => return self.refuse(key, "write name: {…}, without dashes"),
+            Some(other) => {
+                return self.refuse(key, format!("{} is not a mapping: write name: {{…}}", shown(other)));
+            }
         };
-        for (name, value) in entries {
-            let path = self.path.join(key).join(name.clone());
+        let path = self.path.join(key);
+        let mut entries: Vec<_> =
+            entries.iter().map(|(name, value)| (path.join(name.clone()), name, value)).collect();
+        entries.sort_by_key(|(path, ..)| self.keys.iter().position(|key| key == path));
+        for (path, name, value) in entries {
             match value {
-                Value::Object(fields) => entry(name, Mapping { fields, path, problems: &mut *self.problems }),
-                other => self.problems.push(Problem::new(path, format!("{} is not a mapping", shown(other)))),
+                Value::Object(fields) => {
+                    entry(name, Mapping { fields, path, problems: &mut *self.problems, keys: self.keys });
+                }
+                Value::Array(_) => self.problems.push(Problem::new(path, "write key: value, without dashes")),
+                other => {
+                    let text = format!("{} is not a mapping: write http: 3000 below it", shown(other));
+                    self.problems.push(Problem::new(path, text));
+                }
             }
         }
     }

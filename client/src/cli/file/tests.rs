@@ -1,4 +1,5 @@
 use super::*;
+use crate::service::UpstreamProtocol;
 
 fn read(text: &str) -> Result<File, Vec<String>> {
     parse(text, Path::new("/etc/adit"))
@@ -16,6 +17,8 @@ fn tunnels_are_read_with_their_settings() {
     assert_eq!(file.ca, Some(PathBuf::from("/etc/adit/ca.pem")));
     assert_eq!(file.give_up_after, Some(Duration::from_secs(300)));
     let [shop, ssh] = &file.tunnels[..] else { panic!("{file:?}") };
+    assert_eq!((shop.key.as_str(), ssh.key.as_str()), ("shop", "ssh"));
+    let (shop, ssh) = (&shop.spec, &ssh.spec);
     assert_eq!((shop.name.as_deref(), shop.any_name, shop.enabled), (Some("shop"), true, true));
     assert_eq!(
         (shop.service.to_string().as_str(), shop.upstream_protocol),
@@ -37,16 +40,16 @@ fn all_errors_come_at_once_with_field_value_and_rule() {
     .unwrap_err();
     for expected in [
         "relay: \"10.0.0.1\" is not a region: it is a domain, not an IP address: tunnels are names below it",
-        "giveUpAfter: 5 is not text",
-        "tokenCommand: is one source of the token too many: tokenFile is there as well",
+        "giveUpAfter: 5 needs a unit, for example 5s",
+        "tokenCommand: give one token source, not two: tokenFile is there as well",
         "tunnels.Shop.http: \"70000\" is not a service: a port is a number from 1 to 65535",
-        "tunnels.Shop: is not a name that can be had: a name has 1 to 63 of a-z, 0-9 and '-', with a letter or digit at both ends",
-        "tunnels.docs: has no service: a tunnel has http or tcp",
-        "tunnels.docs.serve: is not a key of this version of Adit: there are http, tcp, enabled, port",
-        "tunnels.both.tcp: is one kind too many: a tunnel has http or tcp",
-        "tunnels.ssh.hostHeader: is not a key of this version of Adit: there are http, tcp, enabled, port",
+        "tunnels.Shop: is not a name: a name has 1 to 63 of a-z, 0-9 and '-', with a letter or digit at both ends",
+        "tunnels.docs: has no service: add http: or tcp: with a port",
+        "tunnels.docs.serve: is not a key of this version of Adit: there are http, tcp, name, enabled, port",
+        "tunnels.both.tcp: use http or tcp, not both",
+        "tunnels.ssh.hostHeader: is not a key of this version of Adit: there are http, tcp, name, enabled, port",
         "tunnels.ssh.enabled: \"yes please\" is not true or false",
-        "tunnels.list: a list is not a mapping",
+        "tunnels.list: write key: value, without dashes",
         "tunnel: is not a key of this version of Adit: did you mean tunnels?",
     ] {
         assert!(errors.iter().any(|e| e == expected), "{expected}\nnot in {errors:#?}");
@@ -75,4 +78,37 @@ fn no_more_tunnels_than_a_hello_can_open() {
         read(&format!("tunnels:\n{text}")).unwrap_err(),
         ["tunnels: has 101 entries: there may be 100"]
     );
+}
+
+#[test]
+fn tunnels_stand_in_the_files_order() {
+    let file =
+        read("tunnels:\n  web: {http: 1}\n  api: {http: 2}\n  db: {tcp: 3}\n  a: {http: 4}\n").unwrap();
+    let keys: Vec<&str> = file.tunnels.iter().map(|tunnel| tunnel.key.as_str()).collect();
+    assert_eq!(keys, ["web", "api", "db", "a"]);
+}
+
+#[test]
+fn a_tunnel_may_have_another_name_than_its_key() {
+    let file = read("tunnels:\n  frontEnd:\n    http: :3000\n    name: shop\n").unwrap();
+    let tunnel = &file.tunnels[0];
+    assert_eq!((tunnel.key.as_str(), tunnel.spec.name.as_deref()), ("frontEnd", Some("shop")));
+    assert_eq!(read("tunnels: {a: {http: 1, name: A B}}").unwrap_err().len(), 1);
+}
+
+#[test]
+fn each_display_flag_is_a_key() {
+    let file = read("json: true\nquiet: true\nforce: true\ncolor: never\n").unwrap();
+    assert!(file.json && file.quiet && !file.verbose && file.force && file.color == Some(When::Never));
+    assert_eq!(read("color: red\n").unwrap_err(), ["color: \"red\" is not one of auto, always, never"]);
+    assert_eq!(
+        read("quiet: true\nverbose: true\n").unwrap_err(),
+        ["verbose: use quiet or verbose, not both"]
+    );
+}
+
+#[test]
+fn authorities_for_a_service_without_tls_are_refused() {
+    let errors = read("tunnels: {shop: {http: 3000, upstreamCa: ca.pem}}").unwrap_err();
+    assert_eq!(errors, ["tunnels.shop.upstreamCa: http://127.0.0.1:3000 does not speak TLS: write https://"]);
 }
