@@ -5,7 +5,7 @@ use adit_testkit::{
     wait::until,
 };
 use std::{io, time::Duration};
-use tokio::io::AsyncWriteExt;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 async fn start() -> (Service, Consumer) {
     let service = Service::start().await;
@@ -100,7 +100,7 @@ async fn http2_in_clear_with_trailers() {
     use http_body_util::{BodyExt, Full};
     use hyper_util::rt::{TokioExecutor, TokioIo};
     let (service, _) = start().await;
-    let socket = tokio::net::TcpStream::connect(service.address()).await.unwrap();
+    let socket = TcpStream::connect(service.address()).await.unwrap();
     let (mut sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
     tokio::spawn(connection);
@@ -120,6 +120,21 @@ async fn a_reader_of_events_that_is_gone_is_missed() {
     assert_eq!(service.open_connections(), 1);
     drop(wire);
     until("its connection has ended", || service.open_connections() == 0).await;
+}
+
+#[tokio::test]
+async fn a_reset_ends_a_connection_that_awaits_an_answer() {
+    let (service, _) = start().await;
+    for head in ["GET /hang HTTP/1.1\r\nHost: a\r\n\r\n", "GET /slow/600000 HTTP/1.1\r\nHost: a\r\n\r\n"] {
+        let mut socket = TcpStream::connect(service.address()).await.unwrap();
+        let requests = service.requests();
+        socket.write_all(head.as_bytes()).await.unwrap();
+        until("the service has the request", || service.requests() > requests).await;
+        assert_eq!(service.open_connections(), 1);
+        socket.set_zero_linger().unwrap();
+        drop(socket);
+        until("its connection has ended", || service.open_connections() == 0).await;
+    }
 }
 
 #[tokio::test]

@@ -8,13 +8,16 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::{
+    io,
     net::SocketAddr,
+    os::fd::{AsFd, OwnedFd},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 use tokio::{
+    io::{Interest, unix::AsyncFd},
     net::{TcpListener, TcpStream},
     task::{JoinHandle, JoinSet},
 };
@@ -139,8 +142,31 @@ impl Drop for Open {
     }
 }
 
+/// Serves a connection until it ends or the other end resets it.
 async fn serve(socket: TcpStream, counts: &Arc<Counts>) {
     let _ = socket.set_nodelay(true);
+    let Ok(reset) = Reset::watch(&socket) else { return };
+    tokio::select! {
+        () = speak(socket, counts) => {}
+        () = reset.wait() => {}
+    }
+}
+
+/// Notices a reset by itself: hyper reads nothing while an answer is pending, because connections may be half-closed.
+struct Reset(AsyncFd<OwnedFd>);
+
+impl Reset {
+    fn watch(socket: &TcpStream) -> io::Result<Self> {
+        let descriptor = socket.as_fd().try_clone_to_owned()?;
+        AsyncFd::with_interest(descriptor, Interest::ERROR).map(Self)
+    }
+
+    async fn wait(&self) {
+        let _ = self.0.ready(Interest::ERROR).await;
+    }
+}
+
+async fn speak(socket: TcpStream, counts: &Arc<Counts>) {
     let mut start = [0; 4];
     // HTTP/2 with prior knowledge begins with `PRI `.
     let http2 = loop {
