@@ -2,9 +2,11 @@
 
 pub mod balancer;
 pub mod bind;
+pub mod fleet;
 pub mod http;
 pub mod kube_apiserver;
 pub mod load;
+pub mod metrics;
 pub mod pebble;
 pub mod port;
 pub mod postgres;

@@ -148,6 +148,15 @@ impl Child {
         self.process.try_wait().expect("a child can be waited for")
     }
 
+    /// The program's resident memory in bytes, as in proc(5).
+    ///
+    /// Panics when the program has ended.
+    pub fn resident_bytes(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line VmRSS");
+        resident.trim_end_matches("kB").trim().parse::<usize>().expect("a number of KiB") * 1024
+    }
+
     /// Waits for the end of the program; nothing when it still runs after `within`. Blocks its thread.
     pub fn wait(&mut self, within: Duration) -> Option<ExitStatus> {
         let end = Instant::now() + within;

@@ -1,6 +1,7 @@
 //! A region of real relays: processes of the program `adit-relay`, each on a loopback address of its own.
 
 use crate::{
+    metrics,
     port::{Port, Ports},
     process::Child,
 };
@@ -12,7 +13,7 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Output},
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -249,9 +250,17 @@ impl Region {
         Child::start_with_output(&command, &config.with_file_name("output"))
     }
 
-    /// Starts a relay anew that has ended, on the same ports. It may not be ready yet.
-    pub fn start_again(&self, relay: &mut Relay) {
+    /// Starts a relay again that has ended, on the same ports, and waits until it is ready.
+    pub fn restart(&self, relay: &mut Relay) {
         relay.child = self.run(&relay.config);
+        relay.wait_ready();
+    }
+
+    /// Runs `adit-relay admin` with these arguments against a relay.
+    pub fn admin(&self, relay: &Relay, arguments: &[&str]) -> Output {
+        let mut command = Command::new(&self.program);
+        command.arg("admin").args(arguments).arg("--config").arg(&relay.config);
+        command.output().expect("the program runs")
     }
 
     fn place(&self, name: &str) -> String {
@@ -315,16 +324,9 @@ impl Relay {
         Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
     }
 
-    /// A number of its metrics by its name: the sum over all labels, or of those series that begin with what is given,
-    /// `adit_errors_total{code="rate_limited"}` for example. 0 while the relay does not answer.
+    /// The sum of one of its metrics, as by [`metrics::sum`]; 0 while the relay does not answer.
     pub fn metric(&self, name: &str) -> u64 {
-        let Some((_, text)) = self.ask("/metrics") else { return 0 };
-        let of = |line: &str| {
-            let rest = line.strip_prefix(name)?;
-            let whole = rest.starts_with([' ', '{']) || name.ends_with('}');
-            whole.then(|| rest.rsplit(' ').next()?.parse::<f64>().ok()).flatten()
-        };
-        text.lines().filter_map(of).sum::<f64>() as u64
+        self.ask("/metrics").map_or(0, |(_, text)| metrics::sum(&text, name))
     }
 
     /// The lines of its access log so far, as JSON. The last may be up to 100 ms late.

@@ -1,6 +1,6 @@
 //! Relays that cannot ask the store, or are not told that it has changed.
 
-use crate::place::{Authorities, served, until};
+use crate::fixture::{Authorities, served_fingerprint};
 use adit_store::Store;
 use adit_testkit::{
     postgres::Postgres,
@@ -8,6 +8,7 @@ use adit_testkit::{
     redis::Redis,
     region::{Region, Relay},
     soak::{Record, scale},
+    wait::until_async,
 };
 use std::time::{Duration, Instant};
 
@@ -26,21 +27,20 @@ async fn a_relay_that_starts_without_its_store_serves_what_it_last_had() {
     let authorities = Authorities::start(80, 443);
     let operator = authorities.issuer(Store::open(&database.parse().unwrap()).unwrap(), &region).await;
     let issued = operator.issue().await;
-    operator.confirmed(1, &issued.fingerprint).await;
+    operator.until_confirmed(1, &issued.fingerprint).await;
 
     proxy.set(Way::Refuse);
     relay.child.kill();
     let next = operator.issue().await;
-    region.start_again(&mut relay);
-    relay.wait_ready();
-    assert_eq!(served(relay.https(), HOST), issued.fingerprint, "{}", relay.child.output());
+    region.restart(&mut relay);
+    assert_eq!(served_fingerprint(relay.https(), HOST), issued.fingerprint, "{}", relay.child.output());
     // Its key is sealed where it is kept.
     let kept = std::fs::read_to_string(relay.config.with_file_name("certificates.json")).unwrap();
     assert!(kept.contains(&issued.fingerprint) && !kept.contains("PRIVATE KEY"), "{kept}");
 
     proxy.set(Way::Open);
-    until("it serves the newer one once the store is back", async || {
-        served(relay.https(), HOST) == next.fingerprint
+    until_async("it serves the newer one once the store is back", async || {
+        served_fingerprint(relay.https(), HOST) == next.fingerprint
     })
     .await;
 }
@@ -52,7 +52,7 @@ struct Times(Vec<Duration>);
 impl Times {
     /// Waits until a relay serves a certificate.
     async fn wait(&mut self, relay: &Relay, fingerprint: &str, since: Instant) {
-        until("it is served", async || served(relay.https(), HOST) == fingerprint).await;
+        until_async("it is served", async || served_fingerprint(relay.https(), HOST) == fingerprint).await;
         self.0.push(since.elapsed());
     }
 
@@ -90,11 +90,14 @@ async fn a_notification_is_a_matter_of_time_alone() {
             let issued = operator.issue().await;
             let since = Instant::now();
             late.wait(&deaf, &issued.fingerprint, since).await;
-            until("the other one, too", async || served(told.https(), HOST) == issued.fingerprint).await;
+            until_async("the other one, too", async || {
+                served_fingerprint(told.https(), HOST) == issued.fingerprint
+            })
+            .await;
         }
     }
     // A re-read may come before the notification has even arrived at the proxy.
-    until("notifications were kept back", async || proxy.dropped_notifications() > 0).await;
+    until_async("notifications were kept back", async || proxy.dropped_notifications() > 0).await;
     record.end(format!(
         "{} handshakes: p50 {} ms, p99 {} ms, all within {} ms; without the notification {}: all within {} ms",
         soon.0.len(),

@@ -1,6 +1,6 @@
 //! What CAs are answered, and what is none of Adit's business.
 
-use crate::place::{Authorities, until};
+use crate::fixture::Authorities;
 use adit::{Client, TunnelSpec, service::Service as Address};
 use adit_acme::{Proof, Request};
 use adit_protocol::Kind;
@@ -10,6 +10,7 @@ use adit_testkit::{
     postgres::Postgres,
     redis::Redis,
     region::{DOMAIN, Region, Relay},
+    wait::until_async,
 };
 use std::{net::SocketAddr, process::Command};
 
@@ -32,14 +33,14 @@ async fn looked_at(address: SocketAddr, name: &str) -> (String, bool) {
     (text(output.stdout), text(output.stderr).contains("ALPN protocol: acme-tls/1"))
 }
 
-struct Place {
+struct ChallengeFixture {
     _redis: Redis,
     store: Store,
     region: Region,
     relays: [Relay; 2],
 }
 
-impl Place {
+impl ChallengeFixture {
     async fn new() -> Self {
         let redis = Redis::start();
         let database = tokio::task::spawn_blocking(|| Postgres::shared().database()).await.unwrap();
@@ -51,8 +52,8 @@ impl Place {
     }
 
     /// Both relays have confirmed what there is to be answered.
-    async fn confirmed(&self, version: u64) {
-        until("both relays confirm", async || {
+    async fn until_confirmed(&self, version: u64) {
+        until_async("both relays confirm", async || {
             let seen = self.store.relays_seen().await.unwrap_or_default();
             seen.len() == 2 && seen.iter().all(|relay| relay.challenges_version >= version)
         })
@@ -62,23 +63,23 @@ impl Place {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_relay_answers_what_is_known_and_the_rest_goes_on_to_the_tunnel() {
-    let place = Place::new().await;
-    let (a, b) = (&place.relays[0], &place.relays[1]);
+    let fixture = ChallengeFixture::new().await;
+    let (a, b) = (&fixture.relays[0], &fixture.relays[1]);
     let service = Recorder::start().await;
     let mut spec = TunnelSpec::new(Address::parse(Kind::Http, &service.address().to_string()).unwrap());
     spec.name = Some("shop".to_owned());
     let client = Client::builder()
         .relay(format!("{DOMAIN}:{}", a.https().port()))
-        .ca(place.region.ca())
-        .token(place.region.token(a, "ci", &[]))
+        .ca(fixture.region.ca())
+        .token(fixture.region.token(a, "ci", &[]))
         .tunnel(spec)
         .start()
         .unwrap();
     let tunnel = client.tunnels()[0].clone();
-    until("the tunnel is open", async || client.url(&tunnel).is_some()).await;
+    until_async("the tunnel is open", async || client.url(&tunnel).is_some()).await;
     for relay in [a, b] {
         let path = "/.well-known/acme-challenge/of-the-service";
-        until("an unknown token arrives at the service", async || {
+        until_async("an unknown token arrives at the service", async || {
             Consumer::plain(relay.http()).get(HOST, path).await.is_ok_and(|answer| answer.status == 200)
         })
         .await;
@@ -88,8 +89,8 @@ async fn every_relay_answers_what_is_known_and_the_rest_goes_on_to_the_tunnel() 
     let now = time::OffsetDateTime::now_utc().unix_timestamp().unsigned_abs();
     let known =
         [challenge(ChallengeKind::Http01, HOST, "known"), challenge(ChallengeKind::TlsAlpn01, HOST, "")];
-    let version = place.store.put_challenges("c", &known, now).await.unwrap();
-    place.confirmed(version).await;
+    let version = fixture.store.put_challenges("c", &known, now).await.unwrap();
+    fixture.until_confirmed(version).await;
     service.requests();
     for relay in [a, b] {
         let consumer = Consumer::plain(relay.http());
@@ -109,8 +110,8 @@ async fn every_relay_answers_what_is_known_and_the_rest_goes_on_to_the_tunnel() 
     }
     assert_eq!(service.requests().len(), 2, "and what else there is goes on to it");
 
-    let version = place.store.put_challenges("c", &[], now).await.unwrap();
-    place.confirmed(version).await;
+    let version = fixture.store.put_challenges("c", &[], now).await.unwrap();
+    fixture.until_confirmed(version).await;
     assert_ne!(
         Consumer::plain(b.http()).get(HOST, "/.well-known/acme-challenge/known").await.unwrap().text(),
         ANSWER
@@ -119,14 +120,15 @@ async fn every_relay_answers_what_is_known_and_the_rest_goes_on_to_the_tunnel() 
 
 /// The CA looks at one relay; the other one has to be ready for it all the same.
 async fn is_issued(proof: Proof) {
-    let place = Place::new().await;
-    let authorities = Authorities::start(place.relays[0].http().port(), place.relays[0].https().port());
-    let mut operator = authorities.issuer(place.store.clone(), &place.region).await;
+    let fixture = ChallengeFixture::new().await;
+    let authorities = Authorities::start(fixture.relays[0].http().port(), fixture.relays[0].https().port());
+    let mut operator = authorities.issuer(fixture.store.clone(), &fixture.region).await;
     let names = vec![HOST.to_owned(), "connect.adit.localhost".to_owned()];
     operator.request = Request { names, proof, newer_than: None, ..operator.request };
     let issued = operator.issue().await;
-    operator.confirmed(2, &issued.fingerprint).await;
-    let versions = place.store.relays_seen().await.unwrap().into_iter().map(|relay| relay.challenges_version);
+    operator.until_confirmed(2, &issued.fingerprint).await;
+    let versions =
+        fixture.store.relays_seen().await.unwrap().into_iter().map(|relay| relay.challenges_version);
     assert!(versions.into_iter().all(|version| version > 0), "both were told");
     assert_eq!(authorities.pebble.log().matches("Added order").count(), 1);
 }

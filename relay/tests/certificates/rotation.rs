@@ -1,6 +1,6 @@
 //! Another certificate while everything runs.
 
-use crate::place::{Authorities, served, until};
+use crate::fixture::{Authorities, served_fingerprint};
 use adit::{Client, TunnelSpec, service::Service as Address};
 use adit_acme::{KeyAlgorithm, certificate::self_signed};
 use adit_protocol::Kind;
@@ -11,6 +11,7 @@ use adit_testkit::{
     redis::Redis,
     region::{DOMAIN, Region, Relay},
     soak::{Record, scale},
+    wait::until_async,
 };
 use std::{
     sync::{
@@ -134,7 +135,7 @@ async fn a_renewal_breaks_nothing_off_and_every_relay_serves_it() {
     let store = Store::open(&database.parse().unwrap()).unwrap();
     let operator = authorities.issuer(store, &region).await;
     let first = operator.issue().await;
-    operator.confirmed(2, &first.fingerprint).await;
+    operator.until_confirmed(2, &first.fingerprint).await;
 
     // Whoever trusts both CAs does not care which one is served.
     let roots = relays[0].config.with_file_name("roots.pem");
@@ -152,10 +153,10 @@ async fn a_renewal_breaks_nothing_off_and_every_relay_serves_it() {
         .start()
         .unwrap();
     let tunnel = client.tunnels()[0].clone();
-    until("the tunnel is open", async || client.url(&tunnel).is_some()).await;
+    until_async("the tunnel is open", async || client.url(&tunnel).is_some()).await;
 
     let consumer = |relay: usize| Consumer::tls(relays[relay].https(), HOST, &roots, &[b"http/1.1"]);
-    until("both relays know it", async || {
+    until_async("both relays know it", async || {
         let mut known = 0;
         for relay in 0..2 {
             known += usize::from(
@@ -172,12 +173,12 @@ async fn a_renewal_breaks_nothing_off_and_every_relay_serves_it() {
         let answered = load.done();
         let issued = operator.issue().await;
         assert_ne!(issued.fingerprint, before);
-        operator.confirmed(2, &issued.fingerprint).await;
+        operator.until_confirmed(2, &issued.fingerprint).await;
         for relay in &relays {
-            assert_eq!(served(relay.https(), HOST), issued.fingerprint);
-            assert_eq!(served(relay.https(), &format!("connect.{DOMAIN}")), issued.fingerprint);
+            assert_eq!(served_fingerprint(relay.https(), HOST), issued.fingerprint);
+            assert_eq!(served_fingerprint(relay.https(), &format!("connect.{DOMAIN}")), issued.fingerprint);
         }
-        until("all connections and WebSockets were used meanwhile", async || {
+        until_async("all connections and WebSockets were used meanwhile", async || {
             load.done() >= answered + CONNECTIONS + SOCKETS
         })
         .await;
@@ -198,23 +199,23 @@ async fn a_bad_certificate_is_refused_and_the_last_good_one_kept() {
     let store = Store::open(&database.parse().unwrap()).unwrap();
     let operator = authorities.issuer(store.clone(), &region).await;
     let good = operator.issue().await;
-    operator.confirmed(1, &good.fingerprint).await;
+    operator.until_confirmed(1, &good.fingerprint).await;
 
     let keys = store.certificate_keys(&good.id).await.unwrap();
     let fence =
         store.take_fence("certificate/wildcard", "somebody", 60, u64::MAX / 4).await.unwrap().unwrap();
     for (words, certificate, keys) in bad_ones(&good, &keys) {
         assert!(store.put_certificate(&certificate, &keys, &fence).await.unwrap());
-        until(&format!("the relay says: {words}"), async || {
+        until_async(&format!("the relay says: {words}"), async || {
             let seen = store.relays_seen().await.unwrap_or_default();
             let problem = seen.first().and_then(|relay| relay.certificate_problem.clone());
             problem.is_some_and(|problem| problem.contains(words))
         })
         .await;
-        assert_eq!(served(relay.https(), HOST), good.fingerprint);
+        assert_eq!(served_fingerprint(relay.https(), HOST), good.fingerprint);
     }
     assert!(store.put_certificate(&good, &keys, &fence).await.unwrap());
-    until("all is well again", async || {
+    until_async("all is well again", async || {
         let seen = store.relays_seen().await.unwrap_or_default();
         seen.iter()
             .all(|relay| relay.certificate_problem.is_none() && relay.served == [good.fingerprint.clone()])
@@ -222,8 +223,8 @@ async fn a_bad_certificate_is_refused_and_the_last_good_one_kept() {
     .await;
     // Taken away, the files' certificate stands in again.
     assert!(store.remove_certificate(&good.id).await.unwrap());
-    until("the stand-in is served", async || {
-        let now = served(relay.https(), HOST);
+    until_async("the stand-in is served", async || {
+        let now = served_fingerprint(relay.https(), HOST);
         !now.is_empty() && now != good.fingerprint
     })
     .await;

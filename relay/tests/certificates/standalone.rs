@@ -1,11 +1,12 @@
 //! A relay that gets its own certificate.
 
-use crate::place::{Authorities, served, until};
+use crate::fixture::{Authorities, served_fingerprint};
 use adit_store::{Store, StoreUrl};
 use adit_testkit::{
     bind::KEY_NAME,
     http::Consumer,
     region::{DOMAIN, Region, Relay},
+    wait::until_async,
 };
 use std::time::Duration;
 
@@ -22,15 +23,14 @@ fn configure(region: &Region, relay: &mut Relay, authorities: &Authorities, more
     std::fs::write(&relay.config, text).unwrap();
     relay.child.term();
     assert!(relay.child.wait(Duration::from_secs(60)).is_some(), "{}", relay.child.output());
-    region.start_again(relay);
-    relay.wait_ready();
+    region.restart(relay);
 }
 
 async fn gets_a_certificate(challenge: &str, name: &str, more: &str) {
     let region = Region::new(env!("CARGO_BIN_EXE_adit-relay"));
     let mut relay = region.start("a");
     let authorities = Authorities::start(relay.http().port(), relay.https().port());
-    let before = served(relay.https(), name);
+    let before = served_fingerprint(relay.https(), name);
     let key = relay.config.with_file_name("tsig.key");
     std::fs::write(&key, authorities.bind.key()).unwrap();
     let dns =
@@ -39,22 +39,23 @@ async fn gets_a_certificate(challenge: &str, name: &str, more: &str) {
     configure(&region, &mut relay, &authorities, &format!("challenge: {challenge}{more}"));
     let store = Store::open(&StoreUrl::Sqlite(relay.config.with_file_name("adit.db"))).unwrap();
     let id = format!("relay/{DOMAIN}");
-    until("a certificate is issued", async || {
+    until_async("a certificate is issued", async || {
         let failed = store.acme_order(&id).await.unwrap_or_default().and_then(|order| order.problem);
         assert_eq!(failed, None, "{}", relay.child.output());
         store.certificate(&id).await.unwrap_or_default().is_some()
     })
     .await;
     let issued = store.certificate(&id).await.unwrap().unwrap();
-    until("it is served", async || served(relay.https(), name) == issued.fingerprint).await;
+    until_async("it is served", async || served_fingerprint(relay.https(), name) == issued.fingerprint).await;
     assert_ne!(issued.fingerprint, before);
-    until("the relay says so", async || {
+    until_async("the relay says so", async || {
         let seen = store.relays_seen().await.unwrap_or_default();
         seen.iter().any(|relay| relay.served == [issued.fingerprint.clone()])
     })
     .await;
     assert!(relay.metric("adit_certificate_not_after_seconds") > 1_700_000_000);
-    until("the attempt is counted", async || relay.metric("adit_certificate_attempts_total") == 1).await;
+    until_async("the attempt is counted", async || relay.metric("adit_certificate_attempts_total") == 1)
+        .await;
     assert_eq!(relay.metric("adit_certificate_failures_total"), 0);
     // What is no challenge is the tunnels' affair.
     let answer =
@@ -63,9 +64,8 @@ async fn gets_a_certificate(challenge: &str, name: &str, more: &str) {
     assert!(answer.text().contains("adit") || !answer.headers.is_empty());
     // A relay that starts anew serves it at once.
     relay.child.kill();
-    region.start_again(&mut relay);
-    relay.wait_ready();
-    assert_eq!(served(relay.https(), name), issued.fingerprint);
+    region.restart(&mut relay);
+    assert_eq!(served_fingerprint(relay.https(), name), issued.fingerprint);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

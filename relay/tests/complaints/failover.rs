@@ -1,8 +1,8 @@
 //! Postgres fails over while complaints are being enforced.
 
-use crate::place::{
-    Provider, against, complaint, ended, http, is_enforced, is_served, is_up, judge, now, patient, returning,
-    standing, status,
+use crate::fixture::{
+    Provider, against, client_of, client_problem, complaint, http_tunnel, judge, reconnect_in_a_loop, retry,
+    standing, status, unix_now, until_enforced, until_open,
 };
 use adit::Client;
 use adit_store::{Complaint, Decision, Phase, StoreError};
@@ -10,12 +10,12 @@ use adit_testkit::{
     postgres::Postgres,
     proxy::{Proxy, Way},
     soak::{Record, scale, soaking},
-    wait::until,
+    wait::{MAX_WAIT, until, until_ok},
 };
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -74,15 +74,13 @@ fn decide(provider: Arc<Provider>, acknowledged: watch::Sender<Vec<Complaint>>) 
         for n in 0..UNDER_WAY {
             let filing =
                 complaint(&format!("cpl-{n}"), against(&format!("mallory-{n}")), Decision::Acknowledged);
-            let end = Instant::now() + Duration::from_secs(120);
-            let judged = loop {
-                match provider.store.judge(&filing, now()).await {
-                    Ok(judged) => break judged.complaint,
-                    Err(error) => assert!(Instant::now() < end, "{error}"),
-                }
-                refused += 1;
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            };
+            let calls = AtomicU32::new(0);
+            let judged = retry(async || {
+                calls.fetch_add(1, Ordering::Relaxed);
+                provider.store.judge(&filing, unix_now()).await
+            });
+            let judged = judged.await.complaint;
+            refused += calls.into_inner() - 1;
             acknowledged.send_modify(|all| all.push(judged));
         }
         refused
@@ -110,35 +108,35 @@ fn asked(provider: Arc<Provider>, stop: Arc<AtomicBool>) -> JoinHandle<(u64, Vec
 async fn offenders(provider: &Provider) -> Vec<Client> {
     let mut all = vec![];
     for n in 0..UNDER_WAY {
-        let place = if n % 2 == 0 { &provider.eu } else { &provider.us };
-        all.push(provider.client(place, &format!("mallory-{n}"), &format!("mallory-{n}")).await);
+        let fleet = if n % 2 == 0 { &provider.eu } else { &provider.us };
+        all.push(provider.client(fleet, &format!("mallory-{n}"), &format!("mallory-{n}")).await);
     }
     all
 }
 
 /// Nobody is served under a name any more, wherever he asks.
 async fn nobody_is_served(provider: &Provider, name: &str) {
-    for (place, relay) in [(&provider.eu, 0), (&provider.eu, 1), (&provider.us, 0), (&provider.us, 1)] {
-        let status = status(place.relays[relay].http(), &place.host(name)).await;
-        assert!([403, 404].contains(&status), "{name} at {}: {status}", place.relays[relay].name);
+    for (fleet, relay) in [(&provider.eu, 0), (&provider.eu, 1), (&provider.us, 0), (&provider.us, 1)] {
+        let status = status(fleet.relays[relay].http(), &fleet.host(name)).await;
+        assert!([403, 404].contains(&status), "{name} at {}: {status}", fleet.relays[relay].name);
     }
 }
 
 /// What has been done about a complaint.
 async fn deeds(provider: &Provider, id: &str) -> Vec<String> {
-    let history = patient(async || provider.store.complaint_history(id).await).await;
+    let history = retry(async || provider.store.complaint_history(id).await).await;
     history.into_iter().map(|entry| entry.what).collect()
 }
 
 /// Until the relays are told of a change again, and do not find it by reading every few seconds. Gives how many complaints
 /// that took.
 async fn are_told_again(provider: &Provider, pair: &Pair) -> u64 {
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + MAX_WAIT;
     for n in 1.. {
         let before = pair.address.passed_notifications(CHANGED) + pair.apart.passed_notifications(CHANGED);
         let filing = complaint(&format!("later-{n}"), against(&format!("later-{n}")), Decision::Acknowledged);
         let acknowledged = judge(&provider.store, &filing).await;
-        is_enforced(&provider.store, &acknowledged).await;
+        until_enforced(&provider.store, &acknowledged).await;
         // A relay may have read it before it was told.
         let told = || {
             let now = pair.address.passed_notifications(CHANGED) + pair.apart.passed_notifications(CHANGED);
@@ -159,11 +157,11 @@ async fn are_told_again(provider: &Provider, pair: &Pair) -> u64 {
 /// Waits until a complaint is enforced by all relays but the one that does not reach the store.
 async fn only_one_is_outstanding(provider: &Provider, complaint: &Complaint) {
     let only_one = [("us.localhost".to_owned(), "us-b".to_owned())];
-    let end = Instant::now() + Duration::from_secs(60);
-    while standing(&provider.store, complaint).await.outstanding != only_one {
-        assert!(Instant::now() < end, "{:?}", standing(&provider.store, complaint).await);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until_ok("one relay is outstanding", || async {
+        let standing = standing(&provider.store, complaint).await;
+        if standing.outstanding == only_one { Ok(()) } else { Err(standing) }
+    })
+    .await;
 }
 
 /// All complaints are enforced by all relays, and each was decided once.
@@ -196,12 +194,12 @@ async fn fail_over() -> String {
     let apart = Some(("us-b", pair.apart.url(&url)));
     let provider = Arc::new(Provider::with_one_apart(pair.address.url(&url), apart).await);
     let folder = tempfile::tempdir().unwrap();
-    let eve = provider.eu.builder("eve").state_dir(folder.path());
-    let eve = eve.tunnel(http(&provider.service, "shop")).start().unwrap();
-    is_up(&eve).await;
+    let eve = client_of(&provider.eu, "eve").state_dir(folder.path());
+    let eve = eve.tunnel(http_tunnel(provider.service.address(), "shop")).start().unwrap();
+    until_open(&eve).await;
     let mallory = offenders(&provider).await;
     let bob = provider.client(&provider.us, "bob", "blog").await;
-    is_served(&provider.us, &provider.us.host("blog")).await;
+    provider.us.until_served(&provider.us.host("blog")).await;
     let stop = Arc::new(AtomicBool::new(false));
     let innocent = asked(provider.clone(), stop.clone());
 
@@ -209,8 +207,8 @@ async fn fail_over() -> String {
     pair.apart.set(Way::Refuse);
     let begun = judge(&provider.store, &complaint("cpl-eve", against("eve"), Decision::Acknowledged)).await;
     only_one_is_outstanding(&provider, &begun).await;
-    assert_eq!(ended(&eve).await.code, "suspended");
-    let back = returning(provider.clone(), folder.path().to_owned(), "shop", stop.clone());
+    assert_eq!(client_problem(&eve).await.code, "suspended");
+    let back = reconnect_in_a_loop(provider.clone(), folder.path().to_owned(), "shop", stop.clone());
 
     // Others are being decided when the first server dies.
     let (sender, mut acknowledged) = watch::channel(vec![]);
@@ -230,13 +228,13 @@ async fn fail_over() -> String {
     until("the new primary is the store", || deciding.is_finished()).await;
     let refused = deciding.await.unwrap();
     for one in &before {
-        let kept = patient(async || provider.store.complaint(&one.filing.id).await).await;
+        let kept = retry(async || provider.store.complaint(&one.filing.id).await).await;
         assert_eq!(kept.as_ref(), Some(one), "what was acknowledged is kept as it was");
     }
     let mut all = acknowledged.borrow().clone();
     all.push(begun);
     for one in &all {
-        is_enforced(&provider.store, one).await;
+        until_enforced(&provider.store, one).await;
     }
     let took = crashed.elapsed();
     // From now on nobody of them is served, however often he comes back.
@@ -247,7 +245,7 @@ async fn fail_over() -> String {
         nobody_is_served(&provider, "shop").await;
     }
     for client in &mallory {
-        assert_eq!(ended(client).await.code, "suspended");
+        assert_eq!(client_problem(client).await.code, "suspended");
     }
     is_done_once(&provider, &all).await;
     let told = are_told_again(&provider, &pair).await;

@@ -1,6 +1,9 @@
 //! How fast, and how many: small counts in a usual run, seconds in a long one.
 
-use crate::place::{Provider, against, complaint, ended, http, is_enforced, is_served, is_up, judge, now};
+use crate::fixture::{
+    Provider, against, client_of, client_problem, complaint, http_tunnel, judge, unix_now, until_enforced,
+    until_open,
+};
 use adit_protocol::Account;
 use adit_store::{Decision, Store, Suspended, Suspension};
 use adit_testkit::{
@@ -27,9 +30,9 @@ async fn complaints_are_enforced_in_both_regions_one_after_the_other() {
         let begun = Instant::now();
         let filing = complaint(&format!("cpl-{n}"), against(&name), Decision::Acknowledged);
         let acknowledged = judge(&provider.store, &filing).await;
-        is_enforced(&provider.store, &acknowledged).await;
+        until_enforced(&provider.store, &acknowledged).await;
         times.push(begun.elapsed());
-        assert_eq!(ended(&client).await.code, "suspended");
+        assert_eq!(client_problem(&client).await.code, "suspended");
     }
     let (p50, p99) = (at(&mut times, 0.5), at(&mut times, 0.99));
     if soaking() {
@@ -52,7 +55,7 @@ async fn many_suspensions_are_read_anew_at_once() {
             until: None,
             reason: "phishing".to_owned(),
             complaint: Some(format!("cpl-{n}")),
-            since: now(),
+            since: unix_now(),
             hostnames: vec![format!("offender-{n}.eu.example.com")],
         };
         store.suspend(&suspension).await.unwrap();
@@ -60,7 +63,7 @@ async fn many_suspensions_are_read_anew_at_once() {
     let mut times = vec![];
     for _ in 0..20 {
         let begun = Instant::now();
-        let read = store.suspensions(now()).await.unwrap();
+        let read = store.suspensions(unix_now()).await.unwrap();
         let index = adit_relay::suspensions::Index::new(read, "eu.example.com");
         times.push(begun.elapsed());
         assert_eq!((index.version(), index.all().list.len() as u64), (count, count));
@@ -79,7 +82,7 @@ async fn many_sessions_are_suspended_at_once_and_the_innocent_go_on() {
     let provider = Provider::start().await;
     let bob = provider.client(&provider.eu, "bob", "blog").await;
     let blog = provider.eu.host("blog");
-    is_served(&provider.eu, &blog).await;
+    provider.eu.until_served(&blog).await;
     // A client has a session with each lane of each of two relays.
     let (rounds, clients) = (scale(1, 7), scale(5, 250));
     let (mut told, mut p50, mut p99) = (vec![], vec![], vec![]);
@@ -111,11 +114,11 @@ async fn suspend_at_once(
     let account = format!("mallory-{round}");
     let mut offenders = vec![];
     for n in 0..clients {
-        let spec = http(&provider.service, &format!("{account}-{n}"));
-        offenders.push(provider.eu.builder(&account).tunnel(spec).start().unwrap());
+        let spec = http_tunnel(provider.service.address(), &format!("{account}-{n}"));
+        offenders.push(client_of(&provider.eu, &account).tunnel(spec).start().unwrap());
     }
     for offender in &offenders {
-        is_up(offender).await;
+        until_open(offender).await;
     }
     let ask = async |times: &mut Vec<Duration>| {
         let begun = Instant::now();
@@ -130,7 +133,7 @@ async fn suspend_at_once(
     let begun = Instant::now();
     let filing = complaint(&format!("cpl-{round}"), against(&account), Decision::Acknowledged);
     let acknowledged = judge(&provider.store, &filing).await;
-    let enforced = is_enforced(&provider.store, &acknowledged);
+    let enforced = until_enforced(&provider.store, &acknowledged);
     tokio::pin!(enforced);
     let mut took = None;
     for _ in 0..scale(20, 500) {
@@ -145,9 +148,9 @@ async fn suspend_at_once(
         took = Some(begun.elapsed());
     }
     for offender in &offenders {
-        assert_eq!(ended(offender).await.code, "suspended");
+        assert_eq!(client_problem(offender).await.code, "suspended");
     }
-    let closed = provider.store.judge(&acknowledged.filing, now()).await.unwrap().sessions_closed;
+    let closed = provider.store.judge(&acknowledged.filing, unix_now()).await.unwrap().sessions_closed;
     assert!(closed >= clients as u64, "{closed}");
     let ms = |time: Duration| time.as_secs_f64() * 1000.0;
     let mut both = |share| (ms(at(&mut before, share)), ms(at(&mut during, share)));

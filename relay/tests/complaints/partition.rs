@@ -1,14 +1,17 @@
 //! Relays without the store, and a store without notifications.
 
-use crate::place::{Place, against, complaint, http, is_enforced, is_up, judge, now, standing, status};
+use crate::fixture::{
+    against, client_of, complaint, http_tunnel, judge, region, standing, status, unix_now, until_enforced,
+    until_open,
+};
 use adit_store::{Decision, Phase, Store};
 use adit_testkit::{
+    fleet::RelayFleet,
     http::Service,
     postgres::Postgres,
     proxy::{Proxy, Way},
-    redis::Redis,
     soak::{Record, scale, soaking},
-    wait::until,
+    wait::{until, until_ok},
 };
 use std::time::{Duration, Instant};
 
@@ -23,46 +26,39 @@ async fn a_relay_that_is_cut_off_is_named_and_learns_from_its_peers() {
     let url = Postgres::shared().database();
     let store = opened(&url).await;
     let proxy = Proxy::start(Postgres::shared().port()).await;
-    let redis = Redis::start();
-    let region = Place::region("eu.localhost", &url, &redis).store_of("b", proxy.url(&url));
-    let mut place = Place::start(region, redis, &["a", "b"]).await;
+    let region = region("eu.localhost", &url).store_of("b", proxy.url(&url));
+    let mut fleet = RelayFleet::start(region, &["a", "b"]).await;
     let service = Service::start().await;
-    let eve = place.builder("eve").tunnel(http(&service, "shop")).start().unwrap();
-    is_up(&eve).await;
+    let eve = client_of(&fleet, "eve").tunnel(http_tunnel(service.address(), "shop")).start().unwrap();
+    until_open(&eve).await;
     proxy.set(Way::Swallow);
     let acknowledged = judge(&store, &complaint("cpl-1", against("eve"), Decision::Acknowledged)).await;
     // The relay that reaches the store enforces it, and says so.
     let only_b = [("eu.localhost".to_owned(), "b".to_owned())];
-    let end = Instant::now() + Duration::from_secs(60);
-    let waiting = loop {
-        let waiting = standing(&store, &acknowledged).await;
-        if waiting.outstanding == only_b {
-            break waiting;
-        }
-        assert!(Instant::now() < end, "{waiting:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
+    let waiting = until_ok("one relay is outstanding", || async {
+        let standing = standing(&store, &acknowledged).await;
+        if standing.outstanding == only_b { Ok(standing) } else { Err(standing) }
+    })
+    .await;
     assert_eq!(waiting.phase, Phase::Enforcing);
 
     // After a while the other asks its peers. It enforces what they know, and is still named: nobody has heard from it.
-    adit_testkit::wait::until_within(Duration::from_secs(120), "it learns from its peer", || {
-        place.relays[1].metric("adit_suspensions_version") == acknowledged.version
+    until("it learns from its peer", || {
+        fleet.relays[1].metric("adit_suspensions_version") == acknowledged.version
     })
     .await;
-    assert_eq!(status(place.relays[1].http(), &place.host("shop")).await, 403);
+    assert_eq!(status(fleet.relays[1].http(), &fleet.host("shop")).await, 403);
     assert_eq!(standing(&store, &acknowledged).await.phase, Phase::Enforcing, "silence proves nothing");
 
     // It ends, and starts again while the store is away: what it knew last holds, and nobody is let in by mistake.
-    place.relays[1].child.kill();
-    let Place { region, relays, .. } = &mut place;
-    region.start_again(&mut relays[1]);
-    relays[1].wait_ready();
-    assert_eq!(relays[1].metric("adit_suspensions_version"), acknowledged.version);
-    assert_eq!(status(place.relays[1].http(), &place.host("shop")).await, 403);
+    fleet.relays[1].child.kill();
+    fleet.restart(1);
+    assert_eq!(fleet.relays[1].metric("adit_suspensions_version"), acknowledged.version);
+    assert_eq!(status(fleet.relays[1].http(), &fleet.host("shop")).await, 403);
     assert_eq!(standing(&store, &acknowledged).await.phase, Phase::Enforcing);
 
     proxy.set(Way::Open);
-    is_enforced(&store, &acknowledged).await;
+    until_enforced(&store, &acknowledged).await;
     drop(eve);
 }
 
@@ -71,13 +67,12 @@ async fn a_relay_that_starts_without_store_and_folder_goes_by_its_peers() {
     let url = Postgres::shared().database();
     let store = opened(&url).await;
     let proxy = Proxy::start(Postgres::shared().port()).await;
-    let redis = Redis::start();
-    let region = Place::region("eu.localhost", &url, &redis).store_of("b", proxy.url(&url));
-    let place = Place::start(region, redis, &["a"]).await;
+    let region = region("eu.localhost", &url).store_of("b", proxy.url(&url));
+    let fleet = RelayFleet::start(region, &["a"]).await;
     let acknowledged = judge(&store, &complaint("cpl-1", against("eve"), Decision::Acknowledged)).await;
-    is_enforced(&store, &acknowledged).await;
+    until_enforced(&store, &acknowledged).await;
     proxy.set(Way::Refuse);
-    let late = place.region.start("b");
+    let late = fleet.region.start("b");
     until("it knows what its peer knows", || late.metric("adit_suspensions_version") == acknowledged.version)
         .await;
     assert_eq!(late.metric("adit_suspensions"), 1);
@@ -91,16 +86,15 @@ async fn without_notifications_and_with_a_new_postgres_in_between_nothing_is_los
     let store = opened(&url).await;
     let proxy = Proxy::start(postgres.port()).await;
     proxy.set(Way::WithoutNotifications);
-    let redis = Redis::start();
-    let region = Place::region("eu.localhost", &proxy.url(&url), &redis);
-    let place = Place::start(region, redis, &["a", "b"]).await;
+    let region = region("eu.localhost", &proxy.url(&url));
+    let fleet = RelayFleet::start(region, &["a", "b"]).await;
     let (mut lost, count) = (vec![], scale(1, 20));
     for n in 1..=count {
         let begun = Instant::now();
         let filing = complaint(&format!("cpl-{n}"), against(&format!("eve-{n}")), Decision::Acknowledged);
         let acknowledged = judge(&store, &filing).await;
         assert_eq!(acknowledged.version, n);
-        is_enforced(&store, &acknowledged).await;
+        until_enforced(&store, &acknowledged).await;
         lost.push(begun.elapsed());
     }
     until("the notifications were lost", || proxy.dropped_notifications() > 0).await;
@@ -110,21 +104,14 @@ async fn without_notifications_and_with_a_new_postgres_in_between_nothing_is_los
     let begun = Instant::now();
     let last = judge(&store, &filing).await;
     postgres.stop();
-    assert!(store.judge(&filing, now()).await.is_err());
+    assert!(store.judge(&filing, unix_now()).await.is_err());
     postgres.start_again();
     // Whoever did not hear whether it was done does it again.
-    let end = Instant::now() + Duration::from_secs(60);
-    let again = loop {
-        match store.judge(&filing, now()).await {
-            Ok(judged) => break judged.complaint,
-            Err(error) => assert!(Instant::now() < end, "{error}"),
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    };
+    let again = judge(&store, &filing).await;
     assert_eq!((last.version, again.version), (count + 1, count + 1), "nothing is enforced twice");
-    is_enforced(&store, &again).await;
+    until_enforced(&store, &again).await;
     let restarted = begun.elapsed();
-    for relay in &place.relays {
+    for relay in &fleet.relays {
         assert_eq!(relay.metric("adit_suspensions"), count + 1, "nothing is lost");
     }
     let worst = lost.iter().max().copied().unwrap_or_default();

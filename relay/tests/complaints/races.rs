@@ -1,8 +1,14 @@
 //! A client that reconnects in a tight loop while it is being suspended.
 
-use crate::place::{Provider, against, complaint, http, is_enforced, judge, returning, status};
+use crate::fixture::{
+    Provider, against, client_of, complaint, http_tunnel, judge, reconnect_in_a_loop, status, until_enforced,
+    until_open,
+};
 use adit_store::{Decision, Filing};
-use adit_testkit::soak::{Record, scale};
+use adit_testkit::{
+    soak::{Record, scale},
+    wait::until_async,
+};
 use std::{
     sync::{
         Arc,
@@ -17,24 +23,25 @@ async fn nobody_is_served_once_it_is_enforced_however_fast_the_offender_comes_ba
     let provider = Arc::new(Provider::start().await);
     let folder = tempfile::tempdir().unwrap();
     let host = provider.eu.host("shop");
-    let first = provider.eu.builder("eve").state_dir(folder.path()).tunnel(http(&provider.service, "shop"));
+    let first = client_of(&provider.eu, "eve")
+        .state_dir(folder.path())
+        .tunnel(http_tunnel(provider.service.address(), "shop"));
     let first = first.start().unwrap();
-    crate::place::is_up(&first).await;
+    until_open(&first).await;
     first.stop(Duration::from_secs(5)).await;
 
     let stop = Arc::new(AtomicBool::new(false));
-    let reconnecting = returning(provider.clone(), folder.path().to_owned(), "shop", stop.clone());
+    let reconnecting = reconnect_in_a_loop(provider.clone(), folder.path().to_owned(), "shop", stop.clone());
     let (rounds, mut after) = (scale(12, 1_000), 0);
     let mut filing = complaint("cpl-1", against("eve"), Decision::Acknowledged);
     for round in 0..rounds {
-        let end = std::time::Instant::now() + Duration::from_secs(60);
-        while status(provider.eu.relays[round % 2].http(), &host).await != 200 {
-            assert!(std::time::Instant::now() < end, "round {round}: it is never served");
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+        until_async("the offender is served again", async || {
+            status(provider.eu.relays[round % 2].http(), &host).await == 200
+        })
+        .await;
         filing.decision = Decision::Acknowledged;
         let acknowledged = judge(&provider.store, &filing).await;
-        is_enforced(&provider.store, &acknowledged).await;
+        until_enforced(&provider.store, &acknowledged).await;
         for n in 0..20 {
             let status = status(provider.eu.relays[n % 2].http(), &host).await;
             assert_eq!(status, 403, "round {round}, request {n} after it was enforced");

@@ -2,7 +2,7 @@
 
 use crate::{
     consumers::{Kind, busy},
-    place::Place,
+    fixture::FaultFixture,
 };
 use adit_testkit::{
     soak::{Record, scale},
@@ -18,28 +18,28 @@ const LIMITS: &str = "limits: {requestsPerSecond: 1000000, streams: 10000}";
 async fn leave_at_once(name: &'static str, kinds: &[(Kind, usize)]) {
     open_files(scale(FILES, 2 * FILES));
     let record = Record::begin(name);
-    let place = Place::start(LIMITS).await;
-    let (_http, (_tcp, port)) = (place.http().await, place.tcp().await);
-    place.answers(1).await;
-    let keeper = place.consumer().connect().await.unwrap();
+    let fixture = FaultFixture::start(LIMITS).await;
+    let (_http, (_tcp, port)) = (fixture.publish_service().await, fixture.publish_service_tcp().await);
+    fixture.assert_answers(1).await;
+    let keeper = fixture.consumer().connect().await.unwrap();
     drop(keeper);
-    until("nothing is under way", || place.relay.metric("adit_connections_open") == 0).await;
-    let before = place.held();
+    until("nothing is under way", || fixture.relay.metric("adit_connections_open") == 0).await;
+    let before = fixture.counts();
     let rounds = scale(2, 20);
     let mut left = 0;
     for _ in 0..rounds {
         let mut consumers = vec![];
         for (kind, count) in kinds {
-            consumers.extend(busy(&place, *kind, *count, port).await);
+            consumers.extend(busy(&fixture, *kind, *count, port).await);
         }
         left += consumers.len();
-        let streams = place.relay.metric("adit_streams_open");
+        let streams = fixture.relay.metric("adit_streams_open");
         assert_eq!(streams, consumers.len() as u64, "all are under way");
         consumers.into_iter().enumerate().for_each(|(number, one)| one.abort(number));
-        place.answers(20).await;
-        place.is_back_to(&before).await;
+        fixture.assert_answers(20).await;
+        fixture.until_back_to(&before).await;
         // What the client and the service held for them is given back too; a few connections are kept for later requests.
-        until("its connections with the service end", || place.service_connections() <= 8).await;
+        until("its connections with the service end", || fixture.service_connections() <= 8).await;
     }
     record.end(format!("{left} consumers left in {rounds} batches, no session ended"));
 }

@@ -1,10 +1,9 @@
 //! What comes beside a download.
 
-use crate::place::{HOST, Place};
+use crate::fixture::{FaultFixture, HOST};
 use adit_testkit::{http::Wire, wait::until};
 use std::{
     collections::HashMap,
-    process::Command,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -21,8 +20,8 @@ const MIB: usize = 1024 * 1024;
 const BESIDE: usize = 15;
 
 /// Downloads until it is aborted. Answers with how many bytes have come so far.
-async fn download(place: &Place) -> (JoinHandle<()>, Arc<AtomicUsize>) {
-    let mut tcp = TcpStream::connect(place.relay.http()).await.unwrap();
+async fn download(fixture: &FaultFixture) -> (JoinHandle<()>, Arc<AtomicUsize>) {
+    let mut tcp = TcpStream::connect(fixture.relay.http()).await.unwrap();
     tcp.write_all(&get(&format!("/bytes/{}", usize::MAX / 2))).await.unwrap();
     let bytes = Arc::new(AtomicUsize::new(0));
     let come = bytes.clone();
@@ -42,12 +41,9 @@ fn get(path: &str) -> Vec<u8> {
 }
 
 /// How many streams each session has.
-fn streams(place: &Place) -> HashMap<String, u64> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_adit-relay"));
-    let told =
-        command.args(["admin", "sessions", "--json", "--config"]).arg(&place.relay.config).output().unwrap();
-    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
-    let list: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
+fn streams(fixture: &FaultFixture) -> HashMap<String, u64> {
+    let list = fixture.admin_output(&["sessions", "--json"]);
+    let list: serde_json::Value = serde_json::from_str(&list).unwrap();
     let sessions = list.as_array().unwrap().iter();
     sessions.map(|one| (one["session"].to_string(), one["streams"].as_u64().unwrap())).collect()
 }
@@ -56,23 +52,23 @@ fn streams(place: &Place) -> HashMap<String, u64> {
 /// before the download stay on its lane.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_beside_a_download_take_another_session() {
-    let place = Place::start("lanes: 2\nlimits: {requestsPerSecond: 100000}").await;
-    let _tunnel = place.http().await;
-    until("the client has a session on each lane", || place.relay.metric("adit_sessions_open") == 2).await;
+    let fixture = FaultFixture::start("lanes: 2\nlimits: {requestsPerSecond: 100000}").await;
+    let _tunnel = fixture.publish_service().await;
+    until("the client has a session on each lane", || fixture.relay.metric("adit_sessions_open") == 2).await;
     let mut consumers = vec![];
     for _ in 0..BESIDE {
-        let mut consumer = place.consumer().connect().await.unwrap();
+        let mut consumer = fixture.consumer().connect().await.unwrap();
         assert_eq!(consumer.send(&get("/")).await.unwrap().status, 200);
         consumers.push(consumer);
     }
-    let (download, bytes) = download(&place).await;
+    let (download, bytes) = download(&fixture).await;
     until("much has come", || bytes.load(Ordering::Relaxed) > 32 * MIB).await;
-    let (its_session, _) = streams(&place).into_iter().find(|(_, streams)| *streams == 1).unwrap();
-    let before = place.service.requests();
+    let (its_session, _) = streams(&fixture).into_iter().find(|(_, streams)| *streams == 1).unwrap();
+    let before = fixture.service.requests();
     let ask = |mut consumer: Wire| tokio::spawn(async move { consumer.send(&get("/hang")).await });
     let asked: Vec<_> = consumers.into_iter().map(ask).collect();
-    until("the service has all requests", || place.service.requests() == before + BESIDE as u64).await;
-    let streams = streams(&place);
+    until("the service has all requests", || fixture.service.requests() == before + BESIDE as u64).await;
+    let streams = streams(&fixture);
     assert_eq!(streams.values().sum::<u64>(), 1 + BESIDE as u64);
     // A download that has paused for a tenth of a second is no bulk meanwhile: one or two may have been there then.
     let there = streams[&its_session] - 1;

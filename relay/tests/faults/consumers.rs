@@ -1,8 +1,10 @@
 //! Consumers that are in the middle of something, so that they can be made to break it off.
 
-use crate::place::{HOST, Place};
-use adit_testkit::h2::{self, Reason, client};
-use adit_testkit::wait::until;
+use crate::fixture::{FaultFixture, HOST};
+use adit_testkit::{
+    h2::{self, Reason, client},
+    wait::until,
+};
 use bytes::Bytes;
 use http::Request;
 use rustls::{
@@ -55,14 +57,14 @@ impl Busy {
 }
 
 /// Makes so many consumers of a kind busy. `port` is a TCP tunnel's.
-pub(crate) async fn busy(place: &Place, kind: Kind, count: usize, port: u16) -> Vec<Busy> {
+pub(crate) async fn busy(fixture: &FaultFixture, kind: Kind, count: usize, port: u16) -> Vec<Busy> {
     if matches!(kind, Kind::Http2) {
-        return http2(place, count).await;
+        return http2(fixture, count).await;
     }
     let mut all = Vec::with_capacity(count);
-    let before = place.service.requests();
+    let before = fixture.service.requests();
     for _ in 0..count {
-        let address = if matches!(kind, Kind::Tcp) { place.relay.tcp(port) } else { place.relay.http() };
+        let address = if matches!(kind, Kind::Tcp) { fixture.relay.tcp(port) } else { fixture.relay.http() };
         let mut tcp = TcpStream::connect(address).await.expect("the relay listens");
         let head = match kind {
             Kind::Upload => format!(
@@ -77,7 +79,7 @@ pub(crate) async fn busy(place: &Place, kind: Kind, count: usize, port: u16) -> 
     for tcp in all.iter_mut().filter(|_| !matches!(kind, Kind::Wait)) {
         read_to(tcp, if matches!(kind, Kind::Upload) { "hello" } else { "data: 0" }).await;
     }
-    until("the service has all requests", || place.service.requests() >= before + count as u64).await;
+    until("the service has all requests", || fixture.service.requests() >= before + count as u64).await;
     all.into_iter().map(Busy::Connection).collect()
 }
 
@@ -90,10 +92,10 @@ async fn read_to(tcp: &mut TcpStream, end: &str) {
 }
 
 /// A hundred streams to a connection: no relay allows a consumer more.
-async fn http2(place: &Place, count: usize) -> Vec<Busy> {
+async fn http2(fixture: &FaultFixture, count: usize) -> Vec<Busy> {
     let mut all = vec![];
     for first in (0..count).step_by(100) {
-        let opener = http2_connection(place).await;
+        let opener = http2_connection(fixture).await;
         for _ in first..count.min(first + 100) {
             let mut opener = opener.clone().ready().await.expect("the connection is open");
             let request = Request::get(format!("https://{HOST}/sse/1")).body(()).unwrap();
@@ -108,21 +110,21 @@ async fn http2(place: &Place, count: usize) -> Vec<Busy> {
 }
 
 /// A consumer's HTTP/2 connection by TLS.
-pub(crate) async fn http2_connection(place: &Place) -> client::SendRequest<Bytes> {
-    http2_with_window(place, 65_535).await
+pub(crate) async fn http2_connection(fixture: &FaultFixture) -> client::SendRequest<Bytes> {
+    http2_with_window(fixture, 65_535).await
 }
 
 /// The same, with another window for each stream.
-pub(crate) async fn http2_with_window(place: &Place, window: u32) -> client::SendRequest<Bytes> {
+pub(crate) async fn http2_with_window(fixture: &FaultFixture, window: u32) -> client::SendRequest<Bytes> {
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(place.region.ca()).unwrap() {
+    for certificate in CertificateDer::pem_file_iter(fixture.region.ca()).unwrap() {
         roots.add(certificate.unwrap()).unwrap();
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let mut config = config.unwrap().with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec()];
-    let tcp = TcpStream::connect(place.relay.https()).await.expect("the relay listens");
+    let tcp = TcpStream::connect(fixture.relay.https()).await.expect("the relay listens");
     let name = HOST.try_into().expect("a server name");
     let tls = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.expect("TLS");
     // Streams that are not read use up their own windows, not the connection's.

@@ -1,11 +1,11 @@
 //! A relay whose file descriptors are used up.
 
-use crate::place::{HOST, Place};
-use adit::Tunnel;
-use adit_testkit::{
-    region::Region,
-    wait::{open_files, until},
+use crate::{
+    fixture::{FaultFixture, HOST},
+    relay_fixture::region,
 };
+use adit::Tunnel;
+use adit_testkit::wait::{open_files, until};
 use std::{fs, time::Duration};
 use tokio::net::TcpStream;
 
@@ -23,18 +23,16 @@ fn files(pid: u32) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_relay_without_free_file_descriptors_serves_whom_it_has_and_recovers() {
     open_files(2_000);
-    let region = Region::new(env!("CARGO_BIN_EXE_adit-relay"))
-        .with("limits: {requestsPerSecond: 1000000}")
-        .open_files(200);
-    let place = Place::in_region(region).await;
-    let _tunnel = place.http().await;
-    let mut wire = place.consumer().connect().await.unwrap();
+    let region = region().with("limits: {requestsPerSecond: 1000000}").open_files(200);
+    let fixture = FaultFixture::in_region(region).await;
+    let _tunnel = fixture.publish_service().await;
+    let mut wire = fixture.consumer().connect().await.unwrap();
     let request = format!("GET /bytes/1000 HTTP/1.1\r\nhost: {HOST}\r\n\r\n");
     assert_eq!(wire.send(request.as_bytes()).await.unwrap().status, 200);
 
     // More than it can ever accept, on both ports; they say nothing.
     let mut idle = vec![];
-    for address in [place.relay.http(), place.relay.https()] {
+    for address in [fixture.relay.http(), fixture.relay.https()] {
         for _ in 0..300 {
             idle.push(TcpStream::connect(address).await.unwrap());
         }
@@ -45,22 +43,23 @@ async fn a_relay_without_free_file_descriptors_serves_whom_it_has_and_recovers()
     }
     // And no processor runs hot while nothing happens; one that did would have a good share of this time, however busy
     // the machine is.
-    let pid = place.relay.child.pid();
+    let pid = fixture.relay.child.pid();
     let before = ticks(pid);
     tokio::time::sleep(Duration::from_secs(2)).await;
     let used = ticks(pid) - before;
     assert!(used < 50, "{used} hundredths of a second for nothing");
     assert_eq!(wire.send(request.as_bytes()).await.unwrap().status, 200);
-    assert_eq!(place.sessions_closed(), 0);
+    assert_eq!(fixture.sessions_closed(), 0);
     // What the operator and clients need is kept free.
     assert!(files(pid) < 200, "{} are open", files(pid));
-    assert_eq!(place.relay.ask("/readyz").expect("the ops port answers").0, 200);
-    let second = place.tunnel(Tunnel::http(place.service.address().to_string()).name("second")).open();
+    assert_eq!(fixture.relay.ask("/readyz").expect("the ops port answers").0, 200);
+    let second =
+        fixture.tunnel("ci", Tunnel::http(fixture.service.address().to_string()).name("second")).open();
     let second = tokio::time::timeout(Duration::from_secs(60), second).await.expect("it is let in").unwrap();
     drop(second);
 
     drop(idle);
-    until("the places are free", || place.relay.metric("adit_connections_open") <= 1).await;
-    place.answers(20).await;
-    assert_eq!(place.secure(b"http/1.1").get(HOST, "/").await.unwrap().status, 200);
+    until("the places are free", || fixture.relay.metric("adit_connections_open") <= 1).await;
+    fixture.assert_answers(20).await;
+    assert_eq!(fixture.tls_consumer(&[b"http/1.1"]).get(HOST, "/").await.unwrap().status, 200);
 }

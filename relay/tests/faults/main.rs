@@ -6,7 +6,9 @@ mod aborts;
 mod bulk;
 mod consumers;
 mod files;
-mod place;
+mod fixture;
 mod pools;
+#[path = "../fixture/relay.rs"]
+mod relay_fixture;
 mod services;
 mod slow;

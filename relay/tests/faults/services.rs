@@ -1,6 +1,6 @@
 //! Services that are down, slow or break off.
 
-use crate::place::{HOST, Place};
+use crate::fixture::{FaultFixture, HOST};
 use adit::Tunnel;
 use adit_testkit::{http::Answer, wait::until};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use tokio::{
 /// Short of the service's response time-out, and long enough for a busy machine.
 const QUICKLY: Duration = Duration::from_secs(30);
 
-fn is_problem(answer: &Answer, status: u16, code: &str, retry_after: &str) {
+fn assert_problem(answer: &Answer, status: u16, code: &str, retry_after: &str) {
     assert_eq!((answer.status, answer.header("adit-error")), (status, Some(code)), "{}", answer.text());
     assert_eq!(answer.header("content-type"), Some("application/problem+json"));
     assert_eq!(answer.json()["code"], code);
@@ -20,7 +20,7 @@ fn is_problem(answer: &Answer, status: u16, code: &str, retry_after: &str) {
 }
 
 /// A tunnel to a service that does with each connection what it is told.
-async fn with<F>(place: &Place, each: impl Fn(TcpStream) -> F + Send + 'static) -> Tunnel
+async fn with<F>(fixture: &FaultFixture, each: impl Fn(TcpStream) -> F + Send + 'static) -> Tunnel
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -31,11 +31,11 @@ where
             tokio::spawn(each(tcp));
         }
     });
-    place.tunnel(Tunnel::http(address).name("shop")).open().await.unwrap()
+    fixture.open(Tunnel::http(address).name("shop")).await
 }
 
-async fn get(place: &Place) -> std::io::Result<Answer> {
-    place.consumer().get(HOST, "/").await
+async fn get(fixture: &FaultFixture) -> std::io::Result<Answer> {
+    fixture.consumer().get(HOST, "/").await
 }
 
 async fn read_head(tcp: &mut TcpStream) {
@@ -45,62 +45,62 @@ async fn read_head(tcp: &mut TcpStream) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_that_is_down_is_told_and_found_again() {
-    let mut place = Place::start("limits: {requestsPerSecond: 100000}").await;
-    let _tunnel = place.http().await;
-    place.answers(1).await;
-    let address = place.service.address();
-    let service = std::mem::replace(&mut place.service, adit_testkit::http::Service::start().await);
+    let mut fixture = FaultFixture::start("limits: {requestsPerSecond: 100000}").await;
+    let _tunnel = fixture.publish_service().await;
+    fixture.assert_answers(1).await;
+    let address = fixture.service.address();
+    let service = std::mem::replace(&mut fixture.service, adit_testkit::http::Service::start().await);
     drop(service);
     until("its port is closed", || std::net::TcpStream::connect(address).is_err()).await;
     for _ in 0..20 {
-        is_problem(&get(&place).await.unwrap(), 502, "service_down", "5");
+        assert_problem(&get(&fixture).await.unwrap(), 502, "service_down", "5");
     }
-    place.service = adit_testkit::http::Service::start_at(address).await;
-    place.answers(20).await;
-    assert_eq!(place.sessions_closed(), 0);
+    fixture.service = adit_testkit::http::Service::start_at(address).await;
+    fixture.assert_answers(20).await;
+    assert_eq!(fixture.sessions_closed(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_that_is_slow_gets_its_time_and_no_more() {
-    let place = Place::start("limits: {responseTimeout: 4s, requestsPerSecond: 100000}").await;
-    let _tunnel = place.http().await;
+    let fixture = FaultFixture::start("limits: {responseTimeout: 4s, requestsPerSecond: 100000}").await;
+    let _tunnel = fixture.publish_service().await;
     let began = Instant::now();
     let answers = (0..20).map(|_| {
-        let consumer = place.consumer();
+        let consumer = fixture.consumer();
         tokio::spawn(async move { consumer.get(HOST, "/hang").await.unwrap() })
     });
     for answer in answers.collect::<Vec<_>>() {
-        is_problem(&answer.await.unwrap(), 504, "service_timeout", "5");
+        assert_problem(&answer.await.unwrap(), 504, "service_timeout", "5");
     }
     assert!(began.elapsed() >= Duration::from_secs(4) && began.elapsed() < QUICKLY);
     // The service's time counts to its head: what it says afterwards may take as long as it likes.
-    let answer = place.consumer().get(HOST, "/drip/4/1500").await.unwrap();
+    let answer = fixture.consumer().get(HOST, "/drip/4/1500").await.unwrap();
     assert_eq!((answer.status, answer.text()), (200, "drip\ndrip\ndrip\ndrip\n"));
-    until("no stream is left", || place.relay.metric("adit_streams_open") == 0).await;
-    until("nor at the service", || place.service_connections() <= 4).await;
-    place.answers(5).await;
-    assert_eq!(place.sessions_closed(), 0);
+    until("no stream is left", || fixture.relay.metric("adit_streams_open") == 0).await;
+    until("nor at the service", || fixture.service_connections() <= 4).await;
+    fixture.assert_answers(5).await;
+    assert_eq!(fixture.sessions_closed(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_that_hangs_up_without_an_answer_is_down() {
-    let place = Place::start("limits: {requestsPerSecond: 100000}").await;
-    let _tunnel = with(&place, |mut tcp| async move { read_head(&mut tcp).await }).await;
+    let fixture = FaultFixture::start("limits: {requestsPerSecond: 100000}").await;
+    let _tunnel = with(&fixture, |mut tcp| async move { read_head(&mut tcp).await }).await;
     for _ in 0..10 {
-        is_problem(&get(&place).await.unwrap(), 502, "service_down", "5");
+        assert_problem(&get(&fixture).await.unwrap(), 502, "service_down", "5");
     }
-    assert_eq!(place.sessions_closed(), 0);
+    assert_eq!(fixture.sessions_closed(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_that_does_not_speak_http_is_told_apart() {
-    let place = Place::start("limits: {requestsPerSecond: 100000}").await;
-    let _tunnel = with(&place, |mut tcp| async move {
+    let fixture = FaultFixture::start("limits: {requestsPerSecond: 100000}").await;
+    let _tunnel = with(&fixture, |mut tcp| async move {
         read_head(&mut tcp).await;
         let _ = tcp.write_all(b"SSH-2.0-something\r\n\r\n").await;
     })
     .await;
-    let answer = get(&place).await.unwrap();
+    let answer = get(&fixture).await.unwrap();
     assert_eq!((answer.status, answer.header("adit-error")), (502, Some("service_protocol")));
 }
 
@@ -108,9 +108,9 @@ async fn a_service_that_does_not_speak_http_is_told_apart() {
 /// HTTP/1.0 gets for all of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_that_breaks_off_never_looks_whole() {
-    let place = Place::start("limits: {requestsPerSecond: 100000}").await;
+    let fixture = FaultFixture::start("limits: {requestsPerSecond: 100000}").await;
     for head in ["content-length: 1000", "transfer-encoding: chunked"] {
-        let tunnel = with(&place, move |mut tcp| async move {
+        let tunnel = with(&fixture, move |mut tcp| async move {
             read_head(&mut tcp).await;
             let part = if head.starts_with('c') { "half" } else { "4\r\nhalf\r\n" };
             let _ = tcp.write_all(format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{part}").as_bytes()).await;
@@ -118,7 +118,7 @@ async fn an_answer_that_breaks_off_never_looks_whole() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         })
         .await;
-        for consumer in [place.consumer(), place.secure(b"http/1.1")] {
+        for consumer in [fixture.consumer(), fixture.tls_consumer(&[b"http/1.1"])] {
             let cut = consumer.get(HOST, "/").await;
             assert!(cut.is_err(), "{head}: {cut:?}");
             let request = format!("GET / HTTP/1.0\r\nhost: {HOST}\r\n\r\n");
@@ -128,17 +128,17 @@ async fn an_answer_that_breaks_off_never_looks_whole() {
             assert!(rest.is_err(), "{head}, HTTP/1.0: {:?}", rest.map(String::from_utf8));
         }
         drop(tunnel);
-        until("the tunnel is closed", || place.relay.metric("adit_sessions_open") == 0).await;
+        until("the tunnel is closed", || fixture.relay.metric("adit_sessions_open") == 0).await;
     }
 }
 
 /// What ends in an orderly way does look whole, on HTTP/1.0 too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_that_is_whole_looks_whole() {
-    let place = Place::start("limits: {requestsPerSecond: 100000}").await;
-    let _tunnel = place.http().await;
+    let fixture = FaultFixture::start("limits: {requestsPerSecond: 100000}").await;
+    let _tunnel = fixture.publish_service().await;
     for path in ["/bytes/300000", "/chunked/300000"] {
-        for consumer in [place.consumer(), place.secure(b"http/1.1")] {
+        for consumer in [fixture.consumer(), fixture.tls_consumer(&[b"http/1.1"])] {
             let mut wire = consumer.connect().await.unwrap();
             wire.write_all(format!("GET {path} HTTP/1.0\r\nhost: {HOST}\r\n\r\n").as_bytes()).await.unwrap();
             let answer = wire.rest().await.expect("it ends in an orderly way");

@@ -2,7 +2,7 @@
 
 use crate::{
     consumers::{http2_connection, stalled},
-    place::{HOST, Place},
+    fixture::{FaultFixture, HOST},
 };
 use adit_testkit::wait::{open_files, until};
 use std::collections::HashSet;
@@ -17,10 +17,10 @@ fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: {HOST}\r\n\r\n")
 }
 
-async fn stall(place: &Place, count: usize, bytes: usize) -> Vec<TcpStream> {
+async fn stall(fixture: &FaultFixture, count: usize, bytes: usize) -> Vec<TcpStream> {
     let mut all = vec![];
     for _ in 0..count {
-        all.push(stalled(place.relay.http(), &get(&format!("/bytes/{bytes}"))).await);
+        all.push(stalled(fixture.relay.http(), &get(&format!("/bytes/{bytes}"))).await);
     }
     all
 }
@@ -39,67 +39,67 @@ async fn rest(mut tcp: TcpStream) -> (usize, bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fast_consumer_finishes_while_a_slow_one_on_its_session_holds_its_stream() {
-    let place = Place::start(&format!("{ONE_SESSION}limits: {{requestsPerSecond: 100000}}")).await;
-    let _tunnel = place.http().await;
+    let fixture = FaultFixture::start(&format!("{ONE_SESSION}limits: {{requestsPerSecond: 100000}}")).await;
+    let _tunnel = fixture.publish_service().await;
     let slow = stalled(
-        place.relay.http(),
+        fixture.relay.http(),
         &format!("GET /bytes/{} HTTP/1.1\r\nhost: {HOST}\r\nconnection: close\r\n\r\n", 64 * MIB),
     )
     .await;
-    let mut wire = place.consumer().connect().await.unwrap();
+    let mut wire = fixture.consumer().connect().await.unwrap();
     for _ in 0..300 {
         let answer = wire.send(get("/bytes/100000").as_bytes()).await.unwrap();
         assert_eq!((answer.status, answer.body.len()), (200, 100_000));
     }
     // A stream is counted until a moment after its answer's end.
-    until("the slow one alone is still at it", || place.relay.metric("adit_streams_open") == 1).await;
+    until("the slow one alone is still at it", || fixture.relay.metric("adit_streams_open") == 1).await;
     // However late it reads, it gets all of it.
     let (bytes, orderly) = rest(slow).await;
     assert!(bytes > 64 * MIB && orderly, "{bytes} bytes, orderly: {orderly}");
-    assert_eq!(place.sessions_closed(), 0);
+    assert_eq!(fixture.sessions_closed(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hundreds_of_stalled_readers_on_one_session_leave_it_to_the_others() {
     open_files(4_000);
     let limits = "limits: {requestsPerSecond: 100000, streams: 10000, bufferBytes: 2GiB}";
-    let place = Place::start(&format!("{ONE_SESSION}{limits}")).await;
-    let _tunnel = place.http().await;
-    place.answers(1).await;
-    until("nothing is under way", || place.relay.metric("adit_connections_open") == 0).await;
-    let before = place.held();
-    let stalled = stall(&place, 400, 64 * MIB).await;
-    let unread = || place.relay.metric("adit_buffered_bytes");
+    let fixture = FaultFixture::start(&format!("{ONE_SESSION}{limits}")).await;
+    let _tunnel = fixture.publish_service().await;
+    fixture.assert_answers(1).await;
+    until("nothing is under way", || fixture.relay.metric("adit_connections_open") == 0).await;
+    let before = fixture.counts();
+    let stalled = stall(&fixture, 400, 64 * MIB).await;
+    let unread = || fixture.relay.metric("adit_buffered_bytes");
     // A window holds 512 KiB, of which the sockets on the way to a consumer take some.
     until("most of their windows are full", || unread() > 100 * MIB as u64).await;
-    place.answers(100).await;
-    let mut wire = place.consumer().connect().await.unwrap();
+    fixture.assert_answers(100).await;
+    let mut wire = fixture.consumer().connect().await.unwrap();
     let answer = wire.send(get(&format!("/bytes/{}", 8 * MIB)).as_bytes()).await.unwrap();
     assert_eq!(answer.body.len(), 8 * MIB);
     drop(wire);
-    until("the stalled streams are left", || place.relay.metric("adit_streams_open") == 400).await;
-    assert_eq!(place.relay.metric("adit_streams_shed_total"), 0);
+    until("the stalled streams are left", || fixture.relay.metric("adit_streams_open") == 400).await;
+    assert_eq!(fixture.relay.metric("adit_streams_shed_total"), 0);
     drop(stalled);
-    place.is_back_to(&before).await;
-    place.answers(10).await;
+    fixture.until_back_to(&before).await;
+    fixture.assert_answers(10).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_account_with_too_many_unread_bytes_loses_its_fullest_streams_and_no_others() {
-    let place = Place::start("limits: {requestsPerSecond: 100000, bufferBytes: 4MiB}").await;
-    let _tunnel = place.http().await;
-    place.answers(1).await;
-    until("nothing is under way", || place.relay.metric("adit_connections_open") == 0).await;
-    let before = place.held();
-    let readers = stall(&place, 24, 64 * MIB).await;
-    let shed = || place.relay.metric("adit_streams_shed_total");
-    let unread = || place.relay.metric("adit_buffered_bytes");
+    let fixture = FaultFixture::start("limits: {requestsPerSecond: 100000, bufferBytes: 4MiB}").await;
+    let _tunnel = fixture.publish_service().await;
+    fixture.assert_answers(1).await;
+    until("nothing is under way", || fixture.relay.metric("adit_connections_open") == 0).await;
+    let before = fixture.counts();
+    let readers = stall(&fixture, 24, 64 * MIB).await;
+    let shed = || fixture.relay.metric("adit_streams_shed_total");
+    let unread = || fixture.relay.metric("adit_buffered_bytes");
     until("streams are shed", || shed() > 0).await;
-    place.answers(50).await;
+    fixture.assert_answers(50).await;
     // Accounts count in grains of 32 KiB, rounded down for each stream.
     until("the others fit", || {
         unread() <= (4 * MIB + 24 * 32 * 1024) as u64
-            && shed() + place.relay.metric("adit_streams_open") == 24
+            && shed() + fixture.relay.metric("adit_streams_open") == 24
     })
     .await;
     let cut = shed() as usize;
@@ -111,26 +111,26 @@ async fn an_account_with_too_many_unread_bytes_loses_its_fullest_streams_and_no_
         whole += usize::from(bytes > 64 * MIB);
     }
     assert_eq!(whole, 24 - cut - (shed() as usize - cut));
-    place.is_back_to(&before).await;
+    fixture.until_back_to(&before).await;
     until("the access log says why", || {
-        let log = place.relay.access_log();
+        let log = fixture.relay.access_log();
         log.iter().filter(|line| line["code"] == "buffer_full").count() as u64 == shed()
     })
     .await;
-    let errors = place.relay.metric("adit_errors_total{code=\"buffer_full\"}");
+    let errors = fixture.relay.metric("adit_errors_total{code=\"buffer_full\"}");
     assert_eq!(errors, shed());
-    place.answers(10).await;
+    fixture.assert_answers(10).await;
 }
 
 /// A consumer that never takes a byte of any body: what it asked for counts all the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_that_nobody_begins_to_read_count_too() {
-    let place = Place::start("limits: {requestsPerSecond: 100000, bufferBytes: 4MiB}").await;
-    let _tunnel = place.http().await;
-    let shed = || place.relay.metric("adit_streams_shed_total");
-    let fits = || place.relay.metric("adit_buffered_bytes") <= (4 * MIB + 24 * 32 * 1024) as u64;
+    let fixture = FaultFixture::start("limits: {requestsPerSecond: 100000, bufferBytes: 4MiB}").await;
+    let _tunnel = fixture.publish_service().await;
+    let shed = || fixture.relay.metric("adit_streams_shed_total");
+    let fits = || fixture.relay.metric("adit_buffered_bytes") <= (4 * MIB + 24 * 32 * 1024) as u64;
     // No window at all.
-    let opener = crate::consumers::http2_with_window(&place, 0).await;
+    let opener = crate::consumers::http2_with_window(&fixture, 0).await;
     let mut unread = vec![];
     for _ in 0..24 {
         // Who is cut off loses the whole connection.
@@ -143,8 +143,8 @@ async fn bodies_that_nobody_begins_to_read_count_too() {
     }
     until("streams are shed", || shed() > 0).await;
     until("the others fit", fits).await;
-    place.answers(20).await;
-    assert_eq!(place.sessions_closed(), 0);
+    fixture.assert_answers(20).await;
+    assert_eq!(fixture.sessions_closed(), 0);
 }
 
 /// Reads one answer of so many bytes, as far as it goes.
@@ -162,15 +162,15 @@ async fn rest_of_one(mut tcp: TcpStream, body: usize) -> (usize, bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_tcp_consumers_that_are_cut_see_a_reset() {
-    let place = Place::start("limits: {requestsPerSecond: 100000, bufferBytes: 1MiB}").await;
-    let (_tunnel, port) = place.tcp().await;
+    let fixture = FaultFixture::start("limits: {requestsPerSecond: 100000, bufferBytes: 1MiB}").await;
+    let (_tunnel, port) = fixture.publish_service_tcp().await;
     let request = format!("GET /bytes/{} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", 64 * MIB);
     let mut readers = vec![];
     for _ in 0..8 {
-        readers.push(stalled(place.relay.tcp(port), &request).await);
+        readers.push(stalled(fixture.relay.tcp(port), &request).await);
     }
-    let shed = || place.relay.metric("adit_streams_shed_total");
-    until("streams are shed", || shed() > 0 && shed() + place.relay.metric("adit_streams_open") == 8).await;
+    let shed = || fixture.relay.metric("adit_streams_shed_total");
+    until("streams are shed", || shed() > 0 && shed() + fixture.relay.metric("adit_streams_open") == 8).await;
     let mut cut = 0;
     for reader in readers {
         let (bytes, orderly) = rest(reader).await;
@@ -179,7 +179,7 @@ async fn slow_tcp_consumers_that_are_cut_see_a_reset() {
     }
     assert_eq!(cut, shed());
     until("the access log says why", || {
-        let log = place.relay.access_log();
+        let log = fixture.relay.access_log();
         log.iter().filter(|line| line["code"] == "buffer_full").count() as u64 == shed()
     })
     .await;
@@ -187,9 +187,9 @@ async fn slow_tcp_consumers_that_are_cut_see_a_reset() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stalled_stream_of_an_http2_consumer_leaves_its_other_streams_alone() {
-    let place = Place::start(&format!("{ONE_SESSION}limits: {{requestsPerSecond: 100000}}")).await;
-    let _tunnel = place.http().await;
-    let opener = http2_connection(&place).await;
+    let fixture = FaultFixture::start(&format!("{ONE_SESSION}limits: {{requestsPerSecond: 100000}}")).await;
+    let _tunnel = fixture.publish_service().await;
+    let opener = http2_connection(&fixture).await;
     let ask = async |path: &str| {
         let mut opener = opener.clone().ready().await.unwrap();
         let request = http::Request::get(format!("https://{HOST}{path}")).body(()).unwrap();
@@ -213,7 +213,7 @@ async fn a_stalled_stream_of_an_http2_consumer_leaves_its_other_streams_alone() 
     }
     assert_eq!(ids.len(), 100);
     until("the stalled streams alone are left", || {
-        place.relay.metric("adit_streams_open") == stalled.len() as u64
+        fixture.relay.metric("adit_streams_open") == stalled.len() as u64
     })
     .await;
 }

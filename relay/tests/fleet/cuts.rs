@@ -1,10 +1,10 @@
 //! A TCP stream that is cut anywhere on its way never ends as if it were whole.
 
-use crate::{clients, place::Fleet};
+use crate::{fixture::FleetFixture, killed_client};
 use adit_testkit::{
     process::Child,
     soak::{Record, scale},
-    wait::until,
+    wait::until_ok,
 };
 use std::{io, net::SocketAddr, time::Duration};
 use tokio::{
@@ -46,16 +46,10 @@ struct Line {
 
 impl Line {
     async fn open(entry: SocketAddr, listener: &TcpListener) -> Self {
-        let arriving = async {
-            loop {
-                if let Some(both) = Self::arrived(entry, listener).await {
-                    return both;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        let arrived = timeout(Duration::from_secs(60), arriving).await;
-        let (mut consumer, mut service) = arrived.expect("the connection arrives");
+        let (mut consumer, mut service) = until_ok("the relay knows the tunnel", || async {
+            Self::arrived(entry, listener).await.ok_or("the connection ended")
+        })
+        .await;
         let mut bytes = [0; 3];
         service.read_exact(&mut bytes).await.unwrap();
         service.write_all(b"say").await.unwrap();
@@ -107,7 +101,7 @@ async fn is_reset(mut tcp: TcpStream, what: &str) {
 }
 
 struct Stage {
-    fleet: Fleet,
+    fleet: FleetFixture,
     client: Child,
     listener: TcpListener,
     port: u16,
@@ -115,23 +109,23 @@ struct Stage {
 
 impl Stage {
     async fn set() -> Self {
-        let fleet = Fleet::empty("lanes: 1").await;
+        let fleet = FleetFixture::empty("lanes: 1").await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = *fleet.region.tcp_ports().start();
         let service = listener.local_addr().unwrap().to_string();
-        let client = clients::client(&fleet, "ci", &service, &port.to_string());
+        let client = killed_client::client(&fleet, "ci", &service, &port.to_string());
         let stage = Self { fleet, client, listener, port };
         stage.is_whole().await;
         stage
     }
 
     async fn is_whole(&self) {
-        self.fleet.wait("the client has two relays", |fleet| fleet.homes().len() == 2).await;
+        self.fleet.until_two_relays_have_sessions().await;
     }
 
     /// A relay where consumers come in, and the one that has the session which serves them.
     async fn entry(&self, through_a_peer: bool) -> usize {
-        if through_a_peer { self.fleet.stranger() } else { self.fleet.homes()[0] }
+        if through_a_peer { self.fleet.relay_without_session() } else { self.fleet.relays_with_sessions()[0] }
     }
 
     async fn cut(&mut self, cut: Cut, traffic: Traffic, through_a_peer: bool) {
@@ -156,27 +150,25 @@ impl Stage {
                 self.client.kill();
                 tokio::join!(is_reset(consumer, &what), is_reset(service, &what));
                 let address = self.listener.local_addr().unwrap().to_string();
-                self.client = clients::client(&self.fleet, "ci", &address, &self.port.to_string());
+                self.client = killed_client::client(&self.fleet, "ci", &address, &self.port.to_string());
             }
             Cut::Entry | Cut::Home => {
-                let victims =
-                    if cut == Cut::Home && through_a_peer { self.fleet.homes() } else { vec![entry] };
+                let victims = if cut == Cut::Home && through_a_peer {
+                    self.fleet.relays_with_sessions()
+                } else {
+                    vec![entry]
+                };
                 for victim in &victims {
                     self.fleet.relays[*victim].child.kill();
                 }
                 tokio::join!(is_reset(consumer, &what), is_reset(service, &what));
-                let Fleet { region, relays, .. } = &mut self.fleet;
                 for victim in victims {
-                    region.start_again(&mut relays[victim]);
-                    relays[victim].wait_ready();
+                    self.fleet.restart(victim);
                 }
             }
         }
         self.is_whole().await;
-        until("no stream is left", || {
-            self.fleet.relays.iter().all(|relay| relay.metric("adit_streams_open") == 0)
-        })
-        .await;
+        self.fleet.until_streams_ended().await;
     }
 }
 

@@ -1,11 +1,8 @@
 //! The first requests that need a link to a peer.
 
-use crate::place::{Fleet, HOST};
-use adit_testkit::http::Consumer;
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use crate::fixture::{FleetFixture, HOST};
+use adit_testkit::{http::Consumer, wait::until_ok};
+use std::{net::SocketAddr, time::Duration};
 use tokio::task::JoinHandle;
 
 /// How many requests come at once.
@@ -15,16 +12,12 @@ const LINKS: u64 = 8;
 
 /// So many requests at once at a relay that may not have heard of the tunnel yet.
 fn at_once(entry: SocketAddr, requests: usize) -> Vec<JoinHandle<(u16, String)>> {
-    let ask = || async move {
-        let end = Instant::now() + Duration::from_secs(60);
-        loop {
+    let ask = || {
+        until_ok("the relay knows the tunnel", move || async move {
             let answer = Consumer::plain(entry).get(HOST, "/").await.unwrap();
             let code = answer.header("adit-error").unwrap_or_default().to_owned();
-            if code != "unknown_host" || Instant::now() > end {
-                return (answer.status, code);
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+            if code == "unknown_host" { Err(answer) } else { Ok((answer.status, code)) }
+        })
     };
     (0..requests).map(|_| tokio::spawn(ask())).collect()
 }
@@ -37,8 +30,8 @@ async fn all_are_answered(requests: Vec<JoinHandle<(u16, String)>>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_that_come_at_once_share_the_links() {
-    let fleet = Fleet::with_unused_links().await;
-    let stranger = &fleet.relays[fleet.stranger()];
+    let fleet = FleetFixture::with_unused_links().await;
+    let stranger = &fleet.relays[fleet.relay_without_session()];
     all_are_answered(at_once(stranger.http(), AT_ONCE)).await;
     let dials = stranger.metric("adit_peer_dials_total");
     assert!((1..=LINKS).contains(&dials), "{dials} dials for {AT_ONCE} requests");
@@ -47,8 +40,8 @@ async fn requests_that_come_at_once_share_the_links() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_waits_for_a_link_that_no_other_peer_can_take_the_place_of() {
-    let mut fleet = Fleet::with_unused_links().await;
-    let stranger = fleet.stranger();
+    let mut fleet = FleetFixture::with_unused_links().await;
+    let stranger = fleet.relay_without_session();
     let entry = fleet.relays[stranger].http();
     let homes: Vec<usize> = (0..fleet.relays.len()).filter(|index| *index != stranger).collect();
     homes.iter().for_each(|home| fleet.relays[*home].child.stop());

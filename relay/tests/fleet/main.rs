@@ -2,12 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../fixture/clients.rs"]
 mod clients;
 mod cuts;
+mod fixture;
 mod homes;
+mod killed_client;
 mod links;
 mod owners;
-mod place;
 mod pools;
+#[path = "../fixture/relay.rs"]
+mod relay_fixture;
 mod relays;
 mod store;

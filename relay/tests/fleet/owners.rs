@@ -1,11 +1,10 @@
 //! One name, and several who want it.
 
-use crate::place::{Fleet, HOST};
+use crate::fixture::{FleetFixture, HOST, client_of, client_without_token, http_tunnel, until_open};
 use adit::{Client, TunnelSpec, event::EventKind};
 use adit_testkit::{
     http::{Consumer, Service},
     soak::{Record, scale},
-    wait::until,
 };
 use std::{
     path::Path,
@@ -13,8 +12,8 @@ use std::{
 };
 
 /// A client of an account whose credential is in this folder.
-fn client(fleet: &Fleet, folder: &Path, spec: TunnelSpec) -> Client {
-    fleet.without_token().state_dir(folder).tunnel(spec).start().expect("the settings are right")
+fn client(fleet: &FleetFixture, folder: &Path, spec: TunnelSpec) -> Client {
+    client_without_token(fleet).state_dir(folder).tunnel(spec).start().expect("the settings are right")
 }
 
 /// Who has got the name: its URL, or the code of its refusal.
@@ -40,13 +39,13 @@ async fn outcome(client: &Client) -> Result<String, String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_accounts_that_want_a_name_at_once_one_gets_it() {
     let record = Record::begin("two accounts claim one name at once");
-    let mut fleet = Fleet::empty("").await;
+    let mut fleet = FleetFixture::empty("").await;
     let other = Service::start().await;
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     for (account, folder) in ["red", "blue"].iter().zip(&folders) {
-        let spec = Fleet::http(&fleet.service, &format!("first-of-{account}"));
-        let client = fleet.builder(account, &[]).state_dir(folder.path()).tunnel(spec).start().unwrap();
-        fleet.has_url(&client).await;
+        let spec = http_tunnel(fleet.service.address(), &format!("first-of-{account}"));
+        let client = client_of(&fleet, account, &[]).state_dir(folder.path()).tunnel(spec).start().unwrap();
+        until_open(&client).await;
         client.stop(Duration::from_secs(5)).await;
     }
     let rounds = scale(150, 3_000);
@@ -54,8 +53,8 @@ async fn of_two_accounts_that_want_a_name_at_once_one_gets_it() {
     for round in 0..rounds {
         let (name, before) = (format!("prize-{round}"), [fleet.service.requests(), other.requests()]);
         let clients = [
-            client(&fleet, folders[0].path(), Fleet::http(&fleet.service, &name)),
-            client(&fleet, folders[1].path(), Fleet::http(&other, &name)),
+            client(&fleet, folders[0].path(), http_tunnel(fleet.service.address(), &name)),
+            client(&fleet, folders[1].path(), http_tunnel(other.address(), &name)),
         ];
         let (red, blue) = tokio::join!(outcome(&clients[0]), outcome(&clients[1]));
         let winner = match (&red, &blue) {
@@ -86,14 +85,15 @@ async fn of_two_accounts_that_want_a_name_at_once_one_gets_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_runs_of_one_account_the_newest_serves_and_the_older_is_told() {
     let record = Record::begin("one account's newest client takes a name over");
-    let mut fleet = Fleet::start().await;
+    let mut fleet = FleetFixture::start().await;
     let mut old = fleet.client.take().expect("every region begins with one");
     let mut services = vec![];
     let rounds = scale(10, 300);
     for round in 0..rounds {
         let service = Service::start().await;
-        let new = fleet.builder("ci", &[]).tunnel(Fleet::http(&service, "shop")).start().unwrap();
-        fleet.has_url(&new).await;
+        let new =
+            client_of(&fleet, "ci", &[]).tunnel(http_tunnel(service.address(), "shop")).start().unwrap();
+        until_open(&new).await;
         let replaced = tokio::time::timeout(Duration::from_secs(60), old.closed()).await;
         let replaced = replaced.expect("the older is told").expect_err("it has lost its name");
         assert_eq!(replaced.code, "replaced", "round {round}");
@@ -114,6 +114,6 @@ async fn of_two_runs_of_one_account_the_newest_serves_and_the_older_is_told() {
         services.push(service);
         old = new;
     }
-    until("only the newest has sessions", || fleet.homes().len() >= 2).await;
+    fleet.until_two_relays_have_sessions().await;
     record.end(format!("{rounds} times, the older never served anybody afterwards"));
 }

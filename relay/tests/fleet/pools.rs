@@ -1,6 +1,6 @@
 //! The streams between relays, all in use.
 
-use crate::place::{Fleet, HOST};
+use crate::fixture::{FleetFixture, HOST};
 use adit_testkit::{
     http::Consumer,
     postgres::Postgres,
@@ -11,8 +11,8 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_account_that_fills_the_links_to_its_relays_is_told_and_another_gets_through() {
     open_files(6_000);
-    let fleet = Fleet::of_one_lane(Postgres::shared().database()).await;
-    let entry = &fleet.relays[fleet.stranger()];
+    let fleet = FleetFixture::of_one_lane(Postgres::shared().database()).await;
+    let entry = &fleet.relays[fleet.relay_without_session()];
     let consumer = Consumer::plain(entry.http());
     assert_eq!(consumer.get(HOST, "/").await.unwrap().status, 200);
     // An account has at most an eighth of a link, and two relays serve this one.
@@ -52,10 +52,7 @@ async fn an_account_that_fills_the_links_to_its_relays_is_told_and_another_gets_
     }
     assert_eq!(status, 200, "another account's streams have room");
     drop((other, busy));
-    until("all streams have ended", || {
-        fleet.relays.iter().all(|relay| relay.metric("adit_streams_open") == 0)
-    })
-    .await;
+    fleet.until_streams_ended().await;
     for _ in 0..50 {
         assert_eq!(consumer.get(HOST, "/").await.unwrap().status, 200);
     }

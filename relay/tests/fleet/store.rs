@@ -1,6 +1,6 @@
 //! Postgres goes away, hangs and comes back under load.
 
-use crate::place::{Fleet, HOST};
+use crate::fixture::{FleetFixture, HOST, client_of, client_without_token, http_tunnel, until_open};
 use adit::{Client, event::EventKind};
 use adit_testkit::{
     http::Consumer,
@@ -13,17 +13,18 @@ use adit_testkit::{
 use std::{path::Path, time::Duration};
 
 /// A client with a credential in this folder, which asks for a name.
-fn with_credential(fleet: &Fleet, folder: &Path, name: &str) -> Client {
-    let builder = fleet.without_token().state_dir(folder).tunnel(Fleet::http(&fleet.service, name));
+fn with_credential(fleet: &FleetFixture, folder: &Path, name: &str) -> Client {
+    let builder =
+        client_without_token(fleet).state_dir(folder).tunnel(http_tunnel(fleet.service.address(), name));
     builder.start().expect("the client's settings are right")
 }
 
 /// Lets an account have a credential, which needs no store afterwards.
-async fn credential(fleet: &Fleet, account: &str) -> tempfile::TempDir {
+async fn credential(fleet: &FleetFixture, account: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let spec = Fleet::http(&fleet.service, &format!("first-of-{account}"));
-    let client = fleet.builder(account, &[]).state_dir(folder.path()).tunnel(spec).start().unwrap();
-    fleet.has_url(&client).await;
+    let spec = http_tunnel(fleet.service.address(), &format!("first-of-{account}"));
+    let client = client_of(fleet, account, &[]).state_dir(folder.path()).tunnel(spec).start().unwrap();
+    until_open(&client).await;
     client.stop(Duration::from_secs(5)).await;
     folder
 }
@@ -53,21 +54,21 @@ async fn next_refusal(client: &Client) -> String {
 }
 
 /// What is refused without a store, and how: a new name, and a token that nobody has shown before.
-async fn new_names_are_refused(fleet: &Fleet, folder: &Path, round: usize) {
+async fn new_names_are_refused(fleet: &FleetFixture, folder: &Path, round: usize) {
     let client = with_credential(fleet, folder, &format!("new-{round}"));
     assert_eq!(next_refusal(&client).await, "store_unavailable");
     drop(client);
-    let spec = Fleet::http(&fleet.service, "stranger");
-    let stranger = fleet.builder(&format!("stranger-{round}"), &[]).tunnel(spec).start().unwrap();
+    let spec = http_tunnel(fleet.service.address(), "stranger");
+    let stranger = client_of(fleet, &format!("stranger-{round}"), &[]).tunnel(spec).start().unwrap();
     assert_eq!(next_refusal(&stranger).await, "the store cannot be reached, and a new token needs it");
 }
 
 /// A client that asked while the store was away gets its name as soon as the store is back.
-async fn new_names_are_had(fleet: &Fleet, folder: &Path, name: &str) {
+async fn new_names_are_had(fleet: &FleetFixture, folder: &Path, name: &str) {
     let client = with_credential(fleet, folder, name);
-    fleet.has_url(&client).await;
+    until_open(&client).await;
     let host = format!("{name}.adit.localhost");
-    fleet.is_served_everywhere(&host).await;
+    fleet.until_served(&host).await;
     client.stop(Duration::from_secs(5)).await;
 }
 
@@ -79,9 +80,9 @@ fn sessions_opened(relay: &Relay) -> u64 {
 async fn without_a_store_tunnels_go_on_tickets_are_good_and_new_names_wait() {
     let record = Record::begin("the store stops, hangs and comes back under load");
     let mut postgres = Postgres::start();
-    let mut fleet = Fleet::of_one_lane(postgres.database()).await;
+    let mut fleet = FleetFixture::of_one_lane(postgres.database()).await;
     let folder = credential(&fleet, "keeper").await;
-    let load = Load::start(&fleet.entries(usize::MAX), 3, HOST, "/bytes/1000");
+    let load = Load::start(&fleet.http_addresses(), 3, HOST, "/bytes/1000");
     load.more(200).await;
     let rounds = scale(1, 10);
     for round in 0..rounds {
@@ -107,10 +108,10 @@ async fn without_a_store_tunnels_go_on_tickets_are_good_and_new_names_wait() {
 
     // A relay goes, and its client's ticket is good at the relay that is left, without a store.
     postgres.stop();
-    let third = fleet.stranger();
+    let third = fleet.relay_without_session();
     let before = sessions_opened(&fleet.relays[third]);
-    let home = fleet.homes()[0];
-    let load = Load::start(&fleet.entries(home), 3, HOST, "/bytes/1000");
+    let home = fleet.relays_with_sessions()[0];
+    let load = Load::start(&fleet.http_addresses_except(home), 3, HOST, "/bytes/1000");
     load.more(100).await;
     fleet.relays[home].child.term();
     until("the client has a session with the third relay", || {
@@ -125,9 +126,7 @@ async fn without_a_store_tunnels_go_on_tickets_are_good_and_new_names_wait() {
     assert_eq!(answer.status, 200);
 
     postgres.start_again();
-    let Fleet { region, relays, .. } = &mut fleet;
-    region.start_again(&mut relays[home]);
-    relays[home].wait_ready();
+    fleet.restart(home);
     new_names_are_had(&fleet, folder.path(), "at-the-end").await;
     record.end(format!("{rounds} rounds, {} requests, 0 failed", answered + more));
 }
@@ -135,16 +134,16 @@ async fn without_a_store_tunnels_go_on_tickets_are_good_and_new_names_wait() {
 /// The relay's pool of connections to its store is small: what comes at once waits its turn.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_claims_at_once_than_the_store_has_connections_are_all_granted() {
-    let fleet = Fleet::start().await;
+    let fleet = FleetFixture::start().await;
     let count = scale(30, 300);
     let clients: Vec<Client> = (0..count)
         .map(|number| {
-            let spec = Fleet::http(&fleet.service, &format!("crowd-{number}"));
-            fleet.builder(&format!("crowd-{number}"), &[]).tunnel(spec).start().unwrap()
+            let spec = http_tunnel(fleet.service.address(), &format!("crowd-{number}"));
+            client_of(&fleet, &format!("crowd-{number}"), &[]).tunnel(spec).start().unwrap()
         })
         .collect();
     for client in &clients {
-        fleet.has_url(client).await;
+        until_open(client).await;
     }
     for number in 0..count {
         let host = format!("crowd-{number}.adit.localhost");

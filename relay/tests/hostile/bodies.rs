@@ -1,13 +1,16 @@
 //! Bodies that break off, are too long, or bring trailers that they must not.
 
-use crate::place::{HOST, Place, request};
+use crate::{
+    fixture::{publish, request},
+    relay_fixture::{HOST, RelayFixture, region},
+};
 use adit_testkit::{
     http::{Recorder, Service},
-    region::Region,
+    wait::until,
 };
 use bytes::Bytes;
 use http::HeaderMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 
 fn trailers(name: &'static str) -> HeaderMap {
@@ -19,8 +22,8 @@ fn trailers(name: &'static str) -> HeaderMap {
 #[tokio::test]
 async fn a_trailer_that_would_change_the_request_ends_it() {
     let service = Recorder::start().await;
-    let place = Place::start(service.address()).await;
-    let mut http2 = place.http2().await;
+    let fixture = publish(service.address()).await;
+    let mut http2 = fixture.http2().await;
     for (name, status) in [("host", 400), ("x-forwarded-for", 400), ("adit-tunnel", 400), ("x-sum", 200)] {
         http2 = http2.ready().await.unwrap();
         let head = request("POST", "/").header("trailer", name).body(()).unwrap();
@@ -38,8 +41,8 @@ async fn a_trailer_that_would_change_the_request_ends_it() {
 #[tokio::test]
 async fn an_answer_that_has_begun_breaks_off_when_the_trailers_are_forbidden() {
     let service = Service::start().await;
-    let place = Place::start(service.address()).await;
-    let mut http2 = place.http2().await;
+    let fixture = publish(service.address()).await;
+    let mut http2 = fixture.http2().await;
     let (response, mut body) = http2.send_request(request("POST", "/echo").body(()).unwrap(), false).unwrap();
     body.send_data(Bytes::from_static(b"body"), false).unwrap();
     let mut answer = response.await.unwrap().into_body();
@@ -47,64 +50,55 @@ async fn an_answer_that_has_begun_breaks_off_when_the_trailers_are_forbidden() {
     body.send_trailers(trailers("content-length")).unwrap();
     assert!(answer.data().await.unwrap().is_err(), "it must not look whole");
 
-    let mut wire = place.plain().connect().await.unwrap();
+    let mut wire = fixture.consumer().connect().await.unwrap();
     let head = format!("POST /echo HTTP/1.1\r\nHost: {HOST}\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n");
     wire.write_all(head.as_bytes()).await.unwrap();
     while wire.line().await.unwrap().unwrap() != "x" {}
     wire.write_all(b"0\r\nHost: other\r\n\r\n").await.unwrap();
     let rest = wire.rest().await;
     assert!(!rest.is_ok_and(|rest| rest.ends_with(b"0\r\n\r\n")), "it must not look whole");
-    place.still_serves().await;
+    fixture.assert_serves().await;
 }
 
 #[tokio::test]
 async fn a_body_without_a_length_is_cut_where_the_limit_is() {
     let service = Service::start().await;
-    let place = Place::start(service.address()).await;
+    let fixture = publish(service.address()).await;
     let chunk = format!("{:x}\r\n{}\r\n", 64 * 1024, "x".repeat(64 * 1024));
     let head = format!("POST /upload HTTP/1.1\r\nHost: {HOST}\r\nTransfer-Encoding: chunked\r\n\r\n");
-    let fits = place.plain().send(format!("{head}{}0\r\n\r\n", chunk.repeat(16))).await.unwrap();
+    let fits = fixture.consumer().send(format!("{head}{}0\r\n\r\n", chunk.repeat(16))).await.unwrap();
     assert_eq!((fits.status, fits.json()["bytes"].as_u64()), (200, Some(1024 * 1024)));
-    let answer = place.plain().send(format!("{head}{}0\r\n\r\n", chunk.repeat(17))).await.unwrap();
+    let answer = fixture.consumer().send(format!("{head}{}0\r\n\r\n", chunk.repeat(17))).await.unwrap();
     assert_eq!((answer.status, answer.header("adit-error")), (413, Some("body_too_large")));
-    place.still_serves().await;
+    fixture.assert_serves().await;
 }
 
 #[tokio::test]
 async fn a_body_that_breaks_off_is_no_request() {
     let service = Recorder::start().await;
-    let place = Place::start(service.address()).await;
+    let fixture = publish(service.address()).await;
     for (framing, body) in [("Content-Length: 10", "abc"), ("Transfer-Encoding: chunked", "3\r\nabc\r\n")] {
-        let mut wire = place.plain().connect().await.unwrap();
+        let mut wire = fixture.consumer().connect().await.unwrap();
         let request = format!("POST / HTTP/1.1\r\nHost: {HOST}\r\n{framing}\r\n\r\n{body}");
         wire.write_all(request.as_bytes()).await.unwrap();
-        let end = Instant::now() + Duration::from_secs(30);
-        while service.unfinished() == 0 {
-            assert!(Instant::now() < end, "the service waits for the start");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until("the service has the start of the request", || service.unfinished() > 0).await;
         wire.shutdown().await.unwrap();
         if let Ok(answer) = wire.answer(false).await {
             assert_eq!(answer.status, 400);
         }
         // The connection to the service ends within the request.
-        let end = Instant::now() + Duration::from_secs(30);
-        while service.broken().is_empty() {
-            assert!(Instant::now() < end, "the service waits for the rest");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until("the service's connection has ended", || !service.broken().is_empty()).await;
     }
     assert_eq!(service.requests(), Vec::<String>::new());
-    place.still_serves().await;
+    fixture.assert_serves().await;
 }
 
 #[tokio::test]
 async fn an_upload_that_goes_on_may_take_longer_than_an_answer() {
     let service = Service::start().await;
-    let region = Region::new(env!("CARGO_BIN_EXE_adit-relay"))
-        .with("limits: {requestsPerSecond: 100000, responseTimeout: 4s}");
-    let place = Place::start_in(region, service.address()).await;
-    let mut wire = place.plain().connect().await.unwrap();
+    let region = region().with("limits: {requestsPerSecond: 100000, responseTimeout: 4s}");
+    let fixture = RelayFixture::publishing(region, service.address()).await;
+    let mut wire = fixture.consumer().connect().await.unwrap();
     let head = format!("POST /upload HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 25\r\n\r\n");
     wire.write_all(head.as_bytes()).await.unwrap();
     for byte in 0..25 {
@@ -114,6 +108,6 @@ async fn an_upload_that_goes_on_may_take_longer_than_an_answer() {
     let answer = wire.answer(false).await.unwrap();
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(answer.json()["bytes"], 25);
-    let slow = place.plain().get(HOST, "/hang").await.unwrap();
+    let slow = fixture.consumer().get(HOST, "/hang").await.unwrap();
     assert_eq!((slow.status, slow.header("adit-error")), (504, Some("service_timeout")));
 }

@@ -1,10 +1,16 @@
 //! HTTP/2 as an attack (RFC 9113 section 10.5): bounded, ended with the right code, and nobody else notices.
 
-use crate::place::{HOST, Place, get, request};
-use adit_testkit::h2;
-use adit_testkit::http::{
-    Http2, Http2Frame, Recorder, Service, Wire,
-    frames::{END_HEADERS, END_STREAM, kind, literals},
+use crate::{
+    fixture::{get, publish, request},
+    relay_fixture::{HOST, RelayFixture},
+};
+use adit_testkit::{
+    h2,
+    http::{
+        Http2, Http2Frame, Recorder, Service, Wire,
+        frames::{END_HEADERS, END_STREAM, kind, literals},
+    },
+    wait::{MAX_WAIT, until},
 };
 use bytes::Bytes;
 
@@ -34,35 +40,35 @@ async fn flood(http2: &mut Http2<Wire>, times: u32, frames: impl Fn(u32) -> Vec<
     http2.goaway().await
 }
 
-async fn assert_unharmed(place: &Place, memory_before: usize) {
-    place.still_serves().await;
-    assert_eq!(place.number("adit_sessions_closed_total"), 0);
-    let grown = place.memory().saturating_sub(memory_before);
+async fn assert_unharmed(fixture: &RelayFixture, memory_before: usize) {
+    fixture.assert_serves().await;
+    assert_eq!(fixture.relay.metric("adit_sessions_closed_total"), 0);
+    let grown = fixture.memory_mib().saturating_sub(memory_before);
     assert!(grown < 64, "the relay has {grown} MiB more");
 }
 
 #[tokio::test]
 async fn rapid_resets_end_their_connection_and_spare_the_service() {
     let service = Service::start().await;
-    let place = Place::start(service.address()).await;
-    place.still_serves().await;
-    let before = place.memory();
-    let mut http2 = place.frames(&[]).await;
+    let fixture = publish(service.address()).await;
+    fixture.assert_serves().await;
+    let before = fixture.memory_mib();
+    let mut http2 = fixture.http2_frames(&[]).await;
     let both = |n: u32| [open(2 * n + 1, "/hang").bytes(), reset(2 * n + 1).bytes()].concat();
     let code = flood(&mut http2, 100_000, both).await;
     assert!(matches!(code, None | Some(0 | ENHANCE_YOUR_CALM)), "{code:?}");
     assert!(http2.ends().await);
     assert!(service.requests() < 1000, "the service got {}", service.requests());
-    assert_unharmed(&place, before).await;
+    assert_unharmed(&fixture, before).await;
 }
 
 #[tokio::test]
 async fn resets_that_wait_for_the_service_end_their_connection_too() {
     let service = Service::start().await;
-    let place = Place::start(service.address()).await;
-    let mut http2 = place.frames(&[]).await;
+    let fixture = publish(service.address()).await;
+    let mut http2 = fixture.http2_frames(&[]).await;
     let mut sent: u32 = 0;
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let end = std::time::Instant::now() + MAX_WAIT;
     'sending: while sent < 1000 {
         if http2.send(&open(2 * sent + 1, "/hang")).await.is_err() {
             break;
@@ -84,22 +90,22 @@ async fn resets_that_wait_for_the_service_end_their_connection_too() {
     assert!((100..=210).contains(&sent), "{sent} requests");
     assert!(matches!(http2.goaway().await, None | Some(0)));
     assert!(http2.ends().await);
-    place.still_serves().await;
+    fixture.assert_serves().await;
 }
 
 #[tokio::test]
 async fn a_page_that_is_closed_with_all_its_requests_costs_no_connection() {
     let service = Service::start().await;
-    let place = Place::start(service.address()).await;
-    let mut http2 = place.http2().await;
+    let fixture = publish(service.address()).await;
+    let mut http2 = fixture.http2().await;
     let mut streams = vec![];
     for _ in 0..100 {
         http2 = http2.ready().await.unwrap();
         streams.push(http2.send_request(request("GET", "/hang").body(()).unwrap(), true).unwrap());
     }
-    place.wait("all are at the service", |_| service.requests() == 100).await;
+    until("all are at the service", || service.requests() == 100).await;
     drop(streams);
-    place.wait("all are gone", |place| place.number("adit_streams_open") == 0).await;
+    until("all are gone", || fixture.relay.metric("adit_streams_open") == 0).await;
     http2 = http2.ready().await.unwrap();
     let (response, _) = http2.send_request(request("GET", "/").body(()).unwrap(), true).unwrap();
     assert_eq!(response.await.unwrap().status(), 200);
@@ -108,11 +114,11 @@ async fn a_page_that_is_closed_with_all_its_requests_costs_no_connection() {
 #[tokio::test]
 async fn floods_of_frames_end_their_connection_or_cost_what_they_bring() {
     let service = Service::start().await;
-    let place = Place::start(service.address()).await;
-    place.still_serves().await;
-    let before = place.memory();
+    let fixture = publish(service.address()).await;
+    fixture.assert_serves().await;
+    let before = fixture.memory_mib();
 
-    let mut http2 = place.frames(&[]).await;
+    let mut http2 = fixture.http2_frames(&[]).await;
     let mut headers = open(1, "/");
     headers.flags = END_STREAM;
     http2.send(&headers).await.unwrap();
@@ -123,7 +129,7 @@ async fn floods_of_frames_end_their_connection_or_cost_what_they_bring() {
     assert!(http2.ends().await);
 
     for (what, data) in [("empty DATA", vec![]), ("padded DATA", vec![1, 0])] {
-        let mut http2 = place.frames(&[]).await;
+        let mut http2 = fixture.http2_frames(&[]).await;
         http2.send(&Http2Frame::headers(1, 0, &get("/hang"))).await.unwrap();
         let flags = if data.is_empty() { 0 } else { 8 };
         let frame = Http2Frame::new(kind::DATA, flags, 1, data).bytes();
@@ -141,23 +147,23 @@ async fn floods_of_frames_end_their_connection_or_cost_what_they_bring() {
         ("unknown frames", Http2Frame::new(0xfa, 0xff, 0, vec![0; 64])),
         ("PRIORITY", Http2Frame::new(2, 0, 1, vec![0, 0, 0, 3, 1])),
     ] {
-        let mut http2 = place.frames(&[]).await;
+        let mut http2 = fixture.http2_frames(&[]).await;
         let bytes = frame.bytes().repeat(100);
         for _ in 0..500 {
             if http2.send_bytes(&bytes).await.is_err() {
                 break;
             }
         }
-        assert_unharmed(&place, before).await;
+        assert_unharmed(&fixture, before).await;
         drop((what, http2));
     }
-    assert_unharmed(&place, before).await;
+    assert_unharmed(&fixture, before).await;
 }
 
 #[tokio::test]
 async fn frames_that_break_a_rule_end_the_connection_with_its_code() {
     let service = Recorder::start().await;
-    let place = Place::start(service.address()).await;
+    let fixture = publish(service.address()).await;
     let of = |kind, flags, stream, payload: Vec<u8>| Http2Frame::new(kind, flags, stream, payload);
     let increment = |stream, by: u32| of(kind::WINDOW_UPDATE, 0, stream, by.to_be_bytes().to_vec());
     let mut even = open(2, "/");
@@ -195,7 +201,7 @@ async fn frames_that_break_a_rule_end_the_connection_with_its_code() {
         ),
     ];
     for (what, frames, expected) in cases {
-        let mut http2 = place.frames(&[]).await;
+        let mut http2 = fixture.http2_frames(&[]).await;
         for frame in frames {
             let _ = http2.send(&frame).await;
         }
@@ -208,14 +214,14 @@ async fn frames_that_break_a_rule_end_the_connection_with_its_code() {
         assert!(http2.ends().await, "{what}");
     }
     assert_eq!(service.requests(), Vec::<String>::new());
-    place.still_serves().await;
-    assert_eq!(place.number("adit_sessions_closed_total"), 0);
+    fixture.assert_serves().await;
+    assert_eq!(fixture.relay.metric("adit_sessions_closed_total"), 0);
 }
 
 #[tokio::test]
 async fn a_malformed_request_costs_its_stream_and_reaches_no_service() {
     let service = Recorder::start().await;
-    let place = Place::start(service.address()).await;
+    let fixture = publish(service.address()).await;
     let mut cases: Vec<(&str, Vec<(&str, &str)>)> = vec![];
     let with = |more: &[(&'static str, &'static str)]| [&get("/")[..], more].concat();
     cases.push(("an upper-case name", with(&[("X-A", "b")])));
@@ -243,7 +249,7 @@ async fn a_malformed_request_costs_its_stream_and_reaches_no_service() {
     cases.push(("two hosts", with(&[("host", HOST), ("host", HOST)])));
     cases.push(("another host", with(&[("host", "other.adit.localhost")])));
     for (what, fields) in cases {
-        let mut http2 = place.frames(&[]).await;
+        let mut http2 = fixture.http2_frames(&[]).await;
         http2.send(&Http2Frame::headers(1, END_STREAM, &fields)).await.unwrap();
         let answered = loop {
             let frame = http2.receive().await.unwrap_or_else(|error| panic!("{what}: {error}"));
@@ -258,15 +264,15 @@ async fn a_malformed_request_costs_its_stream_and_reaches_no_service() {
         );
         assert_eq!(service.requests(), Vec::<String>::new(), "{what}");
     }
-    place.still_serves().await;
+    fixture.assert_serves().await;
 }
 
 #[tokio::test]
 async fn a_body_that_is_not_as_long_as_it_says_is_no_request() {
     let service = Recorder::start().await;
-    let place = Place::start(service.address()).await;
+    let fixture = publish(service.address()).await;
     for data in ["abc", "abcdefgh"] {
-        let mut http2 = place.frames(&[]).await;
+        let mut http2 = fixture.http2_frames(&[]).await;
         let mut fields = get("/").to_vec();
         fields[0].1 = "POST";
         fields.push(("content-length", "5"));
@@ -276,16 +282,16 @@ async fn a_body_that_is_not_as_long_as_it_says_is_no_request() {
         assert_eq!(reset.code(), Some(PROTOCOL_ERROR), "{data}");
         assert_eq!(service.requests(), Vec::<String>::new(), "{data}");
     }
-    place.still_serves().await;
+    fixture.assert_serves().await;
 }
 
 #[tokio::test]
 async fn headers_that_unpack_to_much_are_refused_and_forgotten() {
     let service = Recorder::start().await;
-    let place = Place::start(service.address()).await;
-    place.still_serves().await;
+    let fixture = publish(service.address()).await;
+    fixture.assert_serves().await;
     service.requests();
-    let before = place.memory();
+    let before = fixture.memory_mib();
     let cases: Vec<(&str, Vec<(&str, String)>)> = vec![
         ("one field again and again", vec![("a", "x".repeat(3000)); 90]),
         ("tiny fields", vec![("a", String::new()); 101]),
@@ -295,7 +301,7 @@ async fn headers_that_unpack_to_much_are_refused_and_forgotten() {
         ("one large field", vec![("a", "x".repeat(17_000))]),
     ];
     for (what, fields) in cases {
-        let mut http2 = place.http2().await;
+        let mut http2 = fixture.http2().await;
         // The connection stays: each of its streams is refused by itself.
         for _ in 0..50 {
             let mut head = request("GET", "/");
@@ -318,14 +324,14 @@ async fn headers_that_unpack_to_much_are_refused_and_forgotten() {
         }
     }
     assert_eq!(service.requests(), Vec::<String>::new());
-    assert_unharmed(&place, before).await;
+    assert_unharmed(&fixture, before).await;
 }
 
 #[tokio::test]
 async fn a_connection_has_a_hundred_streams_and_no_more() {
     let service = Service::start().await;
-    let place = Place::start(service.address()).await;
-    let mut http2 = place.frames(&[]).await;
+    let fixture = publish(service.address()).await;
+    let mut http2 = fixture.http2_frames(&[]).await;
     for n in 0..150 {
         http2.send(&open(2 * n + 1, "/hang")).await.unwrap();
     }
@@ -333,18 +339,18 @@ async fn a_connection_has_a_hundred_streams_and_no_more() {
         let reset = http2.receive_kind(kind::RST_STREAM).await.unwrap();
         assert_eq!((reset.stream, reset.code()), (2 * n + 1, Some(REFUSED_STREAM)));
     }
-    place.wait("a hundred are at the service", |_| service.requests() == 100).await;
-    place.still_serves().await;
+    until("a hundred are at the service", || service.requests() == 100).await;
+    fixture.assert_serves().await;
 }
 
 #[tokio::test]
 async fn windows_that_stay_shut_hold_no_more_than_the_tunnels() {
     let service = Service::start().await;
-    let place = Place::start(service.address()).await;
-    place.still_serves().await;
-    let before = place.memory();
+    let fixture = publish(service.address()).await;
+    fixture.assert_serves().await;
+    let before = fixture.memory_mib();
     // No bytes are wanted on any stream: each holds the tunnel's window of it, 512 KiB, and no more.
-    let mut http2 = place.frames(&[(4, 0)]).await;
+    let mut http2 = fixture.http2_frames(&[(4, 0)]).await;
     for n in 0..40 {
         http2.send(&open(2 * n + 1, "/bytes/100000000")).await.unwrap();
     }
@@ -353,24 +359,24 @@ async fn windows_that_stay_shut_hold_no_more_than_the_tunnels() {
         http2.receive_kind(kind::HEADERS).await.unwrap();
     }
     for _ in 0..5 {
-        let answer = place.plain().get(HOST, "/bytes/10000000").await.unwrap();
+        let answer = fixture.consumer().get(HOST, "/bytes/10000000").await.unwrap();
         assert_eq!(answer.body.len(), 10_000_000);
     }
-    let grown = place.memory().saturating_sub(before);
+    let grown = fixture.memory_mib().saturating_sub(before);
     assert!(grown < 64, "the relay has {grown} MiB more");
     http2.send(&shut).await.unwrap();
     assert_eq!(http2.goaway().await, Some(PROTOCOL_ERROR));
     drop(http2);
-    place.wait("the streams are gone", |place| place.number("adit_streams_open") == 0).await;
-    place.still_serves().await;
-    assert_eq!(place.number("adit_sessions_closed_total"), 0);
+    until("the streams are gone", || fixture.relay.metric("adit_streams_open") == 0).await;
+    fixture.assert_serves().await;
+    assert_eq!(fixture.relay.metric("adit_sessions_closed_total"), 0);
 }
 
 #[tokio::test]
 async fn connect_is_for_other_protocols_alone() {
     let service = Service::start().await;
-    let place = Place::start(service.address()).await;
-    let mut http2 = place.http2().await;
+    let fixture = publish(service.address()).await;
+    let mut http2 = fixture.http2().await;
     for authority in [HOST, "127.0.0.1:22", "shop.adit.localhost:443"] {
         let connect = http::Request::connect(authority).body(()).unwrap();
         http2 = http2.ready().await.unwrap();
@@ -380,5 +386,5 @@ async fn connect_is_for_other_protocols_alone() {
         let _ = body.send_data(Bytes::from_static(b"x"), true);
     }
     assert_eq!(service.requests(), 0);
-    place.still_serves().await;
+    fixture.assert_serves().await;
 }

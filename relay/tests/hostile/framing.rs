@@ -1,6 +1,6 @@
 //! HTTP/1.1 that is framed wrongly, or twice: what the service gets is one clean request or none.
 
-use crate::place::{HOST, Place};
+use crate::{fixture::publish, relay_fixture::HOST};
 use adit_testkit::http::Recorder;
 use tokio::io::AsyncWriteExt;
 
@@ -19,18 +19,15 @@ fn assert_clean(request: &str) {
     assert!(!head.to_ascii_lowercase().contains("\nadit-") && !head.contains('\0'), "{request:?}");
 }
 
-#[tokio::test]
-#[expect(clippy::too_many_lines, reason = "a table: one case after another")]
-async fn a_request_that_breaks_a_rule_is_refused_and_reaches_no_service() {
-    let service = Recorder::start().await;
-    let place = Place::start(service.address()).await;
-    let get = |fields: &str| format!("GET / HTTP/1.1\r\n{fields}\r\n");
+fn get(fields: &str) -> String {
+    format!("GET / HTTP/1.1\r\n{fields}\r\n")
+}
+
+/// Heads that break a rule, and the status of the answer.
+fn wrong_heads() -> Vec<(String, u16)> {
     let shop = |fields: &str| get(&format!("Host: {HOST}\r\n{fields}"));
-    let post = |fields: &str, body: &str| format!("POST / HTTP/1.1\r\nHost: {HOST}\r\n{fields}\r\n{body}");
     let line = |line: &str| format!("{line}\r\nHost: {HOST}\r\n\r\n");
-    let chunked = "Transfer-Encoding: chunked\r\n";
-    let smuggled = format!("0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
-    let cases = [
+    vec![
         (get(""), 400),
         (shop(&format!("Host: {HOST}\r\n")), 400),
         (shop("Host: other.adit.localhost\r\n"), 400),
@@ -66,6 +63,15 @@ async fn a_request_that_breaks_a_rule_is_refused_and_reaches_no_service() {
         (shop(": b\r\n"), 400),
         (shop("no colon\r\n"), 400),
         (shop("Expect: 200-ok\r\n"), 417),
+    ]
+}
+
+/// Bodies that are framed wrongly, and the status of the answer.
+fn wrong_bodies() -> Vec<(String, u16)> {
+    let post = |fields: &str, body: &str| format!("POST / HTTP/1.1\r\nHost: {HOST}\r\n{fields}\r\n{body}");
+    let chunked = "Transfer-Encoding: chunked\r\n";
+    let smuggled = format!("0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+    vec![
         (post("Content-Length: 1\r\nContent-Length: 2\r\n", "ab"), 400),
         (post("Content-Length: 1, 1\r\n", "a"), 400),
         (post("Content-Length: +1\r\n", "a"), 400),
@@ -97,22 +103,28 @@ async fn a_request_that_breaks_a_rule_is_refused_and_reaches_no_service() {
         (post(chunked, "1\r\na\r\n0\r\nadit-tunnel: x\r\n\r\n"), 400),
         (post(chunked, &format!("1\r\na\r\n0\r\n{}\r\n", "A: b\r\n".repeat(200))), 400),
         (format!("POST / HTTP/1.0\r\nHost: {HOST}\r\n{chunked}\r\n{smuggled}"), 400),
-    ];
-    for (request, status) in cases {
-        let answer = place.plain().send(&request).await;
+    ]
+}
+
+#[tokio::test]
+async fn a_request_that_breaks_a_rule_reaches_no_service() {
+    let service = Recorder::start().await;
+    let fixture = publish(service.address()).await;
+    for (request, status) in wrong_heads().into_iter().chain(wrong_bodies()) {
+        let answer = fixture.consumer().send(&request).await;
         let start: String = request.chars().take(150).collect();
         let answer = answer.unwrap_or_else(|error| panic!("{start:?}: {error}"));
         assert_eq!(answer.status, status, "{start:?}: {}", String::from_utf8_lossy(&answer.body));
         assert_eq!(service.requests(), Vec::<String>::new(), "{start:?}");
     }
-    place.still_serves().await;
+    fixture.assert_serves().await;
     assert_eq!(service.requests().len(), 1);
 }
 
 #[tokio::test]
 async fn what_is_not_http_gets_no_more_than_an_error() {
     let service = Recorder::start().await;
-    let place = Place::start(service.address()).await;
+    let fixture = publish(service.address()).await;
     let garbage: [&[u8]; 6] = [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 and so on\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
@@ -122,19 +134,19 @@ async fn what_is_not_http_gets_no_more_than_an_error() {
         b"\xff\xfe\r\n\r\n",
     ];
     for bytes in garbage {
-        match place.plain().send(bytes).await {
+        match fixture.consumer().send(bytes).await {
             Ok(answer) => assert_eq!(answer.status, 400, "{bytes:?}"),
             Err(error) => assert_ne!(error.kind(), std::io::ErrorKind::TimedOut, "{bytes:?}"),
         }
     }
     assert_eq!(service.requests(), Vec::<String>::new());
-    place.still_serves().await;
+    fixture.assert_serves().await;
 }
 
 #[tokio::test]
 async fn what_is_read_leniently_travels_as_one_clean_request() {
     let service = Recorder::start().await;
-    let place = Place::start(service.address()).await;
+    let fixture = publish(service.address()).await;
     let smuggled = format!("GET /smuggled HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
     let cases = [
         // Content-Length beside Transfer-Encoding: the chunks count, the length does not travel.
@@ -179,7 +191,8 @@ async fn what_is_read_leniently_travels_as_one_clean_request() {
         (format!("GET /m HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 1\r\n\r\nx"), "GET /m "),
     ];
     for (request, start) in cases {
-        let answer = place.plain().send(&request).await.unwrap_or_else(|error| panic!("{start}: {error}"));
+        let answer =
+            fixture.consumer().send(&request).await.unwrap_or_else(|error| panic!("{start}: {error}"));
         assert_eq!(answer.status, 200, "{start}: {}", answer.text());
         let seen = service.requests();
         assert_eq!(seen.len(), 1, "{start}: {seen:?}");
@@ -187,7 +200,7 @@ async fn what_is_read_leniently_travels_as_one_clean_request() {
         assert_clean(&seen[0]);
         assert!(!seen[0].contains("x-a:") && !seen[0].contains("x-b:"), "{seen:?}");
         // What follows on the connection is a request of its own, or nothing; never a part of the first.
-        let mut wire = place.plain().connect().await.unwrap();
+        let mut wire = fixture.consumer().connect().await.unwrap();
         wire.write_all(format!("{request}{smuggled}").as_bytes()).await.unwrap();
         assert_eq!(wire.answer(false).await.unwrap().status, 200, "{start}");
         let second = wire.answer(false).await;
@@ -204,7 +217,7 @@ async fn what_is_read_leniently_travels_as_one_clean_request() {
 #[tokio::test]
 async fn a_connection_is_for_the_name_that_its_tls_was_made_for() {
     let service = Recorder::start().await;
-    let place = Place::start(service.address()).await;
+    let fixture = publish(service.address()).await;
     let cases = [
         ("GET / HTTP/1.1\r\nHost: other.adit.localhost\r\n\r\n".to_owned(), 421),
         ("GET https://other.adit.localhost/ HTTP/1.1\r\nHost: other.adit.localhost\r\n\r\n".to_owned(), 421),
@@ -214,11 +227,11 @@ async fn a_connection_is_for_the_name_that_its_tls_was_made_for() {
         (format!("GET / HTTP/1.1\r\nHost: {}.\r\n\r\n", HOST.to_uppercase()), 200),
     ];
     for (request, status) in cases {
-        let answer = place.tls(&[b"http/1.1"]).send(&request).await.unwrap();
+        let answer = fixture.tls_consumer(&[b"http/1.1"]).send(&request).await.unwrap();
         assert_eq!(answer.status, status, "{request:?}");
     }
     assert_eq!(service.requests().len(), 2);
-    let mut http2 = place.http2().await;
+    let mut http2 = fixture.http2().await;
     for (authority, host, status) in [
         (HOST, None, 200),
         ("other.adit.localhost", None, 421),

@@ -5,11 +5,15 @@
 mod answers;
 mod bodies;
 mod client;
+mod fixture;
 mod floods;
 mod framing;
+mod hello;
 mod patience;
-mod place;
 mod proxies;
+#[path = "../fixture/relay.rs"]
+mod relay_fixture;
+mod session;
 mod spoofing;
 mod suspended;
 mod upgrades;

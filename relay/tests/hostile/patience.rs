@@ -1,109 +1,120 @@
-//! Connections that say nothing, or say it slowly: the relay gives them up, and serves everybody else meanwhile.
+//! Connections that send nothing, or send it slowly: the relay closes them, and serves all others meanwhile.
 
-use crate::place::{HOST, Place, connect, get, tls};
-use adit_testkit::http::{Http2, Http2Frame, Service, Wire};
+use crate::{
+    fixture::{connect, get, publish, tls},
+    relay_fixture::{HOST, RelayFixture},
+};
+use adit_testkit::{
+    http::{Consumer, Http2, Http2Frame, Service, Wire},
+    wait::until,
+};
+use futures_util::future::join_all;
 use std::time::Duration;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     time::{sleep, timeout},
 };
 
-/// Reads until the connection has ended; answers with what came.
-async fn ended(what: &str, mut io: impl AsyncRead + Unpin) -> Vec<u8> {
-    let mut bytes = vec![];
-    let reading = async { while let Ok(1..) = io.read_buf(&mut bytes).await {} };
-    timeout(Duration::from_secs(60), reading)
-        .await
-        .unwrap_or_else(|_| panic!("{what} is open after a minute"));
-    bytes
+trait Io: AsyncRead + AsyncWrite + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Unpin> Io for T {}
+
+/// A connection on which `first` was sent and nothing more follows.
+struct Silent {
+    what: &'static str,
+    io: Box<dyn Io>,
 }
 
-async fn say(mut wire: Wire, bytes: &[u8]) -> Wire {
-    wire.write_all(bytes).await.unwrap();
-    wire.flush().await.unwrap();
-    wire
+impl Silent {
+    async fn after(what: &'static str, first: &[u8], mut io: impl Io + 'static) -> Self {
+        io.write_all(first).await.unwrap();
+        io.flush().await.unwrap();
+        Self { what, io: Box::new(io) }
+    }
+
+    /// Reads until the relay has closed the connection.
+    async fn until_closed(mut self) {
+        let reading = async { while let Ok(1..) = self.io.read(&mut [0; 4096]).await {} };
+        let closed = timeout(Duration::from_secs(60), reading).await;
+        assert!(closed.is_ok(), "{} is open after a minute", self.what);
+    }
+}
+
+/// One connection for each point at which a consumer or a client can fall silent.
+async fn silent_connections(fixture: &RelayFixture) -> Vec<Silent> {
+    let (http, https) = (fixture.relay.http(), fixture.relay.https());
+    let half = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nA: ");
+    let ca = fixture.region.ca();
+    let client = async || tls(&ca, b"adit/1", HOST, TcpStream::connect(https).await.unwrap()).await.unwrap();
+    let h1 = async || fixture.tls_consumer(&[b"http/1.1"]).connect().await.unwrap();
+    let h2 = async || fixture.tls_consumer(&[b"h2"]).connect().await.unwrap();
+    vec![
+        Silent::after("a silent connection", b"", connect(http).await).await,
+        Silent::after("half a head", half.as_bytes(), connect(http).await).await,
+        Silent::after("a silent TLS connection", b"", connect(https).await).await,
+        Silent::after("half a ClientHello", b"\x16\x03\x01\x02\0\x01", connect(https).await).await,
+        Silent::after("a silent consumer by TLS", b"", h1().await).await,
+        Silent::after("half a head by TLS", half.as_bytes(), h1().await).await,
+        Silent::after("no HTTP/2 preface", b"", h2().await).await,
+        Silent::after("half an HTTP/2 preface", b"PRI * HT", h2().await).await,
+        Silent::after("no hello", b"", client().await).await,
+        Silent::after("half a hello", b"\0\0\x10\0{\"versions\"", client().await).await,
+    ]
+}
+
+/// HTTP/2 connections that fall silent after their preface.
+async fn silent_http2_connections(fixture: &RelayFixture) -> Vec<(&'static str, Http2<Wire>)> {
+    let headers = Http2Frame::headers(1, 1, &get("/")).bytes();
+    // All but the last byte of a frame of headers.
+    let mut half_frame = fixture.http2_frames(&[]).await;
+    half_frame.send_bytes(&headers[..headers.len() - 1]).await.unwrap();
+    let mut no_end = fixture.http2_frames(&[]).await;
+    let mut frame = Http2Frame::headers(1, 1, &get("/"));
+    frame.flags = 1;
+    no_end.send(&frame).await.unwrap();
+    vec![
+        ("no request", fixture.http2_frames(&[]).await),
+        ("half a frame", half_frame),
+        ("headers without an end", no_end),
+    ]
+}
+
+/// Sends a head byte by byte, until the relay closes the connection.
+async fn trickle(fixture: &RelayFixture) {
+    let mut wire = connect(fixture.relay.http()).await;
+    let head = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nA: {}\r\n\r\n", "x".repeat(1000));
+    for byte in head.bytes() {
+        if wire.write_all(&[byte]).await.is_err() {
+            return;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    panic!("a head may take 50 s");
+}
+
+/// A connection is kept for the next request, and closed when none comes.
+async fn keep(consumer: Consumer) {
+    let mut wire = consumer.connect().await.unwrap();
+    let request = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+    assert_eq!(wire.send(request.as_bytes()).await.unwrap().status, 200);
+    Silent::after("a kept connection", b"", wire).await.until_closed().await;
 }
 
 #[tokio::test]
-#[expect(clippy::too_many_lines, reason = "a table: one case after another")]
-async fn a_connection_that_says_nothing_or_half_of_it_is_given_up() {
+async fn a_connection_that_falls_silent_is_closed() {
     let service = Service::start().await;
-    let place = Place::start(service.address()).await;
-    let (http, https) = (place.relay.http(), place.relay.https());
-    let half = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nA: ");
-    let one = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
-    let ca = place.region.ca();
-    let client = async || tls(&ca, b"adit/1", HOST, TcpStream::connect(https).await.unwrap()).await.unwrap();
-    let (h1, h2) = (place.tls(&[b"http/1.1"]), place.tls(&[b"h2"]));
-
-    let begun_hello = {
-        let mut io = client().await;
-        io.write_all(b"\0\0\x10\0{\"versions\"").await.unwrap();
-        io.flush().await.unwrap();
-        io
+    let fixture = publish(service.address()).await;
+    let silent = silent_connections(&fixture).await.into_iter().map(Silent::until_closed);
+    let http2_ends = async |(what, mut http2): (&str, Http2<Wire>)| {
+        assert!(http2.ends().await || http2.ends().await, "{what} is open after a minute");
     };
-    let headers = Http2Frame::headers(1, 1, &get("/")).bytes();
-    // All but the last byte of a frame of headers.
-    let half_frame = {
-        let mut http2 = place.frames(&[]).await;
-        http2.send_bytes(&headers[..headers.len() - 1]).await.unwrap();
-        http2
-    };
-    let no_end = {
-        let mut http2 = place.frames(&[]).await;
-        let mut frame = Http2Frame::headers(1, 1, &get("/"));
-        frame.flags = 1;
-        http2.send(&frame).await.unwrap();
-        http2
-    };
-    let idle_http2 = place.frames(&[]).await;
-    let http2_ends = async |what: &str, mut http2: Http2<Wire>| {
-        let ends = async { http2.ends().await || http2.ends().await };
-        assert!(ends.await, "{what} is open after a minute");
-    };
-    let trickle = async {
-        let mut wire = connect(http).await;
-        let head = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nA: {}\r\n\r\n", "x".repeat(1000));
-        for byte in head.bytes() {
-            if wire.write_all(&[byte]).await.is_err() {
-                return;
-            }
-            sleep(Duration::from_millis(50)).await;
-        }
-        panic!("a head may take 50 s");
-    };
+    let http2 = silent_http2_connections(&fixture).await.into_iter().map(http2_ends);
     let serves = async {
         for _ in 0..20 {
-            place.still_serves().await;
+            fixture.assert_serves().await;
             sleep(Duration::from_millis(100)).await;
         }
     };
-    let kept = async {
-        // A connection is kept for the next request, and ends when none comes.
-        let mut wire = connect(http).await;
-        assert_eq!(wire.send(one.as_bytes()).await.unwrap().status, 200);
-        ended("a kept connection", wire).await;
-    };
-    tokio::join!(
-        async { ended("a silent connection", connect(http).await).await },
-        async { ended("half a head", say(connect(http).await, half.as_bytes()).await).await },
-        async { ended("a silent TLS connection", connect(https).await).await },
-        async {
-            ended("half a ClientHello", say(connect(https).await, b"\x16\x03\x01\x02\0\x01").await).await
-        },
-        async { ended("a silent consumer", h1.connect().await.unwrap()).await },
-        async { ended("half a head by TLS", say(h1.connect().await.unwrap(), half.as_bytes()).await).await },
-        async { ended("no preface", h2.connect().await.unwrap()).await },
-        async { ended("half a preface", say(h2.connect().await.unwrap(), b"PRI * HT").await).await },
-        async { ended("no hello", client().await).await },
-        async { ended("half a hello", begun_hello).await },
-        http2_ends("no request", idle_http2),
-        http2_ends("half a frame", half_frame),
-        http2_ends("headers without an end", no_end),
-        trickle,
-        kept,
-        serves,
-    );
-    place.wait("all connections are gone", |place| place.number("adit_connections_open") == 0).await;
+    tokio::join!(join_all(silent), join_all(http2), trickle(&fixture), keep(fixture.consumer()), serves);
+    until("all connections are gone", || fixture.relay.metric("adit_connections_open") == 0).await;
 }

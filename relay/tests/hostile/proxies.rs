@@ -1,8 +1,10 @@
 //! The PROXY protocol, from those who are trusted and from those who are not.
 
-use crate::place::{HOST, Place, region, tls};
-use adit::Tunnel;
-use adit_testkit::{http::Service, region::DOMAIN};
+use crate::{
+    fixture::{region, tls},
+    relay_fixture::{HOST, RelayFixture},
+};
+use adit_testkit::http::Service;
 use serde_json::Value;
 use std::{io, net::SocketAddr};
 use tokio::{
@@ -50,14 +52,19 @@ fn consumer(answer: &str) -> String {
     field.unwrap()[1].as_str().unwrap().to_owned()
 }
 
-async fn place(service: &Service) -> Place {
-    Place::start_in(region().with("proxyProtocol: {trustedCIDRs: ['127.0.0.2/32']}"), service.address()).await
+/// A relay that trusts the load balancer.
+async fn publish(service: &Service) -> RelayFixture {
+    RelayFixture::publishing(
+        region().with("proxyProtocol: {trustedCIDRs: ['127.0.0.2/32']}"),
+        service.address(),
+    )
+    .await
 }
 
 #[tokio::test]
 async fn a_trusted_balancer_says_who_the_consumer_is() {
     let service = Service::start().await;
-    let place = place(&service).await;
+    let fixture = publish(&service).await;
     let v6 = {
         let mut addresses = vec![0; 36];
         addresses[..2].copy_from_slice(&[0x20, 0x01]);
@@ -76,24 +83,24 @@ async fn a_trusted_balancer_says_who_the_consumer_is() {
         (v2(0, 0, &[], 0), "127.0.0.2"),
     ];
     for (header, expected) in cases {
-        let tcp = from_balancer(place.relay.http(), &header).await;
+        let tcp = from_balancer(fixture.relay.http(), &header).await;
         assert_eq!(consumer(&ask(tcp).await.unwrap()), expected, "{header:?}");
-        let tcp = from_balancer(place.relay.https(), &header).await;
-        let io = tls(&place.region.ca(), b"http/1.1", HOST, tcp).await.unwrap();
+        let tcp = from_balancer(fixture.relay.https(), &header).await;
+        let io = tls(&fixture.region.ca(), b"http/1.1", HOST, tcp).await.unwrap();
         assert_eq!(consumer(&ask(io).await.unwrap()), expected, "{header:?} before TLS");
     }
     // Whom nobody trusts is believed nothing.
-    let tcp = TcpStream::connect(place.relay.http()).await.unwrap();
+    let tcp = TcpStream::connect(fixture.relay.http()).await.unwrap();
     assert_eq!(consumer(&ask(tcp).await.unwrap()), "127.0.0.1");
-    let mut tcp = TcpStream::connect(place.relay.https()).await.unwrap();
+    let mut tcp = TcpStream::connect(fixture.relay.https()).await.unwrap();
     tcp.write_all(b"PROXY TCP4 192.0.2.7 127.0.0.1 4660 443\r\n").await.unwrap();
-    assert!(tls(&place.region.ca(), b"http/1.1", HOST, tcp).await.is_err());
+    assert!(tls(&fixture.region.ca(), b"http/1.1", HOST, tcp).await.is_err());
 }
 
 #[tokio::test]
 async fn a_trusted_balancer_without_a_right_header_is_not_served() {
     let service = Service::start().await;
-    let place = place(&service).await;
+    let fixture = publish(&service).await;
     let mut long = v2(1, 0x11, &V4, 60_000);
     long.extend([0; 1000]);
     let cases: [&[u8]; 12] = [
@@ -112,29 +119,22 @@ async fn a_trusted_balancer_without_a_right_header_is_not_served() {
     ];
     for header in cases {
         let start: Vec<u8> = header.iter().take(40).copied().collect();
-        let tcp = from_balancer(place.relay.http(), header).await;
+        let tcp = from_balancer(fixture.relay.http(), header).await;
         let answer = ask(tcp).await;
         assert!(answer.as_ref().map_or(true, String::is_empty), "{start:?}: {answer:?}");
-        let tcp = from_balancer(place.relay.https(), header).await;
-        assert!(tls(&place.region.ca(), b"http/1.1", HOST, tcp).await.is_err(), "{start:?}");
+        let tcp = from_balancer(fixture.relay.https(), header).await;
+        assert!(tls(&fixture.region.ca(), b"http/1.1", HOST, tcp).await.is_err(), "{start:?}");
     }
     assert_eq!(service.requests(), 0);
-    place.still_serves().await;
+    fixture.assert_serves().await;
 }
 
 #[tokio::test]
 async fn a_tcp_port_gets_what_follows_the_header() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let region = region().with("proxyProtocol: {trustedCIDRs: ['127.0.0.2/32']}");
-    let relay = region.start("a");
-    let tunnel = Tunnel::tcp(listener.local_addr().unwrap().to_string())
-        .relay(format!("{DOMAIN}:{}", relay.https().port()))
-        .token(region.token(&relay, "ci", &["--kinds", "tcp"]))
-        .ca(region.ca())
-        .open()
-        .await
-        .unwrap();
-    let port: u16 = tunnel.url().rsplit(':').next().unwrap().parse().unwrap();
+    let fixture = RelayFixture::start(region().with("proxyProtocol: {trustedCIDRs: ['127.0.0.2/32']}"));
+    let (_tunnel, port) = fixture.publish_tcp(listener.local_addr().unwrap()).await;
+    let relay = &fixture.relay;
     let header = b"PROXY TCP4 192.0.2.7 127.0.0.1 4660 443\r\n";
     for (first, expected, trusted) in [
         ([&header[..], b"bytes"].concat(), b"bytes".to_vec(), true),

@@ -1,6 +1,9 @@
 //! Consumers and services who say what only the relay may say.
 
-use crate::place::{HOST, Place, request};
+use crate::{
+    fixture::{publish, request},
+    relay_fixture::HOST,
+};
 use adit_testkit::http::Service;
 use serde_json::Value;
 
@@ -51,34 +54,34 @@ fn assert_honest(description: &Value, scheme: &str, port: u16) {
 #[tokio::test]
 async fn a_consumer_cannot_say_what_only_the_relay_may_say() {
     let service = Service::start().await;
-    let place = Place::start(service.address()).await;
+    let fixture = publish(service.address()).await;
     let mut fields: String = SPOOFED.iter().map(|name| format!("{name}: spoofed, 6.6.6.6\r\n")).collect();
     fields
         .push_str("Connection: x-forwarded-for, forwarded, adit-tunnel, host, x-secret, content-length\r\n");
     fields.push_str("X-Secret: spoofed\r\nX-Kept: yes\r\n");
     let text = format!("GET /request HTTP/1.1\r\nHost: {HOST}\r\n{fields}\r\n");
-    let answer = place.plain().send(&text).await.unwrap();
-    assert_honest(&answer.json(), "http", place.relay.http().port());
-    let answer = place.tls(&[b"http/1.1"]).send(&text).await.unwrap();
-    assert_honest(&answer.json(), "https", place.relay.https().port());
+    let answer = fixture.consumer().send(&text).await.unwrap();
+    assert_honest(&answer.json(), "http", fixture.relay.http().port());
+    let answer = fixture.tls_consumer(&[b"http/1.1"]).send(&text).await.unwrap();
+    assert_honest(&answer.json(), "https", fixture.relay.https().port());
     let mut head = request("GET", "/request").header("x-kept", "yes");
     for name in SPOOFED.iter().filter(|name| **name != "Proxy-Connection") {
         head = head.header(*name, "spoofed");
     }
-    let mut http2 = place.http2().await;
+    let mut http2 = fixture.http2().await;
     let (response, _) = http2.send_request(head.body(()).unwrap(), true).unwrap();
     let mut body = response.await.unwrap().into_body();
     let mut bytes = vec![];
     while let Some(chunk) = body.data().await {
         bytes.extend(chunk.unwrap());
     }
-    assert_honest(&serde_json::from_slice(&bytes).unwrap(), "https", place.relay.https().port());
+    assert_honest(&serde_json::from_slice(&bytes).unwrap(), "https", fixture.relay.https().port());
 }
 
 #[tokio::test]
 async fn a_service_cannot_speak_for_the_relay_or_to_the_connection() {
     let service = Service::start().await;
-    let place = Place::start(service.address()).await;
+    let fixture = publish(service.address()).await;
     for name in [
         "adit-error",
         "adit-request-id",
@@ -87,10 +90,10 @@ async fn a_service_cannot_speak_for_the_relay_or_to_the_connection() {
         "proxy-authenticate",
         "keep-alive",
     ] {
-        let answer = place.plain().get(HOST, &format!("/header/{name}/unknown_host")).await.unwrap();
+        let answer = fixture.consumer().get(HOST, &format!("/header/{name}/unknown_host")).await.unwrap();
         assert_eq!((answer.status, answer.header(name)), (200, None), "{name}");
     }
     let cookie = "/header/set-cookie/a=b;Domain=adit.localhost;Path=%2F";
-    let answer = place.plain().get(HOST, cookie).await.unwrap();
+    let answer = fixture.consumer().get(HOST, cookie).await.unwrap();
     assert_eq!(answer.header("set-cookie"), Some("a=b;Path=/"));
 }

@@ -2,9 +2,13 @@
 
 use crate::{
     client::{self, EVIL},
-    place::{HOST, Place},
+    fixture::publish,
+    relay_fixture::HOST,
 };
-use adit_testkit::http::{Http2, Http2Frame, Recorder, Service, frames::kind};
+use adit_testkit::{
+    http::{Http2, Http2Frame, Recorder, Service, frames::kind},
+    wait::until,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const WEBSOCKET: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
@@ -13,7 +17,7 @@ const WEBSOCKET: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSoc
 #[tokio::test]
 async fn an_upgrade_that_cannot_be_is_refused_or_an_ordinary_request() {
     let service = Recorder::start().await;
-    let place = Place::start(service.address()).await;
+    let fixture = publish(service.address()).await;
     let head = |start: &str, fields: &str| format!("{start}\r\nHost: {HOST}\r\n{fields}\r\n");
     let upgrade = "Connection: Upgrade\r\nUpgrade: ";
     let get = "GET / HTTP/1.1";
@@ -37,7 +41,7 @@ async fn an_upgrade_that_cannot_be_is_refused_or_an_ordinary_request() {
         (head("GET / HTTP/1.0", WEBSOCKET), 200),
     ];
     for (request, status) in cases {
-        let answer = place.plain().send(&request).await.unwrap();
+        let answer = fixture.consumer().send(&request).await.unwrap();
         assert_eq!(answer.status, status, "{request:?}: {}", answer.text());
         let seen = service.requests();
         assert_eq!(seen.len(), usize::from(status == 200), "{request:?}: {seen:?}");
@@ -52,15 +56,15 @@ async fn an_upgrade_that_cannot_be_is_refused_or_an_ordinary_request() {
 #[tokio::test]
 async fn an_upgrade_that_the_service_ignores_is_answered_as_it_answers() {
     let service = Recorder::start().await;
-    let place = Place::start(service.address()).await;
+    let fixture = publish(service.address()).await;
     let asked = format!("GET /a HTTP/1.1\r\nHost: {HOST}\r\n{WEBSOCKET}\r\n");
-    let answer = place.plain().send(&asked).await.unwrap();
+    let answer = fixture.consumer().send(&asked).await.unwrap();
     assert_eq!((answer.status, answer.text()), (200, "recorded"));
     assert_eq!((answer.header("upgrade"), answer.header("adit-upgrade-ignored")), (None, None));
     assert!(service.requests()[0].to_ascii_lowercase().contains("\r\nupgrade: websocket\r\n"));
 
     // What comes behind it before there is a 101 is a request of its own, and never the service's bytes.
-    let mut wire = place.plain().connect().await.unwrap();
+    let mut wire = fixture.consumer().connect().await.unwrap();
     let both = format!("{asked}GET /b HTTP/1.1\r\nHost: {HOST}\r\nX-Forwarded-For: spoofed\r\n\r\n");
     wire.write_all(both.as_bytes()).await.unwrap();
     assert_eq!(wire.answer(false).await.unwrap().text(), "recorded");
@@ -74,8 +78,8 @@ async fn an_upgrade_that_the_service_ignores_is_answered_as_it_answers() {
 #[tokio::test]
 async fn a_refused_upgrade_leaves_the_connection_to_requests() {
     let service = Service::start().await;
-    let place = Place::start(service.address()).await;
-    let mut wire = place.plain().connect().await.unwrap();
+    let fixture = publish(service.address()).await;
+    let mut wire = fixture.consumer().connect().await.unwrap();
     for status in [403, 426, 503] {
         let asked = format!("GET /status/{status} HTTP/1.1\r\nHost: {HOST}\r\n{WEBSOCKET}\r\n");
         assert_eq!(wire.send(asked.as_bytes()).await.unwrap().status, status);
@@ -87,8 +91,8 @@ async fn a_refused_upgrade_leaves_the_connection_to_requests() {
 #[tokio::test]
 async fn bytes_that_come_with_the_upgrade_reach_the_other_protocol() {
     let service = Service::start().await;
-    let place = Place::start(service.address()).await;
-    let mut wire = place.plain().connect().await.unwrap();
+    let fixture = publish(service.address()).await;
+    let mut wire = fixture.consumer().connect().await.unwrap();
     let asked = format!(
         "GET /upgrade HTTP/1.1\r\nHost: {HOST}\r\nConnection: upgrade\r\nUpgrade: Made-Up/2, other\r\n\r\nearly"
     );
@@ -103,17 +107,18 @@ async fn bytes_that_come_with_the_upgrade_reach_the_other_protocol() {
 
 #[tokio::test]
 async fn an_upgrade_waits_for_what_the_client_s_first_settings_say() {
-    let (_service, place, foe) = client::start().await;
-    let (tunnels, streams) = (place.number("adit_tunnels_open"), place.number("adit_streams_open"));
-    let io = foe.enter(&place).await;
-    place.wait("its tunnel is open", |place| place.number("adit_tunnels_open") > tunnels).await;
-    let consumer = place.plain();
+    let (_service, fixture, hostile) = client::start().await;
+    let (tunnels, streams) =
+        (fixture.relay.metric("adit_tunnels_open"), fixture.relay.metric("adit_streams_open"));
+    let io = hostile.connect_session(&fixture).await;
+    until("its tunnel is open", || fixture.relay.metric("adit_tunnels_open") > tunnels).await;
+    let consumer = fixture.consumer();
     let asking = tokio::spawn(async move {
         let mut wire = consumer.connect().await?;
         wire.write_all(format!("GET / HTTP/1.1\r\nHost: {EVIL}\r\n{WEBSOCKET}\r\n").as_bytes()).await?;
         wire.answer(false).await
     });
-    place.wait("the request is under way", |place| place.number("adit_streams_open") > streams).await;
+    until("the request is under way", || fixture.relay.metric("adit_streams_open") > streams).await;
     // SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441 section 3).
     let mut http2 = Http2::server(io, &[(8, 1)]).await.unwrap();
     let control = http2.receive_kind(kind::HEADERS).await.unwrap();

@@ -1,18 +1,9 @@
 //! Redis and Postgres over TLS, with a CA that no system knows.
 
-use crate::open_tunnel;
-use adit_testkit::{
-    http::{Consumer, Service},
-    port::Port,
-    postgres::Postgres,
-    redis::Redis,
-    region::{DOMAIN, Region},
-};
+use crate::relay_fixture::{RelayFixture, region};
+use adit_testkit::{http::Service, port::Port, postgres::Postgres, redis::Redis, wait::block_until};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use std::{
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{path::PathBuf, time::Duration};
 
 /// A CA and what it gave to the servers on 127.0.0.1, as files and as text.
 struct Authority {
@@ -87,17 +78,15 @@ async fn a_relay_reaches_redis_and_postgres_over_tls() {
     let authority = Authority::new();
     let (redis, _port, registry) = authority.redis();
     let postgres = postgres(&authority);
-    let region = Region::new(env!("CARGO_BIN_EXE_adit-relay"))
+    let region = region()
         .registry(registry)
         .store(url(&postgres, &authority.path("ca.pem")))
         .env("SSL_CERT_FILE", authority.path("ca.pem"));
-    let relay = region.start("a");
     let service = Service::start().await;
-    let _tunnel = open_tunnel(&region, &relay, &service, "shop").await;
-    let answer = Consumer::plain(relay.http()).get(&format!("shop.{DOMAIN}"), "/echo").await.unwrap();
-    assert_eq!(answer.status, 200, "{}", answer.text());
+    let fixture = RelayFixture::publishing(region, service.address()).await;
+    fixture.assert_serves().await;
     assert!(redis.run("DBSIZE") != ":0", "the registry is in this Redis");
-    let (_, ready) = relay.ask("/readyz").unwrap();
+    let (_, ready) = fixture.relay.ask("/readyz").unwrap();
     assert!(!ready.contains("cannot be reached"), "{ready}");
 }
 
@@ -105,7 +94,7 @@ async fn a_relay_reaches_redis_and_postgres_over_tls() {
 fn a_postgres_whose_certificate_is_not_trusted_is_not_used() {
     let (authority, other) = (Authority::new(), Authority::new());
     let postgres = postgres(&authority);
-    let region = Region::new(env!("CARGO_BIN_EXE_adit-relay")).store(url(&postgres, &other.path("ca.pem")));
+    let region = region().store(url(&postgres, &other.path("ca.pem")));
     let mut relay = region.spawn("a");
     let status = relay.child.wait(Duration::from_secs(60)).unwrap();
     let output = relay.child.output();
@@ -118,20 +107,13 @@ fn a_redis_whose_certificate_is_not_trusted_gets_nothing() {
     let (authority, other) = (Authority::new(), Authority::new());
     let (redis, _port, registry) = authority.redis();
     let postgres = Postgres::start();
-    let region = Region::new(env!("CARGO_BIN_EXE_adit-relay"))
-        .registry(registry)
-        .store(postgres.database())
-        .env("SSL_CERT_FILE", other.path("ca.pem"));
+    let region =
+        region().registry(registry).store(postgres.database()).env("SSL_CERT_FILE", other.path("ca.pem"));
     // It serves all the same, and says what is wrong.
     let relay = region.start("a");
-    let end = Instant::now() + Duration::from_secs(60);
-    loop {
+    block_until("the relay reports its registry", || {
         let (_, ready) = relay.ask("/readyz").unwrap_or_default();
-        if ready.contains("registry") && ready.contains("cannot be reached") {
-            break;
-        }
-        assert!(Instant::now() < end, "{ready}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+        ready.contains("registry") && ready.contains("cannot be reached")
+    });
     assert_eq!(redis.run("DBSIZE"), ":0");
 }

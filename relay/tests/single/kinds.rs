@@ -1,10 +1,9 @@
 //! Everything that a tunnel carries, from a consumer through a relay and a client to a service and back.
 
-use adit::Tunnel;
-use adit_testkit::h2::{self, RecvStream, SendStream, client::SendRequest, ext::Protocol};
+use crate::relay_fixture::{HOST, RelayFixture, region};
 use adit_testkit::{
-    http::{Consumer, Recorder, Service, Wire},
-    region::{DOMAIN, Region, Relay},
+    h2::{self, RecvStream, SendStream, client::SendRequest, ext::Protocol},
+    http::{Recorder, Service, Wire},
 };
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
@@ -14,44 +13,9 @@ use tokio::{
     net::TcpListener,
 };
 
-const HOST: &str = "shop.adit.localhost";
-
-/// One relay with one tunnel; what is dropped first stands first.
-struct Place {
-    _tunnel: Tunnel,
-    relay: Relay,
-    region: Region,
-}
-
-impl Place {
-    async fn start(service: impl ToString) -> Self {
-        let region = Region::new(env!("CARGO_BIN_EXE_adit-relay"));
-        let relay = region.start("a");
-        let tunnel = Tunnel::http(service.to_string())
-            .name("shop")
-            .relay(format!("{DOMAIN}:{}", relay.https().port()))
-            .token(region.token(&relay, "ci", &[]))
-            .ca(region.ca())
-            .open()
-            .await
-            .expect("the tunnel opens");
-        Self { _tunnel: tunnel, relay, region }
-    }
-
-    fn plain(&self) -> Consumer {
-        Consumer::plain(self.relay.http())
-    }
-
-    fn tls(&self, alpn: &[u8]) -> Consumer {
-        Consumer::tls(self.relay.https(), HOST, &self.region.ca(), &[alpn])
-    }
-
-    async fn http2(&self) -> SendRequest<Bytes> {
-        let (opener, connection) =
-            h2::client::handshake(self.tls(b"h2").connect().await.unwrap()).await.unwrap();
-        tokio::spawn(connection);
-        opener
-    }
+/// A relay that serves [`HOST`] by a service, given by its address or URL.
+async fn publish(service: impl ToString) -> RelayFixture {
+    RelayFixture::publishing(region(), service).await
 }
 
 fn request(method: &str, path: &str) -> http::request::Builder {
@@ -98,8 +62,8 @@ async fn whole(response: Response<RecvStream>) -> (u16, Vec<u8>, HeaderMap) {
 #[tokio::test]
 async fn an_http2_consumer_has_many_requests_on_one_connection() {
     let service = Service::start().await;
-    let place = Place::start(service.address()).await;
-    let opener = place.http2().await;
+    let fixture = publish(service.address()).await;
+    let opener = fixture.http2().await;
     // Read side by side: they share the connection's window.
     let mut answers = tokio::task::JoinSet::new();
     for n in 0..100 {
@@ -127,8 +91,8 @@ async fn an_http2_consumer_has_many_requests_on_one_connection() {
 #[tokio::test]
 async fn bodies_stream_both_ways_at_once() {
     let service = Service::start().await;
-    let place = Place::start(service.address()).await;
-    let opener = place.http2().await;
+    let fixture = publish(service.address()).await;
+    let opener = fixture.http2().await;
     let (response, mut upload) = send(&opener, request("POST", "/echo").body(()).unwrap(), false).await;
     upload.send_data(Bytes::from_static(b"0"), false).unwrap();
     let mut answer = response.await.unwrap().into_body();
@@ -141,7 +105,7 @@ async fn bodies_stream_both_ways_at_once() {
     upload.send_data(Bytes::new(), true).unwrap();
     ends(&mut answer).await;
 
-    let mut wire = place.plain().connect().await.unwrap();
+    let mut wire = fixture.consumer().connect().await.unwrap();
     let head = format!("POST /echo HTTP/1.1\r\nHost: {HOST}\r\nTransfer-Encoding: chunked\r\n\r\n");
     wire.write_all(head.as_bytes()).await.unwrap();
     let say = async |wire: &mut Wire, text: &str| {
@@ -156,8 +120,8 @@ async fn bodies_stream_both_ways_at_once() {
 #[tokio::test]
 async fn grpc_works_in_every_way() {
     let service = Service::start().await;
-    let place = Place::start(format!("h2c://{}", service.address())).await;
-    let opener = place.http2().await;
+    let fixture = publish(format!("h2c://{}", service.address())).await;
+    let opener = fixture.http2().await;
     let grpc = || {
         request("POST", "/grpc.Echo/Call").header("content-type", "application/grpc").header("te", "trailers")
     };
@@ -198,8 +162,8 @@ async fn grpc_works_in_every_way() {
 #[tokio::test]
 async fn trailers_travel_in_both_directions() {
     let service = Service::start().await;
-    let place = Place::start(format!("h2c://{}", service.address())).await;
-    let opener = place.http2().await;
+    let fixture = publish(format!("h2c://{}", service.address())).await;
+    let opener = fixture.http2().await;
     let (response, mut upload) = send(&opener, request("POST", "/echo").body(()).unwrap(), false).await;
     upload.send_data(Bytes::from_static(b"body"), false).unwrap();
     let mut trailers = HeaderMap::new();
@@ -209,15 +173,15 @@ async fn trailers_travel_in_both_directions() {
     assert_eq!((&body[..], &trailers["x-sum"]), (&b"body"[..], &"4".parse().unwrap()));
 
     // By HTTP/1.1 to a service that speaks it, as `Trailer` announces them.
-    let place = Place::start(service.address()).await;
+    let fixture = publish(service.address()).await;
     let asked = format!(
         "POST /echo HTTP/1.1\r\nHost: {HOST}\r\nTE: trailers\r\nConnection: te\r\nTrailer: X-Sum\r\n\
          Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\nX-Sum: 4\r\n\r\n"
     );
-    let answer = place.plain().send(asked).await.unwrap();
+    let answer = fixture.consumer().send(asked).await.unwrap();
     assert_eq!(answer.text(), "body");
     let asked = format!("GET /trailers HTTP/1.1\r\nHost: {HOST}\r\nTE: trailers\r\nConnection: te\r\n\r\n");
-    let answer = place.plain().send(asked).await.unwrap();
+    let answer = fixture.consumer().send(asked).await.unwrap();
     let expected = [("x-sum".to_owned(), "4".to_owned()), ("x-more".to_owned(), "yes".to_owned())];
     assert_eq!(answer.trailers, expected);
 }
@@ -225,14 +189,14 @@ async fn trailers_travel_in_both_directions() {
 #[tokio::test]
 async fn server_sent_events_come_one_by_one() {
     let service = Service::start().await;
-    let place = Place::start(service.address()).await;
-    let mut wire = place.plain().connect().await.unwrap();
+    let fixture = publish(service.address()).await;
+    let mut wire = fixture.consumer().connect().await.unwrap();
     wire.write_all(format!("GET /sse/3 HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes()).await.unwrap();
     for event in 0..3 {
         // The stream stays open: what comes has come without waiting for an end.
         while wire.line().await.unwrap().unwrap() != format!("data: {event}") {}
     }
-    let opener = place.http2().await;
+    let opener = fixture.http2().await;
     let (response, _) = send(&opener, request("GET", "/sse/3").body(()).unwrap(), true).await;
     let mut body = response.await.unwrap().into_body();
     let mut seen = vec![];
@@ -244,7 +208,7 @@ async fn server_sent_events_come_one_by_one() {
 #[tokio::test]
 async fn a_consumer_who_leaves_a_stream_of_events_is_noticed_at_the_service() {
     let service = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let place = Place::start(service.local_addr().unwrap()).await;
+    let fixture = publish(service.local_addr().unwrap()).await;
     let stream = async || loop {
         let (mut wire, _) = soon(service.accept()).await.unwrap();
         let mut head = [0; 4096];
@@ -255,14 +219,14 @@ async fn a_consumer_who_leaves_a_stream_of_events_is_noticed_at_the_service() {
             return wire;
         }
     };
-    let mut wire = place.plain().connect().await.unwrap();
+    let mut wire = fixture.consumer().connect().await.unwrap();
     wire.write_all(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes()).await.unwrap();
     let mut served = stream().await;
     while soon(wire.line()).await.unwrap().unwrap() != "data: 0" {}
     drop(wire);
     assert!(matches!(soon(served.read(&mut [0; 10])).await, Ok(0) | Err(_)));
 
-    let opener = place.http2().await;
+    let opener = fixture.http2().await;
     let (response, _) = send(&opener, request("GET", "/").body(()).unwrap(), true).await;
     let mut served = stream().await;
     let mut body = soon(response).await.unwrap().into_body();
@@ -274,20 +238,20 @@ async fn a_consumer_who_leaves_a_stream_of_events_is_noticed_at_the_service() {
 #[tokio::test]
 async fn a_consumer_that_expects_100_gets_it_before_its_body_and_no_other() {
     let service = Service::start().await;
-    let place = Place::start(service.address()).await;
+    let fixture = publish(service.address()).await;
     let head = |path: &str, host: &str, length: u64| {
         format!(
             "POST {path} HTTP/1.1\r\nHost: {host}\r\nExpect: 100-continue\r\nContent-Length: {length}\r\n\r\n"
         )
     };
-    let mut wire = place.plain().connect().await.unwrap();
+    let mut wire = fixture.consumer().connect().await.unwrap();
     wire.write_all(head("/echo", HOST, 4).as_bytes()).await.unwrap();
     assert_eq!(wire.line().await.unwrap().unwrap(), "HTTP/1.1 100 Continue");
     wire.write_all(b"body").await.unwrap();
     assert_eq!(wire.line().await.unwrap().unwrap(), "");
     assert_eq!(wire.answer(false).await.unwrap().text(), "body");
     // Who is refused is told at once, and sends nothing.
-    let mut wire = place.plain().connect().await.unwrap();
+    let mut wire = fixture.consumer().connect().await.unwrap();
     wire.write_all(head("/", "nobody.adit.localhost", 4).as_bytes()).await.unwrap();
     let answer = wire.answer(false).await.unwrap();
     assert_eq!((answer.status, answer.interim), (404, vec![]));
@@ -296,8 +260,8 @@ async fn a_consumer_that_expects_100_gets_it_before_its_body_and_no_other() {
 #[tokio::test]
 async fn answers_without_a_body_leave_the_connection_in_order() {
     let service = Service::start().await;
-    let place = Place::start(service.address()).await;
-    for consumer in [place.plain(), place.tls(b"http/1.1")] {
+    let fixture = publish(service.address()).await;
+    for consumer in [fixture.consumer(), fixture.tls_consumer(&[b"http/1.1"])] {
         let mut wire = consumer.connect().await.unwrap();
         for _ in 0..3 {
             let head = format!("HEAD /bytes/1000 HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
@@ -316,8 +280,8 @@ async fn answers_without_a_body_leave_the_connection_in_order() {
 #[tokio::test]
 async fn a_websocket_travels_on_an_http2_connection() {
     let service = Service::start().await;
-    let place = Place::start(service.address()).await;
-    let opener = place.http2().await;
+    let fixture = publish(service.address()).await;
+    let opener = fixture.http2().await;
     // The relay's settings have come with its first answer.
     let (response, _) = send(&opener, request("GET", "/").body(()).unwrap(), true).await;
     assert_eq!(response.await.unwrap().status(), 200);
@@ -354,8 +318,8 @@ async fn a_websocket_travels_on_an_http2_connection() {
     let (response, _to) = send(&opener, connect("websocket", "/status/403"), false).await;
     assert_eq!(response.await.unwrap().status(), 403);
     let recorder = Recorder::start().await;
-    let place = Place::start(recorder.address()).await;
-    let opener = place.http2().await;
+    let fixture = publish(recorder.address()).await;
+    let opener = fixture.http2().await;
     let (response, _to) = send(&opener, connect("websocket", "/"), false).await;
     let response = response.await.unwrap();
     assert_eq!(

@@ -1,55 +1,36 @@
 //! What an operator does to a relay that runs: logs are rotated, sessions closed, the relay drained.
 
-use crate::open_tunnel;
-use adit::Tunnel;
-use adit_testkit::{
-    http::{Consumer, Service},
-    process::Signal,
-    region::{Region, Relay},
-    wait::until,
-};
-use std::{
-    process::{Command, Output},
-    time::Duration,
-};
+use crate::relay_fixture::{HOST, RelayFixture, region};
+use adit_testkit::{http::Service, process::Signal, wait::until};
+use serde_json::Value;
+use std::{path::Path, time::Duration};
 
-const HOST: &str = "shop.adit.localhost";
-
-async fn shop() -> (Region, Relay, Service, Tunnel) {
-    let region = Region::new(env!("CARGO_BIN_EXE_adit-relay"));
-    let relay = region.start("a");
+/// A relay that serves [`HOST`] by a service of its own.
+async fn start() -> (RelayFixture, Service) {
     let service = Service::start().await;
-    let tunnel = open_tunnel(&region, &relay, &service, "shop").await;
-    (region, relay, service, tunnel)
+    (RelayFixture::publishing(region(), service.address()).await, service)
 }
 
-fn admin(relay: &Relay, words: &str) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_adit-relay"));
-    command.arg("admin").args(words.split(' ')).arg("--config").arg(&relay.config).output().unwrap()
+fn admin_json(fixture: &RelayFixture, arguments: &[&str]) -> Value {
+    serde_json::from_str(&fixture.admin_output(arguments)).unwrap()
 }
 
-fn json(output: &Output) -> serde_json::Value {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-fn sessions(relay: &Relay) -> Vec<String> {
-    let list = json(&admin(relay, "sessions --json"));
+fn sessions(fixture: &RelayFixture) -> Vec<String> {
+    let list = admin_json(fixture, &["sessions", "--json"]);
     list.as_array().unwrap().iter().map(|one| one["session"].as_str().unwrap().to_owned()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sighup_opens_the_access_log_anew() {
-    let (_region, mut relay, _service, _tunnel) = shop().await;
-    let (log, old) = (relay.config.with_file_name("access.log"), relay.config.with_file_name("access.log.1"));
-    let consumer = Consumer::plain(relay.http());
-    let has = |path: &std::path::Path, what: &str| {
-        std::fs::read_to_string(path).is_ok_and(|text| text.contains(what))
-    };
+    let (mut fixture, _service) = start().await;
+    let log = fixture.relay.config.with_file_name("access.log");
+    let old = log.with_extension("log.1");
+    let consumer = fixture.consumer();
+    let has = |path: &Path, what: &str| std::fs::read_to_string(path).is_ok_and(|text| text.contains(what));
     assert_eq!(consumer.get(HOST, "/echo?before").await.unwrap().status, 200);
     until("the first line is written", || has(&log, "?before")).await;
     std::fs::rename(&log, &old).unwrap();
-    relay.child.signal(Signal::Hup);
+    fixture.relay.child.signal(Signal::Hup);
     until("there is a new file", || log.exists()).await;
     assert_eq!(consumer.get(HOST, "/echo?after").await.unwrap().status, 200);
     until("the second line is in the new file", || has(&log, "?after")).await;
@@ -58,27 +39,29 @@ async fn sighup_opens_the_access_log_anew() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_closed_session_goes_and_its_client_comes_back() {
-    let (_region, relay, _service, _tunnel) = shop().await;
-    let before = sessions(&relay);
+    let (fixture, _service) = start().await;
+    let before = sessions(&fixture);
     let first = &before[0];
-    let refused = admin(&relay, &format!("close {first}"));
+    let refused = fixture.admin(&["close", first]);
     assert_eq!(refused.status.code(), Some(2), "nobody can be asked here");
     assert!(String::from_utf8_lossy(&refused.stderr).contains("nothing was done [unconfirmed]"));
     assert!(refused.stderr.ends_with(b"\n"));
-    assert!(sessions(&relay).contains(first));
-    let closed = json(&admin(&relay, &format!("close {first} --yes --json")));
+    assert!(sessions(&fixture).contains(first));
+    let closed = admin_json(&fixture, &["close", first, "--yes", "--json"]);
     assert_eq!((&closed["session"], &closed["account"]), (&first.as_str().into(), &"ci".into()));
-    until("the session is gone", || !sessions(&relay).contains(first)).await;
-    until("the client is back", || !sessions(&relay).is_empty()).await;
-    let gone = admin(&relay, &format!("close {first} --yes"));
+    until("the session is gone", || !sessions(&fixture).contains(first)).await;
+    until("the client is back", || !sessions(&fixture).is_empty()).await;
+    let gone = fixture.admin(&["close", first, "--yes"]);
     assert_eq!(gone.status.code(), Some(4), "{}", String::from_utf8_lossy(&gone.stderr));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_goes_takes_its_answers_in_flight_to_their_end() {
-    let (_region, relay, service, tunnel) = shop().await;
+    let service = Service::start().await;
+    let fixture = RelayFixture::start(region());
+    let tunnel = fixture.publish(service.address()).await;
     // 12 s, which a relay once cut after 10.
-    let (consumer, before) = (Consumer::plain(relay.http()), service.requests());
+    let (consumer, before) = (fixture.consumer(), service.requests());
     let slow = tokio::spawn(async move { consumer.get(HOST, "/drip/120/100").await });
     until("the service has the request", || service.requests() > before).await;
     tunnel.close(Duration::from_secs(60)).await;
@@ -88,10 +71,10 @@ async fn a_client_that_goes_takes_its_answers_in_flight_to_their_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_the_drain_timeout_a_client_that_goes_holds_nothing() {
-    let region = Region::new(env!("CARGO_BIN_EXE_adit-relay")).with("drainTimeout: 1s");
-    let (relay, service) = (region.start("a"), Service::start().await);
-    let tunnel = open_tunnel(&region, &relay, &service, "shop").await;
-    let (consumer, before) = (Consumer::plain(relay.http()), service.requests());
+    let service = Service::start().await;
+    let fixture = RelayFixture::start(region().with("drainTimeout: 1s"));
+    let tunnel = fixture.publish(service.address()).await;
+    let (consumer, before) = (fixture.consumer(), service.requests());
     let slow = tokio::spawn(async move { consumer.get(HOST, "/drip/100000/100").await });
     until("the service has the request", || service.requests() > before).await;
     tunnel.close(Duration::from_secs(3600)).await;
@@ -100,11 +83,11 @@ async fn after_the_drain_timeout_a_client_that_goes_holds_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_told_to_drain_ends_by_itself() {
-    let (_region, mut relay, _service, _tunnel) = shop().await;
-    let said = admin(&relay, "drain --dry-run");
-    assert!(String::from_utf8_lossy(&said.stdout).starts_with("would do: drains the relay"));
-    assert!(relay.child.is_running());
-    assert!(admin(&relay, "drain --yes").status.success());
-    let status = relay.child.wait(Duration::from_secs(60)).unwrap();
+    let (mut fixture, _service) = start().await;
+    let preview = fixture.admin_output(&["drain", "--dry-run"]);
+    assert!(preview.starts_with("would do: drains the relay"), "{preview}");
+    assert!(fixture.relay.child.is_running());
+    fixture.admin_output(&["drain", "--yes"]);
+    let status = fixture.relay.child.wait(Duration::from_secs(60)).unwrap();
     assert_eq!(status.code(), Some(0));
 }

@@ -1,45 +1,27 @@
 //! One relay alone, a client of the library, a service, consumers.
 
-use crate::open_tunnel;
+use crate::relay_fixture::{HOST, RelayFixture, region};
 use adit::Tunnel;
-use adit_testkit::{
-    http::{Consumer, Service},
-    region::{DOMAIN, Region},
-};
-
-fn region() -> Region {
-    Region::new(env!("CARGO_BIN_EXE_adit-relay"))
-}
+use adit_testkit::{http::Service, region::DOMAIN, wait::until_async};
 
 #[tokio::test]
 async fn a_request_reaches_the_service_and_its_answer_the_consumer() {
-    let region = region();
-    let relay = region.start("a");
     let service = Service::start().await;
-    let tunnel = open_tunnel(&region, &relay, &service, "shop").await;
-    assert_eq!(tunnel.url(), format!("https://shop.{DOMAIN}:{}", relay.https().port()));
-    let host = format!("shop.{DOMAIN}");
-    let answer = Consumer::plain(relay.http()).get(&host, "/echo").await.unwrap();
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    let answer =
-        Consumer::tls(relay.https(), &host, &region.ca(), &[b"http/1.1"]).get(&host, "/echo").await.unwrap();
-    assert_eq!(answer.status, 200, "{}", answer.text());
-}
-
-fn host(name: &str) -> String {
-    format!("{name}.{DOMAIN}")
+    let fixture = RelayFixture::start(region());
+    let tunnel = fixture.publish(service.address()).await;
+    assert_eq!(tunnel.url(), format!("https://{HOST}:{}", fixture.relay.https().port()));
+    for consumer in [fixture.consumer(), fixture.tls_consumer(&[b"http/1.1"])] {
+        let answer = consumer.get(HOST, "/echo").await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
 }
 
 #[tokio::test]
 async fn a_websocket_is_carried_in_clear_and_by_tls() {
-    let region = region();
-    let relay = region.start("a");
     let service = Service::start().await;
-    let _tunnel = open_tunnel(&region, &relay, &service, "shop").await;
-    let host = host("shop");
-    let tls = Consumer::tls(relay.https(), &host, &region.ca(), &[b"http/1.1"]);
-    for consumer in [Consumer::plain(relay.http()), tls] {
-        let mut socket = consumer.websocket(&host, "/ws").await.expect("the service accepts");
+    let fixture = RelayFixture::publishing(region(), service.address()).await;
+    for consumer in [fixture.consumer(), fixture.tls_consumer(&[b"http/1.1"])] {
+        let mut socket = consumer.websocket(HOST, "/ws").await.expect("the service accepts");
         for payload in [vec![7; 10], vec![9; 100_000]] {
             socket.send(2, payload.clone()).await.expect("it is open");
             assert!(socket.receive().await.expect("an echo").payload == payload);
@@ -49,42 +31,39 @@ async fn a_websocket_is_carried_in_clear_and_by_tls() {
 
 #[tokio::test]
 async fn bodies_stream_both_ways_and_a_cut_answer_is_seen_as_cut() {
-    let region = region();
-    let relay = region.start("a");
     let service = Service::start().await;
-    let _tunnel = open_tunnel(&region, &relay, &service, "shop").await;
-    let (consumer, host) = (Consumer::plain(relay.http()), host("shop"));
+    let fixture = RelayFixture::publishing(region(), service.address()).await;
+    let consumer = fixture.consumer();
     let upload = [
-        format!("POST /upload HTTP/1.1\r\nhost: {host}\r\ncontent-length: 300000\r\n\r\n").into_bytes(),
+        format!("POST /upload HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: 300000\r\n\r\n").into_bytes(),
         vec![b'x'; 300_000],
     ];
     let answer = consumer.send(upload.concat()).await.expect("an answer");
     assert_eq!(answer.status, 200, "{}", answer.text());
-    let answer = consumer.get(&host, "/bytes/3000000").await.expect("an answer");
+    let answer = consumer.get(HOST, "/bytes/3000000").await.expect("an answer");
     assert_eq!(answer.body.len(), 3_000_000);
-    let asked = format!("GET /trailers HTTP/1.1\r\nhost: {host}\r\nte: trailers\r\nconnection: te\r\n\r\n");
+    let asked = format!("GET /trailers HTTP/1.1\r\nhost: {HOST}\r\nte: trailers\r\nconnection: te\r\n\r\n");
     let answer = consumer.send(asked).await.expect("an answer");
     assert!(!answer.trailers.is_empty());
-    let cut = consumer.get(&host, "/cut/100000").await;
+    let cut = consumer.get(HOST, "/cut/100000").await;
     assert!(cut.is_err(), "a body that broke off must not look whole: {cut:?}");
 }
 
 #[tokio::test]
 async fn what_cannot_be_served_is_said_clearly() {
-    let region = region().with("limits: {requestsPerSecond: 5, burst: 5}");
-    let relay = region.start("a");
     let service = Service::start().await;
-    let tunnel = open_tunnel(&region, &relay, &service, "shop").await;
-    let consumer = Consumer::plain(relay.http());
-    let unknown = consumer.get(&host("nobody"), "/").await.expect("an answer");
+    let fixture = RelayFixture::start(region().with("limits: {requestsPerSecond: 5, burst: 5}"));
+    let tunnel = fixture.publish(service.address()).await;
+    let consumer = fixture.consumer();
+    let unknown = consumer.get("nobody.adit.localhost", "/").await.expect("an answer");
     assert_eq!((unknown.status, unknown.header("adit-error")), (404, Some("unknown_host")));
-    let tls = Consumer::tls(relay.https(), &host("shop"), &region.ca(), &[b"http/1.1"]);
-    let misdirected = tls.get(&host("other"), "/").await.expect("an answer");
+    let tls = fixture.tls_consumer(&[b"http/1.1"]);
+    let misdirected = tls.get("other.adit.localhost", "/").await.expect("an answer");
     assert_eq!((misdirected.status, misdirected.header("adit-error")), (421, Some("misdirected")));
     let at_once: Vec<_> = (0..50)
         .map(|_| {
             let consumer = consumer.clone();
-            tokio::spawn(async move { consumer.get(&host("shop"), "/").await.expect("an answer") })
+            tokio::spawn(async move { consumer.get(HOST, "/").await.expect("an answer") })
         })
         .collect();
     let mut limited = None;
@@ -97,20 +76,18 @@ async fn what_cannot_be_served_is_said_clearly() {
     assert!(limited.header("retry-after").is_some());
     tunnel.close(std::time::Duration::from_secs(1)).await;
     // The relay learns of the end a moment after the client has said it.
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while !matches!(consumer.get(&host("shop"), "/").await.expect("an answer").status, 404 | 503) {
-        assert!(std::time::Instant::now() < end, "the tunnel is closed, and still there");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    until_async("the tunnel is closed", async || {
+        matches!(consumer.get(HOST, "/").await.expect("an answer").status, 404 | 503)
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_name_of_another_account_is_refused_and_a_used_token_too() {
-    let region = region();
-    let relay = region.start("a");
     let service = Service::start().await;
-    let _tunnel = open_tunnel(&region, &relay, &service, "shop").await;
-    let token = region.token(&relay, "other", &[]);
+    let fixture = RelayFixture::publishing(region(), service.address()).await;
+    let RelayFixture { relay, region, .. } = &fixture;
+    let token = region.token(relay, "other", &[]);
     let builder = |token: &str, name: &str| {
         Tunnel::http(service.address().to_string())
             .name(name)
@@ -127,19 +104,10 @@ async fn a_name_of_another_account_is_refused_and_a_used_token_too() {
 #[tokio::test]
 async fn a_tcp_tunnel_keeps_half_closes_apart_from_resets() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let region = region();
-    let relay = region.start("a");
+    let fixture = RelayFixture::start(region());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let tunnel = Tunnel::tcp(address.to_string())
-        .relay(format!("{DOMAIN}:{}", relay.https().port()))
-        .token(region.token(&relay, "ci", &["--kinds", "tcp"]))
-        .ca(region.ca())
-        .open()
-        .await
-        .expect("the tunnel opens");
-    let port: u16 =
-        tunnel.url().rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port in the URL");
+    let (_tunnel, port) = fixture.publish_tcp(listener.local_addr().expect("an address")).await;
+    let RelayFixture { relay, region, .. } = &fixture;
     assert!(region.tcp_ports().contains(&port));
 
     let mut consumer = tokio::net::TcpStream::connect(relay.tcp(port)).await.expect("the port is open");

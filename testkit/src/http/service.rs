@@ -10,14 +10,14 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::{
     io,
     net::SocketAddr,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::AsFd,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 use tokio::{
-    io::{Interest, unix::AsyncFd},
+    io::Interest,
     net::{TcpListener, TcpStream},
     task::{JoinHandle, JoinSet},
 };
@@ -153,12 +153,12 @@ async fn serve(socket: TcpStream, counts: &Arc<Counts>) {
 }
 
 /// Notices a reset by itself: hyper reads nothing while an answer is pending, because connections may be half-closed.
-struct Reset(AsyncFd<OwnedFd>);
+struct Reset(TcpStream);
 
 impl Reset {
     fn watch(socket: &TcpStream) -> io::Result<Self> {
-        let descriptor = socket.as_fd().try_clone_to_owned()?;
-        AsyncFd::with_interest(descriptor, Interest::ERROR).map(Self)
+        let another: std::net::TcpStream = socket.as_fd().try_clone_to_owned()?.into();
+        TcpStream::from_std(another).map(Self)
     }
 
     async fn wait(&self) {

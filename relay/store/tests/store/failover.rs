@@ -3,8 +3,11 @@
 use crate::fixture::{NOW, reservation};
 use adit_protocol::Account;
 use adit_store::{Store, StoreError, Suspended, Suspension, Wakeups};
-use adit_testkit::wait::{until_async, until_ok};
-use adit_testkit::{postgres::Postgres, proxy::Proxy};
+use adit_testkit::{
+    postgres::Postgres,
+    proxy::Proxy,
+    wait::{until_async, until_ok},
+};
 use std::fmt::Debug;
 
 fn suspension(id: &str) -> Suspension {
@@ -20,8 +23,8 @@ fn suspension(id: &str) -> Suspension {
 }
 
 /// Repeats a call until it succeeds: on a busy machine one call may exceed its time limit.
-async fn retry<T, E: Debug>(call: impl AsyncFn() -> Result<T, E>) -> T {
-    until_ok("the store answers", async || call().await).await
+async fn retry<T, E: Debug, F: Future<Output = Result<T, E>>>(call: impl FnMut() -> F) -> T {
+    until_ok("the store answers", call).await
 }
 
 async fn started() -> (Postgres, String, Postgres) {

@@ -6,9 +6,12 @@ use adit_store::{
     CALL_TIMEOUT, MigrateError, OpenError, ReserveError, Store, StoreError, StoreUrl, Suspended, Suspension,
     UseTokenError, Wakeups,
 };
-use adit_testkit::proxy::{Proxy, Way};
-use adit_testkit::wait::{MAX_WAIT, until_async};
-use adit_testkit::{port::Port, postgres::Postgres};
+use adit_testkit::{
+    port::Port,
+    postgres::Postgres,
+    proxy::{Proxy, Way},
+    wait::{MAX_WAIT, until_async},
+};
 use sqlx::{Connection, SqliteConnection};
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What the tests ask relays, and one who issues as the operator does.
+//! A CA, a name server, and an issuer that works as the operator does.
 
 use adit_acme::{
     Ca, Dns01, Issuer, KeyAlgorithm, Proof, Request, SealingKey, State,
@@ -10,18 +10,15 @@ use adit_testkit::{
     bind::{Bind, KEY_NAME},
     pebble::{Behaviour, Pebble},
     region::{DOMAIN, Region},
+    wait::until_async,
 };
 use std::{
     net::SocketAddr,
     process::{Command, Stdio},
-    time::{Duration, Instant},
 };
 
-/// The longest that anything is waited for.
-pub(crate) const LONG: Duration = Duration::from_secs(90);
-
-/// The SHA-256 of the certificate that is served for a name, as the store has it.
-pub(crate) fn served(address: SocketAddr, name: &str) -> String {
+/// SHA-256 of the certificate that is served for a name, written as in the store.
+pub(crate) fn served_fingerprint(address: SocketAddr, name: &str) -> String {
     let script = "openssl s_client -connect \"$0\" -servername \"$1\" </dev/null 2>/dev/null \
                   | openssl x509 -noout -fingerprint -sha256 2>/dev/null";
     let output = Command::new("sh")
@@ -31,15 +28,6 @@ pub(crate) fn served(address: SocketAddr, name: &str) -> String {
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     text.trim().rsplit('=').next().unwrap_or_default().replace(':', "").to_ascii_lowercase()
-}
-
-/// Waits until something is so.
-pub(crate) async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
-    let end = Instant::now() + LONG;
-    while !is_so().await {
-        assert!(Instant::now() < end, "waited in vain: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 /// A CA and a name server.
@@ -59,7 +47,7 @@ impl Authorities {
         Ca { directory: self.pebble.directory(), bundle: Some(self.pebble.ca_text()), ..Ca::default() }
     }
 
-    /// One who issues the wildcard of the domain into a store, by dns-01.
+    /// An issuer of the domain's wildcard into a store, by dns-01.
     pub(crate) async fn issuer(&self, store: Store, region: &Region) -> Operator {
         let keys = RegionKeys::parse(region.key().as_bytes()).unwrap();
         let public = keys.sealing_keys()[0].public_text();
@@ -88,7 +76,7 @@ impl Authorities {
     }
 }
 
-/// Who issues into the store that relays read.
+/// Issues into the store that relays read.
 pub(crate) struct Operator {
     pub(crate) issuer: Issuer,
     pub(crate) request: Request,
@@ -102,9 +90,9 @@ impl Operator {
         progress.stored.unwrap()
     }
 
-    /// Waits until all relays have confirmed exactly these fingerprints.
-    pub(crate) async fn confirmed(&self, relays: usize, fingerprint: &str) {
-        until("every relay confirms", async || {
+    /// Waits until so many relays have confirmed this fingerprint, and no other.
+    pub(crate) async fn until_confirmed(&self, relays: usize, fingerprint: &str) {
+        until_async("every relay confirms", async || {
             let seen = self.issuer.store.relays_seen().await.unwrap_or_default();
             seen.len() == relays && seen.iter().all(|relay| relay.served == [fingerprint])
         })

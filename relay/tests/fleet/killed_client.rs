@@ -1,6 +1,6 @@
 //! Clients that are killed.
 
-use crate::place::{Fleet, HOST};
+use crate::fixture::{FleetFixture, HOST};
 use adit_testkit::{
     http::Consumer,
     load::Load,
@@ -35,15 +35,15 @@ fn victim() {
 }
 
 /// A client as a process of its own. It publishes a service under a name, or under a port if the name is a number.
-pub(crate) fn client(fleet: &Fleet, account: &str, service: &str, name: &str) -> Child {
+pub(crate) fn client(fleet: &FleetFixture, account: &str, service: &str, name: &str) -> Child {
     let kinds: &[&str] = if name.parse::<u16>().is_ok() { &["--kinds", "tcp"] } else { &[] };
     let token = fleet.region.token(&fleet.relays[0], account, kinds);
-    let relay = format!("adit.localhost:{}", fleet.balancer.https().port());
+    let relay = fleet.relay_address();
     let ca = fleet.region.ca();
     let what = [&relay, path(&ca), &token, service, name].join(" ");
     let mut child = Child::start(
         Command::new(std::env::current_exe().unwrap())
-            .args(["clients::victim", "--exact", "--nocapture"])
+            .args(["killed_client::victim", "--exact", "--nocapture"])
             .env("FLEET_VICTIM", what),
     );
     child.wait_for_line("open ", Duration::from_secs(60));
@@ -57,18 +57,18 @@ fn path(path: &Path) -> &str {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_client_is_missed_at_once_and_its_name_is_there_when_it_comes_back() {
     let record = Record::begin("a client is killed under load and comes back");
-    let fleet = Fleet::empty("").await;
+    let fleet = FleetFixture::empty("").await;
     let service = fleet.service.address().to_string();
     let mut client = self::client(&fleet, "ci", &service, "shop");
-    fleet.wait("it has two relays", |fleet| fleet.homes().len() >= 2).await;
-    fleet.is_served_everywhere(HOST).await;
-    let load = Load::start(&fleet.entries(usize::MAX), 3, HOST, "/bytes/1000");
+    fleet.until_two_relays_have_sessions().await;
+    fleet.until_served(HOST).await;
+    let load = Load::start(&fleet.http_addresses(), 3, HOST, "/bytes/1000");
     load.more(500).await;
     let rounds = scale(2, 30);
     for _ in 0..rounds {
         client.kill();
         let killed = Instant::now();
-        fleet.wait("its sessions have ended", |fleet| fleet.homes().is_empty()).await;
+        until("its sessions have ended", || fleet.relays_with_sessions().is_empty()).await;
         for relay in &fleet.relays {
             let consumer = Consumer::plain(relay.http());
             // The table of a relay that had no session of it hears of its end a moment later.
@@ -91,7 +91,7 @@ async fn a_killed_client_is_missed_at_once_and_its_name_is_there_when_it_comes_b
         }
         // The name is the account's own: no lease has to end first.
         client = self::client(&fleet, "ci", &service, "shop");
-        until("requests are answered again", || fleet.homes().len() >= 2).await;
+        fleet.until_two_relays_have_sessions().await;
         load.more(500).await;
     }
     let (answered, failures) = load.end().await;
@@ -107,10 +107,10 @@ async fn a_killed_client_is_missed_at_once_and_its_name_is_there_when_it_comes_b
 /// Everybody who had asked is told, and nobody waits for the response time-out.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn consumers_of_a_killed_client_are_told_at_once() {
-    let fleet = Fleet::empty("").await;
+    let fleet = FleetFixture::empty("").await;
     let mut client = self::client(&fleet, "ci", &fleet.service.address().to_string(), "shop");
-    fleet.wait("it has two relays", |fleet| fleet.homes().len() >= 2).await;
-    fleet.is_served_everywhere(HOST).await;
+    fleet.until_two_relays_have_sessions().await;
+    fleet.until_served(HOST).await;
     let before = fleet.service.requests();
     let asked: Vec<_> = (0..60)
         .map(|number| {
@@ -132,9 +132,5 @@ async fn consumers_of_a_killed_client_are_told_at_once() {
         assert_eq!(answer.json()["code"], code);
         assert!(answer.header("retry-after").is_some());
     }
-    fleet
-        .wait("no stream is left", |fleet| {
-            fleet.relays.iter().all(|relay| relay.metric("adit_streams_open") == 0)
-        })
-        .await;
+    fleet.until_streams_ended().await;
 }
