@@ -4,7 +4,7 @@
 use adit_protocol::Code;
 use adit_relay::{
     ops::access_log::{RequestIds, now_us},
-    proxy::error_page::{Asker, Failure, status},
+    proxy::error_page::{Failure, Requester, status},
 };
 
 fn main() -> std::io::Result<()> {
@@ -12,7 +12,7 @@ fn main() -> std::io::Result<()> {
     std::fs::create_dir_all(&folder)?;
     let ids = RequestIds::new(0, 0);
     let request = http::Request::get("/").header("accept", "text/html").body(()).expect("a plain request");
-    let asker = Asker::of(request.method(), request.headers());
+    let asker = Requester::of(request.method(), request.headers());
     for code in Code::ALL.iter().filter(|code| status(**code) != http::StatusCode::INTERNAL_SERVER_ERROR) {
         let now = now_us();
         let mut failure = Failure::new(*code, Some("shop.eu.example.com"), ids.next(now), now);

@@ -78,10 +78,30 @@ pub struct TlsConfigs {
     pub clients: Arc<ServerConfig>,
 }
 
+/// Resolves the certificate for clients: the one for the name that a client dials, else that of the region's domain.
+///
+/// A client with a wrong `--relay` finds another name in the certificate, and says so; without any certificate it would see
+/// nothing but a TLS alert.
+#[derive(Debug)]
+struct ClientCertificates {
+    certificates: Arc<Certificates>,
+    /// The name that clients of this region dial.
+    name: String,
+}
+
+impl ResolvesServerCert for ClientCertificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let dialled = hello.server_name().and_then(|name| self.certificates.find(name));
+        dialled.or_else(|| self.certificates.find(&self.name))
+    }
+}
+
 impl TlsConfigs {
+    /// Makes the configurations for a region's domain.
+    ///
     /// # Errors
-    /// When the crypto provider has no source of randomness.
-    pub fn new(certificates: Arc<Certificates>) -> Result<Self, rustls::Error> {
+    /// The crypto provider has no source of randomness.
+    pub fn new(certificates: Arc<Certificates>, domain: &str) -> Result<Self, rustls::Error> {
         let ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
         let mut consumers =
             ServerConfig::builder().with_no_client_auth().with_cert_resolver(certificates.clone());
@@ -90,7 +110,10 @@ impl TlsConfigs {
         consumers.send_tls13_tickets = 1;
         let mut clients = ServerConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
             .with_no_client_auth()
-            .with_cert_resolver(certificates);
+            .with_cert_resolver(Arc::new(ClientCertificates {
+                certificates,
+                name: format!("connect.{domain}"),
+            }));
         clients.alpn_protocols = vec![adit_protocol::ALPN.to_vec()];
         // A client proves itself on each connection by its exporter: there is nothing to resume.
         clients.send_tls13_tickets = 0;

@@ -17,7 +17,7 @@ use crate::{
         act::{Act, Consent},
         complaints::Wish,
     },
-    config::{Config, environment},
+    config::{Config, Inspection, environment},
 };
 use adit_protocol::{Account, Kind};
 use clap::{CommandFactory, Parser, error::ErrorKind};
@@ -132,12 +132,21 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, Stop>
     line.understood(Path::new(DEFAULT_CONFIG).is_file().then(|| DEFAULT_CONFIG.into())).map_err(Stop::Failure)
 }
 
-/// Loads a configuration with this process's environment.
+/// Loads a configuration with this process's environment, to run a relay with it.
 ///
 /// # Errors
 /// Everything that is wrong with it, as a failure with exit code 2.
 pub fn load(config: Option<&Path>) -> Result<Config, Failure> {
     Config::load(config, environment()).map_err(|errors| Failure::of_config(config, &errors))
+}
+
+/// Loads a configuration with this process's environment, to look at it: files that this user may not read are left
+/// unchecked.
+///
+/// # Errors
+/// Everything that is wrong with it, as a failure with exit code 2.
+pub fn inspect(config: Option<&Path>) -> Result<Inspection, Failure> {
+    Config::inspect(config, environment()).map_err(|errors| Failure::of_config(config, &errors))
 }
 
 /// The program's description for clap, from which help, completions and man pages are made.

@@ -9,6 +9,7 @@ mod files;
 mod format;
 mod raw;
 mod reference;
+mod restart;
 mod summary;
 mod validate;
 
@@ -89,7 +90,7 @@ pub struct Config {
 
 /// The listeners of a relay. The address `[::]` stands for all addresses of both IP versions, as `:443` is written:
 /// bind it without `IPV6_V6ONLY`, or `0.0.0.0` where the machine has no IPv6. Port 0 takes a free port.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
     /// HTTPS, for consumers and clients; at least one.
     pub https: Vec<SocketAddr>,
@@ -126,7 +127,7 @@ pub struct Peer {
 }
 
 /// The files of the keys that every relay of a region shares. Both could be read when the configuration was loaded.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keys {
     /// The key that seals credentials and tickets.
     pub region: PathBuf,
@@ -159,7 +160,7 @@ pub struct Acme {
 }
 
 /// The log, which goes to stderr.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
     /// How lines are written.
     pub format: LogFormat,
@@ -168,7 +169,7 @@ pub struct Log {
 }
 
 /// The access log.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessLog {
     /// How lines are written.
     pub format: AccessLogFormat,
@@ -199,42 +200,72 @@ impl Config {
         path: Option<&Path>,
         environment: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigErrors> {
-        let mut problems = Vec::new();
-        let mut tree = match path {
-            Some(path) => {
-                let document = read(path).map_err(|text| ConfigErrors::of_file(path, &text))?;
-                problems = document.problems;
-                document.root
-            }
-            None => serde_json::Value::Null,
-        };
-        let schema = schema::of::<raw::RawConfig>();
-        let (set, mut errors) = environment::apply(&schema, &mut tree, environment);
-        let unreadable = problems.iter().any(|problem| problem.path.0.is_empty());
-        if !unreadable {
-            let Checked { tree, problems: unfit } = schema::check(&schema, &tree, format::check);
-            // What could not be read at all stands in the tree as nothing, which need not be said as well.
-            let news = |unfit: &Problem| !problems.iter().any(|known| known.path == unfit.path);
-            let unfit: Vec<Problem> = unfit.into_iter().filter(news).collect();
-            problems.extend(unfit);
-            let base = path.and_then(Path::parent).unwrap_or(Path::new(""));
-            match tree.map(raw::RawConfig::from_tree) {
-                Some(Ok(raw)) => {
-                    let (config, found) = validate::validate(raw, base, &set, &problems);
-                    problems.extend(found);
-                    if let (Some(config), true) = (config, problems.is_empty() && errors.is_empty()) {
-                        return Ok(Self { source: path.map(Path::to_owned), ..config });
-                    }
-                }
-                Some(Err(error)) if problems.is_empty() => {
-                    problems.push(Problem::new(Field::default(), format!("cannot be read: {error}")));
-                }
-                Some(Err(_)) | None => {}
-            }
-        }
-        errors.extend(problems.iter().map(|problem| ConfigError::of(problem, path, &set)));
-        Err(ConfigErrors::new(errors))
+        read_config(path, environment, false).map(|inspection| inspection.config)
     }
+
+    /// Reads a configuration to look at it, perhaps as another user than the relay's: a file that this user may not read is
+    /// left unchecked and returned.
+    ///
+    /// # Errors
+    /// Everything else that is wrong, at once.
+    pub fn inspect(
+        path: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Inspection, ConfigErrors> {
+        read_config(path, environment, true)
+    }
+}
+
+/// A configuration that is looked at and not run.
+#[derive(Clone, Debug)]
+pub struct Inspection {
+    /// The configuration. Secrets from files that could not be read are not the real ones.
+    pub config: Config,
+    /// The files that this user may not read, in the order of the keys that name them.
+    pub unchecked: Vec<PathBuf>,
+}
+
+fn read_config(
+    path: Option<&Path>,
+    environment: impl Iterator<Item = (String, String)>,
+    tolerant: bool,
+) -> Result<Inspection, ConfigErrors> {
+    let mut problems = Vec::new();
+    let mut tree = match path {
+        Some(path) => {
+            let document = read(path).map_err(|text| ConfigErrors::of_file(path, &text))?;
+            problems = document.problems;
+            document.root
+        }
+        None => serde_json::Value::Null,
+    };
+    let schema = schema::of::<raw::RawConfig>();
+    let (set, mut errors) = environment::apply(&schema, &mut tree, environment);
+    let unreadable = problems.iter().any(|problem| problem.path.0.is_empty());
+    if !unreadable {
+        let Checked { tree, problems: unfit } = schema::check(&schema, &tree, format::check);
+        // What could not be read at all stands in the tree as nothing, which need not be said as well.
+        let news = |unfit: &Problem| !problems.iter().any(|known| known.path == unfit.path);
+        let unfit: Vec<Problem> = unfit.into_iter().filter(news).collect();
+        problems.extend(unfit);
+        let base = path.and_then(Path::parent).unwrap_or(Path::new(""));
+        match tree.map(raw::RawConfig::from_tree) {
+            Some(Ok(raw)) => {
+                let found = validate::validate(raw, base, &set, &problems, tolerant);
+                problems.extend(found.problems);
+                if let (Some(config), true) = (found.config, problems.is_empty() && errors.is_empty()) {
+                    let config = Config { source: path.map(Path::to_owned), ..config };
+                    return Ok(Inspection { config, unchecked: found.unchecked });
+                }
+            }
+            Some(Err(error)) if problems.is_empty() => {
+                problems.push(Problem::new(Field::default(), format!("cannot be read: {error}")));
+            }
+            Some(Err(_)) | None => {}
+        }
+    }
+    errors.extend(problems.iter().map(|problem| ConfigError::of(problem, path, &set)));
+    Err(ConfigErrors::new(errors))
 }
 
 fn read(path: &Path) -> Result<yaml::Document, String> {

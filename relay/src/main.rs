@@ -1,5 +1,6 @@
 //! The command `adit-relay`.
 
+use adit_protocol::Kind;
 use adit_relay::{
     auth::{Keys, TokenKeys, TokenRequest, mint},
     cli::{
@@ -17,6 +18,9 @@ use std::{
     time::Instant,
 };
 use tokio::signal::unix::{SignalKind, signal};
+
+/// The next step where the system refuses what every program needs.
+const FEWER_PROCESSES: &str = "raise the limits of processes and open files (ulimit -a shows them)";
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -42,7 +46,13 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Run { config } => run_relay(cli::load(config.as_deref())?),
-        Command::Token(token) => print(&make_token(&token)?),
+        Command::Token(token) => {
+            let text = make_token(&token)?;
+            if !token.kinds.contains(&Kind::Http) {
+                eprintln!("note: this token opens no http tunnels; for both kinds: --kinds http,tcp");
+            }
+            print(&text)
+        }
         Command::Check { config } => print(&cli::check(config.as_deref())?),
         Command::Defaults => print(&config::reference()),
         Command::Admin(admin) => print(&ask(&admin)?),
@@ -64,14 +74,16 @@ fn run_relay(config: Config) -> Result<(), Failure> {
     log_to_stderr(&config);
     public::connection_limit::raise_limit();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
-        Failure::new(Exit::Unexpected, "runtime", "cannot start a runtime").because(&error)
+        Failure::new(Exit::Unexpected, "runtime", "cannot start a runtime", FEWER_PROCESSES).because(&error)
     })?;
     runtime.block_on(async {
         let failed = |error: server::ServeError| {
-            Failure::new(Exit::Unexpected, error.code(), "the relay cannot serve").because(&error)
+            Failure::new(Exit::Unexpected, error.code(), "the relay cannot serve", error.next())
+                .because(&error)
         };
         let listen = |kind| {
-            let failure = Failure::new(Exit::Unexpected, "signals", "cannot listen for signals");
+            let failure =
+                Failure::new(Exit::Unexpected, "signals", "cannot listen for signals", FEWER_PROCESSES);
             signal(kind).map_err(|error| failure.because(&error))
         };
         let (mut term, mut int) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
@@ -164,14 +176,15 @@ fn greet(running: &Running, begun: Instant) {
 
 fn make_token(token: &cli::Token) -> Result<String, Failure> {
     let failed = |error: &dyn std::error::Error| {
-        Failure::new(Exit::Token, "token_key", "cannot sign a token").because(error)
+        let next = "name the token key: adit-relay token --account NAME --key FILE --domain DOMAIN > token";
+        Failure::new(Exit::Token, "token_key", "cannot sign a token", next).because(error)
     };
     let (key, domain) = match &token.source {
         TokenSource::Key { key, domain } => {
             (TokenKeys::load(key).map_err(|error| failed(&error))?, domain.clone())
         }
         TokenSource::Config(config) => {
-            let config = cli::load(config.as_deref())?;
+            let config = cli::inspect(config.as_deref())?.config;
             let key = match &config.keys {
                 Some(keys) => TokenKeys::load(&keys.tokens).map_err(|error| failed(&error))?,
                 None => Keys::load_or_create(&config.data_dir).map_err(|error| failed(&error))?.tokens,
@@ -180,10 +193,10 @@ fn make_token(token: &cli::Token) -> Result<String, Failure> {
         }
     };
     let patterns = |names: &Vec<String>| names.iter().map(|name| name.parse()).collect::<Result<Vec<_>, _>>();
-    let names =
-        token.names.as_ref().map(patterns).transpose().map_err(|error| {
-            Failure::new(Exit::Usage, "usage", "--names: is not a pattern").because(&error)
-        })?;
+    let names = token.names.as_ref().map(patterns).transpose().map_err(|error| {
+        let next = "adit-relay token --help";
+        Failure::new(Exit::Usage, "usage", "--names: is not a pattern", next).because(&error)
+    })?;
     let request = TokenRequest {
         account: token.account.clone(),
         audience: domain,
@@ -197,13 +210,13 @@ fn make_token(token: &cli::Token) -> Result<String, Failure> {
 fn ask(admin: &cli::Admin) -> Result<String, Failure> {
     let socket = match &admin.socket {
         Some(socket) => socket.clone(),
-        None => cli::load(admin.config.as_deref())?.listen.admin.ok_or_else(|| {
-            Failure::new(Exit::Usage, "admin_off", "this relay's configuration has no admin socket")
-                .next("give one with --socket, or set listen.admin")
+        None => cli::inspect(admin.config.as_deref())?.config.listen.admin.ok_or_else(|| {
+            let next = "give one with --socket, or set listen.admin";
+            Failure::new(Exit::Usage, "admin_off", "this relay's configuration has no admin socket", next)
         })?,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
-        Failure::new(Exit::Unexpected, "runtime", "cannot start a runtime").because(&error)
+        Failure::new(Exit::Unexpected, "runtime", "cannot start a runtime", FEWER_PROCESSES).because(&error)
     })?;
     runtime.block_on(ask_relay(&socket, admin))
 }
@@ -224,7 +237,7 @@ fn confirm(effect: &str) -> bool {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return false;
     }
-    eprint!("This {effect}. Go on? [y/N] ");
+    eprint!("This will {effect}. Go on? [y/N] ");
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
 }

@@ -1,5 +1,6 @@
 //! The life of a relay: open, bind, serve, drain, end.
 
+mod data_dir;
 mod listeners;
 mod open;
 pub mod relay;
@@ -29,6 +30,8 @@ use crate::{
     server::relay::Relay,
     suspensions,
 };
+pub use data_dir::DataDirError;
+use data_dir::DataDirLock;
 use listeners::{bind, serve_all};
 use open::open;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -37,6 +40,9 @@ use tokio_util::sync::CancellationToken;
 /// Why a relay does not start, or ends before it is told to.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
+    /// The data folder.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
     /// The keys of tokens, credentials and tickets.
     #[error("cannot open the keys")]
     Keys(#[from] KeysError),
@@ -85,6 +91,8 @@ impl ServeError {
     /// A stable word for what failed, in snake case.
     pub fn code(&self) -> &'static str {
         match self {
+            Self::DataDir(DataDirError::InUse { .. }) => "data_dir_in_use",
+            Self::DataDir(_) => "data_dir",
             Self::Keys(_) => "keys",
             Self::Tokens(_) => "tokens",
             Self::OpenStore(_) | Self::Migrate(_) => "store",
@@ -96,6 +104,37 @@ impl ServeError {
             Self::Admin(_) => "admin",
             Self::Lanes(_) => "lanes",
             Self::Unhealthy(_) => "unhealthy",
+        }
+    }
+}
+
+impl ServeError {
+    /// The next step of whoever starts the relay: a command where there is one.
+    pub fn next(&self) -> String {
+        match self {
+            Self::DataDir(error) => error.next(),
+            Self::Keys(_) => {
+                "correct or remove the file that is named, then start the relay again".to_owned()
+            }
+            Self::Tokens(_) => {
+                "put the issuer's public keys (JWKS or PEM) into the file that is named".to_owned()
+            }
+            Self::OpenStore(_) | Self::Migrate(_) => {
+                "check store: in relay.yaml, and that its file or database can be written".to_owned()
+            }
+            Self::Registry(_) => "check registry: in relay.yaml".to_owned(),
+            Self::Bind(error) => error.next(),
+            Self::Certificate(_) => "check tls.certificates: in relay.yaml".to_owned(),
+            Self::Development(_) => "make dataDir a folder that the relay's user can write".to_owned(),
+            Self::Peer(_) => "check peer: in relay.yaml".to_owned(),
+            Self::AccessLog(_) => {
+                "give accessLog.path a file that the relay's user can write, or -".to_owned()
+            }
+            Self::Admin(_) => "stop the other relay, or give listen.admin another path".to_owned(),
+            Self::Tls(_) | Self::Lanes(_) => {
+                "raise the limits of processes and open files (ulimit -a shows them)".to_owned()
+            }
+            Self::Unhealthy(_) => "start the relay again; if it happens again, give it more CPU".to_owned(),
         }
     }
 }
@@ -133,6 +172,8 @@ pub struct Running {
     /// What it serves.
     pub certificates: CertificateSource,
     lanes: Lanes,
+    /// Held until the relay has ended.
+    data_dir: DataDirLock,
     /// Cancelled when ops and admin end.
     stop: CancellationToken,
     beat: tokio::task::JoinHandle<Result<(), service::Unhealthy>>,
@@ -143,6 +184,7 @@ pub struct Running {
 /// # Errors
 /// [`ServeError`]; nothing is left open then.
 pub async fn start(config: Config) -> Result<Running, ServeError> {
+    let data_dir = DataDirLock::take(&config.data_dir)?;
     let lanes = Lanes::start(config.lanes.unwrap_or_else(cores)).map_err(ServeError::Lanes)?;
     let (listeners, bound) = bind(&config, lanes.all().len())?;
     let (certificates, source, development) = certificates(&config)?;
@@ -162,7 +204,7 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     let stop = CancellationToken::new();
     serve_all(&relay, listeners, &lanes, &stop)?;
     relay.health.enter(Phase::Ready);
-    Ok(Running { relay, bound, certificates: source, lanes, stop, beat })
+    Ok(Running { relay, bound, certificates: source, lanes, data_dir, stop, beat })
 }
 
 fn cores() -> usize {

@@ -1,7 +1,7 @@
 //! Why a program ends, as a person reads it and as a script sees it.
 
 use crate::config::ConfigErrors;
-use std::{fmt, path::Path, process::ExitCode};
+use std::{fmt, io, path::Path, process::ExitCode};
 
 /// With what code a program ends that did not do what it was asked. Restarting helps after 1 and 7 only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,16 +46,16 @@ pub struct Failure {
     pub code: &'static str,
     /// Why, in lines.
     pub why: Vec<String>,
-    /// What to do about it.
-    pub next: Option<String>,
+    /// What to do about it: a command where there is one.
+    pub next: String,
     /// How the program ends.
     pub exit: Exit,
 }
 
 impl Failure {
-    /// A failure without reasons yet.
-    pub fn new(exit: Exit, code: &'static str, what: impl Into<String>) -> Self {
-        Self { what: what.into(), code, why: Vec::new(), next: None, exit }
+    /// A failure without reasons yet. Every failure says what to do next.
+    pub fn new(exit: Exit, code: &'static str, what: impl Into<String>, next: impl Into<String>) -> Self {
+        Self { what: what.into(), code, why: Vec::new(), next: next.into(), exit }
     }
 
     /// The same failure with one more reason, of one line or more.
@@ -76,11 +76,10 @@ impl Failure {
         self
     }
 
-    /// The same failure with what to do about it.
-    #[must_use]
-    pub fn next(mut self, next: impl Into<String>) -> Self {
-        self.next = Some(next.into());
-        self
+    /// A command that ends something and that the person did not agree to. `effect` is in the infinitive.
+    pub fn unconfirmed(effect: &str) -> Self {
+        Self::new(Exit::Usage, "unconfirmed", "nothing was done", "add --yes")
+            .why(format!("it would {effect}"))
     }
 
     /// What is wrong with a configuration.
@@ -90,13 +89,18 @@ impl Failure {
             1 => "an error".to_owned(),
             count => format!("{count} errors"),
         };
-        let failure = Self::new(Exit::Usage, "config_invalid", format!("{place} has {count}")).why(errors);
-        match file {
-            Some(file) => {
-                failure.next(format!("correct it, then: adit-relay check --config {}", file.display()))
+        let unopened = file.and_then(|file| std::fs::File::open(file).err().map(|error| error.kind()));
+        let next = match file {
+            Some(_) if unopened == Some(io::ErrorKind::NotFound) => {
+                "name the file with --config; adit-relay defaults prints one with every key".to_owned()
             }
-            None => failure.next("give a file with --config; adit-relay defaults prints one with every key"),
-        }
+            Some(_) if unopened == Some(io::ErrorKind::PermissionDenied) => {
+                "run the same command as the relay's user".to_owned()
+            }
+            Some(file) => format!("correct it, then: adit-relay check --config {}", file.display()),
+            None => "give a file with --config; adit-relay defaults prints one with every key".to_owned(),
+        };
+        Self::new(Exit::Usage, "config_invalid", format!("{place} has {count}"), next).why(errors)
     }
 
     /// What is wrong with a command line. Its rendered text has the error first, then tips, then the usage.
@@ -107,7 +111,7 @@ impl Failure {
         let what = what.strip_prefix("error: ").unwrap_or(what).trim_end_matches(':');
         let details =
             lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"));
-        let mut failure = Self::new(Exit::Usage, "usage", what).next("adit-relay --help");
+        let mut failure = Self::new(Exit::Usage, "usage", what, "adit-relay --help");
         for detail in details {
             failure = failure.why(detail.strip_prefix("tip: ").unwrap_or(detail));
         }
@@ -121,7 +125,7 @@ impl fmt::Display for Failure {
         for (index, why) in self.why.iter().enumerate() {
             write!(f, "\n  {:<7}{why}", if index == 0 { "why:" } else { "" })?;
         }
-        self.next.iter().try_for_each(|next| write!(f, "\n  {:<7}{next}", "next:"))
+        write!(f, "\n  {:<7}{}", "next:", self.next)
     }
 }
 

@@ -49,7 +49,6 @@ Examples:
 /// A tunnel provider's relay: the public process that clients dial and consumers reach.
 #[derive(Parser)]
 #[command(name = "adit-relay", version, help_template = TEMPLATE, before_help = EXAMPLES, after_help = EXIT_CODES)]
-#[command(disable_help_subcommand = true)]
 pub(super) struct Line {
     /// The configuration [default: relay.yaml in this directory, if it is there]
     ///
@@ -92,7 +91,7 @@ struct TokenArgs {
     /// The names that it allows, with * for any letters; commas between them [default: every name]
     #[arg(long, value_name = "PATTERNS", value_delimiter = ',', value_parser = pattern)]
     names: Vec<String>,
-    /// The kinds of tunnel that it allows: http, tcp; commas between them
+    /// The kinds of tunnel that it allows, and no other: http, tcp; commas between them
     #[arg(long, value_name = "KINDS", value_delimiter = ',', default_value = "http", value_parser = kind)]
     kinds: Vec<Kind>,
     /// Sign with this key instead of the configuration's
@@ -186,7 +185,7 @@ impl TokenArgs {
         let source = match (self.key, self.domain) {
             (Some(_), Some(_)) if named && std::env::var_os("ADIT_CONFIG").is_none() => {
                 let what = "--key and --config exclude each other";
-                return Err(Failure::new(Exit::Usage, "usage", what).next("adit-relay token --help"));
+                return Err(Failure::new(Exit::Usage, "usage", what, "adit-relay token --help"));
             }
             (Some(key), Some(domain)) => TokenSource::Key { key, domain: domain.into() },
             _ => TokenSource::Config(config),

@@ -149,6 +149,8 @@ fn help_begins_with_examples() {
     for line in ["--help", "-h", "token --help", "check -h", "admin --help", "completions --help"] {
         assert!(help(line).starts_with("Examples:\n  adit-relay "), "{line}: {}", help(line));
     }
+    assert!(help("help").contains("Exit codes:"), "{}", help("help"));
+    assert!(help("help token").contains("--ttl"), "{}", help("help token"));
     assert_eq!(help("--version"), concat!("adit-relay ", env!("CARGO_PKG_VERSION"), "\n"));
     command_is_sound();
 }

@@ -1,6 +1,7 @@
 //! The commands that only print text.
 
-use super::{Failure, Shell, load};
+use super::{Failure, Shell, inspect};
+use crate::config::Inspection;
 use std::{fmt::Write, path::Path};
 
 /// What `adit-relay check` prints of a valid configuration.
@@ -8,12 +9,21 @@ use std::{fmt::Write, path::Path};
 /// # Errors
 /// Everything that is wrong with it.
 pub fn check(config: Option<&Path>) -> Result<String, Failure> {
-    let summary = load(config)?.summary();
+    let Inspection { config: read, unchecked } = inspect(config)?;
+    let summary = read.summary();
     let place = config.map_or("the environment".to_owned(), |file| file.display().to_string());
-    let mut text = format!("{place} is valid\n");
+    let limits = if unchecked.is_empty() { "" } else { " as far as this user may read it" };
+    let mut text = format!("{place} is valid{limits}\n");
     let width = summary.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, value) in summary {
         writeln!(text, "  {name:<width$}  {value}").expect("writing to a String cannot fail");
+    }
+    if !unchecked.is_empty() {
+        text.push_str("not checked, because this user may not read them:\n");
+        for path in unchecked {
+            writeln!(text, "  {}", path.display()).expect("writing to a String cannot fail");
+        }
+        text.push_str("to check them too, run the same command as the relay's user\n");
     }
     Ok(text)
 }

@@ -22,10 +22,10 @@ const MAX_BYTES: u64 = 1 << 20;
 pub enum PairError {
     /// The certificate's file cannot be read.
     #[error("cannot be read: {0}")]
-    Cert(String),
+    Cert(io::Error),
     /// The key's file cannot be read.
     #[error("cannot be read: {0}")]
-    Key(String),
+    Key(io::Error),
     /// The certificate's file has no certificate, or one that is not X.509.
     #[error("has no certificate in PEM form that can be read")]
     NoCertificate,
@@ -42,7 +42,7 @@ pub enum PairError {
 /// # Errors
 /// The file cannot be read, or has no certificate.
 pub fn load_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PairError> {
-    let pem = read(path).map_err(|error| PairError::Cert(error.to_string()))?;
+    let pem = read(path).map_err(PairError::Cert)?;
     let chain: Result<Vec<_>, PemError> = CertificateDer::pem_slice_iter(&pem).collect();
     let chain = chain.map_err(|_| PairError::NoCertificate)?;
     let readable = |der: &CertificateDer<'_>| x509_parser::parse_x509_certificate(der).is_ok();
@@ -52,14 +52,22 @@ pub fn load_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Pa
     Ok(chain)
 }
 
+/// Reads a private key.
+///
+/// # Errors
+/// The file cannot be read, or has no private key.
+pub(super) fn load_key(path: &Path) -> Result<PrivateKeyDer<'static>, PairError> {
+    let pem = read(path).map_err(PairError::Key)?;
+    PrivateKeyDer::from_pem_slice(&pem).map_err(|_| PairError::NoKey)
+}
+
 /// Reads a certificate chain and its private key, and compares their public keys.
 ///
 /// # Errors
 /// One of the files cannot be read or does not hold what it should, or they do not belong together.
 pub fn load_pair(cert: &Path, key: &Path) -> Result<CertifiedKey, PairError> {
     let chain = load_certificates(cert)?;
-    let pem = read(key).map_err(|error| PairError::Key(error.to_string()))?;
-    let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| PairError::NoKey)?;
+    let key = load_key(key)?;
     CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(|error| match error {
         rustls::Error::InconsistentKeys(_) => PairError::Mismatch,
         rustls::Error::InvalidCertificate(_) => PairError::NoCertificate,

@@ -183,6 +183,29 @@ fn the_list_of_variables_is_that_of_the_keys() {
     assert_eq!(names, RELAY);
 }
 
+#[test]
+fn keys_that_need_a_restart_are_named() {
+    let place = Place::new();
+    for name in ["a", "b"] {
+        place.certificate(name);
+    }
+    let before =
+        place.load("domain: a.example\ntls: {certificates: [{cert: a.pem, key: a.key}]}\n", &[]).unwrap();
+    for (text, expected) in [
+        (
+            "domain: a.example\nlimits: {tunnels: 3}\ntls: {certificates: [{cert: b.pem, key: b.key}]}\n",
+            &[][..],
+        ),
+        (
+            "domain: a.example\nlanes: 3\nlisten: {ops: off}\nstore: postgres://u:hunter2@h/db\n",
+            &["listen.ops", "tls.certificates", "store", "lanes"],
+        ),
+    ] {
+        let after = place.load(text, &[]).unwrap();
+        assert_eq!(before.keys_that_need_restart(&after), expected, "{text}");
+    }
+}
+
 /// Each line of a document, what it adds to a good configuration, and all that is said about it.
 const BAD: &[(&str, &str)] = &[
     ("limits: {tunnels: -1}", "limits.tunnels: -1 is not a whole number from 1 to 10000"),
@@ -337,7 +360,7 @@ const BAD: &[(&str, &str)] = &[
     ),
     (
         "tls: {certificates: [{cert: a.key, key: a.pem}]}",
-        "tls.certificates[0].cert: \"a.key\" has no certificate in PEM form that can be read",
+        "tls.certificates[0].cert: \"a.key\" has no certificate in PEM form that can be read\ntls.certificates[0].key: \"a.pem\" has no private key in PEM form that can be read",
     ),
     (
         "tls: {certificates: [{cert: a.pem, key: a.pem}]}",
@@ -350,6 +373,10 @@ const BAD: &[(&str, &str)] = &[
     (
         "tls: {certificates: [{cert: a.pem, key: none.key}]}",
         "tls.certificates[0].key: \"none.key\" cannot be read: No such file or directory (os error 2)",
+    ),
+    (
+        "tls: {certificates: [{cert: none.pem, key: none.key}]}",
+        "tls.certificates[0].cert: \"none.pem\" cannot be read: No such file or directory (os error 2)\ntls.certificates[0].key: \"none.key\" cannot be read: No such file or directory (os error 2)",
     ),
     (
         "log: {level: debgu}",

@@ -11,6 +11,7 @@ use adit_config::{Access, Invalid, Path as Field, Problem, Tokens, duration, pro
 use adit_protocol::hello::Provider;
 use adit_store::StoreUrl;
 use std::{
+    io,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -19,16 +20,25 @@ use std::{
 /// The most bytes of a Unix socket's path on Linux, its final zero left aside.
 const MAX_SOCKET_PATH: usize = 107;
 
-/// Makes the configuration that is meant. Without it there is at least one problem, here or among the earlier ones.
+/// The outcome of a validation. Without a configuration there is at least one problem, here or among the earlier ones.
+pub(super) struct Validation {
+    pub(super) config: Option<Config>,
+    pub(super) problems: Vec<Problem>,
+    /// The files that this user may not read; empty unless `tolerant`.
+    pub(super) unchecked: Vec<PathBuf>,
+}
+
+/// Makes a [`Config`] of a relay.yaml that fits the schema. `tolerant`: a file that this user may not read is no problem.
 pub(super) fn validate(
     raw: RawConfig,
     base: &Path,
     set: &Set,
     earlier: &[Problem],
-) -> (Option<Config>, Vec<Problem>) {
-    let mut check = Check { base, set, earlier, problems: Vec::new() };
+    tolerant: bool,
+) -> Validation {
+    let mut check = Check { base, set, earlier, problems: Vec::new(), tolerant, unchecked: Vec::new() };
     let config = check.config(raw);
-    (config, check.problems)
+    Validation { config, problems: check.problems, unchecked: check.unchecked }
 }
 
 struct Check<'a> {
@@ -38,6 +48,9 @@ struct Check<'a> {
     /// What is known to be wrong: rules that need those fields are not checked.
     earlier: &'a [Problem],
     problems: Vec<Problem>,
+    /// Whether a file that this user may not read is left unchecked instead of being a problem.
+    tolerant: bool,
+    unchecked: Vec<PathBuf>,
 }
 
 impl Check<'_> {
@@ -137,9 +150,37 @@ impl Check<'_> {
     fn file(&mut self, field: Field, path: &Path) -> PathBuf {
         let path = self.path_at(&field, path);
         if let Err(error) = files::open(&path) {
-            self.problems.push(Problem::new(field, format!("{} cannot be read: {error}", shown(&path))));
+            self.unreadable(field, &path, &error);
         }
         path
+    }
+
+    /// Notes a file that cannot be read.
+    fn unreadable(&mut self, field: Field, path: &Path, error: &io::Error) {
+        if self.tolerant && error.kind() == io::ErrorKind::PermissionDenied {
+            self.unchecked.push(path.to_owned());
+        } else {
+            self.problems.push(Problem::new(field, format!("{} cannot be read: {error}", shown(path))));
+        }
+    }
+
+    /// Notes why a certificate or its key cannot be used.
+    fn unusable(&mut self, section: &Field, (cert, key): (&Path, &Path), error: PairError) {
+        let (cert_field, key_field) = (section.join("cert"), section.join("key"));
+        match error {
+            PairError::Cert(error) => self.unreadable(cert_field, cert, &error),
+            PairError::Key(error) => self.unreadable(key_field, key, &error),
+            PairError::NoCertificate => {
+                self.problems.push(Problem::new(cert_field, format!("{} {error}", shown(cert))));
+            }
+            PairError::NoKey => {
+                self.problems.push(Problem::new(key_field, format!("{} {error}", shown(key))));
+            }
+            PairError::Mismatch => {
+                let text = format!("{} {error} {}", shown(key), shown(cert));
+                self.problems.push(Problem::new(key_field, text));
+            }
+        }
     }
 
     fn store(&mut self, store: Option<&str>, data_dir: &Path) -> Option<StoreUrl> {
@@ -201,8 +242,10 @@ impl Check<'_> {
 
     fn peer(&mut self, raw: RawPeer) -> Peer {
         let ca = self.path("peer.ca", &raw.ca);
-        if let Err(error) = files::load_certificates(&ca) {
-            self.problem("peer.ca", format!("{} {error}", shown(&ca)));
+        match files::load_certificates(&ca) {
+            Ok(_) => {}
+            Err(PairError::Cert(error)) => self.unreadable(Field::keys("peer.ca"), &ca, &error),
+            Err(error) => self.problem("peer.ca", format!("{} {error}", shown(&ca))),
         }
         let CertificateFiles { cert, key } = self.pair(&Field::keys("peer"), &raw.cert, &raw.key);
         Peer { advertise: raw.advertise, ca, cert, key }
@@ -220,16 +263,11 @@ impl Check<'_> {
         let (cert_field, key_field) = (section.join("cert"), section.join("key"));
         let (cert, key) = (self.path_at(&cert_field, cert), self.path_at(&key_field, key));
         if let Err(error) = files::load_pair(&cert, &key) {
-            let (field, file) = match error {
-                PairError::Cert(_) | PairError::NoCertificate => (cert_field, &cert),
-                PairError::Key(_) | PairError::NoKey | PairError::Mismatch => (key_field, &key),
-            };
-            let of = if matches!(error, PairError::Mismatch) {
-                format!(" {}", shown(&cert))
-            } else {
-                String::new()
-            };
-            self.problems.push(Problem::new(field, format!("{} {error}{of}", shown(file))));
+            let key_is_unknown = matches!(error, PairError::Cert(_) | PairError::NoCertificate);
+            self.unusable(section, (&cert, &key), error);
+            if let (true, Err(error)) = (key_is_unknown, files::load_key(&key)) {
+                self.unusable(section, (&cert, &key), error);
+            }
         }
         CertificateFiles { cert, key }
     }

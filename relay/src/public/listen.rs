@@ -26,6 +26,25 @@ pub struct BindError {
     pub source: io::Error,
 }
 
+impl BindError {
+    /// The next step of whoever starts the relay.
+    pub fn next(&self) -> String {
+        let port = self.address.port();
+        match self.source.kind() {
+            io::ErrorKind::AddrInUse => {
+                format!("stop what holds the port: ss -ltnp 'sport = :{port}' shows it")
+            }
+            io::ErrorKind::PermissionDenied => format!(
+                "ports below 1024 need AmbientCapabilities=CAP_NET_BIND_SERVICE in the unit; or use a higher port than {port}"
+            ),
+            io::ErrorKind::AddrNotAvailable => {
+                format!("use an address of this machine (ip addr shows them), or :{port} for all of them")
+            }
+            _ => "check listen: in relay.yaml".to_owned(),
+        }
+    }
+}
+
 /// One address, with a socket for each lane.
 #[derive(Debug)]
 pub struct Listener {

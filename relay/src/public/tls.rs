@@ -54,7 +54,7 @@ pub async fn serve(relay: Arc<Relay>, mut tcp: TcpStream, remote: SocketAddr) {
         return;
     };
     let h2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
-    let downstream = Downstream::new(remote, true, relay.config.public_port);
+    let downstream = Downstream::new(remote, true, relay.public_port);
     let consumer = Consumer {
         downstream,
         server_name,

@@ -90,7 +90,7 @@ pub(super) async fn open(
         public_port,
         lanes: lanes.all().to_vec(),
         local: Local::default(),
-        tls: TlsConfigs::new(certificates)?,
+        tls: TlsConfigs::new(certificates, &config.domain)?,
         challenges: Challenges::default(),
         served,
         metrics: Arc::new(metrics),

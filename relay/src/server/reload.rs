@@ -112,7 +112,7 @@ pub async fn watch(relay: Arc<Relay>, certificates: Arc<Certificates>) {
         match reload(&relay, &certificates, &current) {
             Ok(config) => {
                 let used = read_revision(&config);
-                tracing::info!(revision = used, "another configuration is used");
+                tracing::info!(revision = used, "configuration reloaded");
                 *relay.revision.lock().expect(POISONED) =
                     Revision { read: used.clone(), used, refused: None };
                 current = config;
@@ -120,7 +120,7 @@ pub async fn watch(relay: Arc<Relay>, certificates: Arc<Certificates>) {
             Err(refused) => {
                 tracing::error!(
                     refused,
-                    "the configuration has changed and cannot be used: it stays as it was"
+                    "configuration reload failed; the earlier configuration stays in use"
                 );
                 let mut revision = relay.revision.lock().expect(POISONED);
                 revision.read = read;
@@ -139,8 +139,9 @@ fn reload(relay: &Relay, certificates: &Certificates, current: &Config) -> Resul
     let served = read_certificates(&config).map_err(|error| words(&error))?;
     let peer = config.peer.as_ref().map(|peer| PeerTls::read(peer, &config.domain)).transpose();
     let peer = peer.map_err(|error| words(&error))?;
-    if differs(current, &config) {
-        tracing::warn!("some of what has changed takes effect when the relay starts anew");
+    let keys = current.keys_that_need_restart(&config);
+    if !keys.is_empty() {
+        tracing::warn!(keys = keys.join(", "), "some changed keys need a restart to take effect");
     }
     let before = relay.live.swap(Arc::new(live));
     relimit(relay, &before.limits);
@@ -151,16 +152,6 @@ fn reload(relay: &Relay, certificates: &Certificates, current: &Config) -> Resul
         relay.peers.replace_tls(peer);
     }
     Ok(config)
-}
-
-/// Whether something has changed that only a new process uses.
-fn differs(current: &Config, new: &Config) -> bool {
-    let rest = |config: &Config| {
-        let rest =
-            Config { limits: Limits::default(), access: adit_config::Access::default(), ..config.clone() };
-        format!("{rest:?}")
-    };
-    rest(current) != rest(new)
 }
 
 /// Gives every account that is here its new limits.

@@ -1,11 +1,15 @@
-//! How a relay drains and ends.
+//! Draining and ending a relay.
 
 use super::{Running, ServeError};
-use crate::{config::RegistryUrl, ops::Phase, server::service};
+use crate::{ops::Phase, server::service};
 use std::time::Duration;
 
-/// For how long a draining relay still takes connections: load balancers need this to notice that it is unready.
-const UNREADY: Duration = Duration::from_secs(3);
+/// Time for load balancers to notice that a draining relay is unready; it still takes connections meanwhile.
+const UNREADY_NOTICE: Duration = Duration::from_secs(3);
+/// Interval at which a draining relay looks whether its work is done.
+const DRAIN_POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// Maximum time for sessions to end after they were told to close.
+const MAX_CLOSE_TIME: Duration = Duration::from_secs(2);
 
 impl Running {
     /// Serves until `stop`, then drains and ends; a second `stop` cuts what is left.
@@ -24,7 +28,11 @@ impl Running {
         Ok(())
     }
 
-    /// Unready; the clients move; new connections end; what is under way may finish.
+    /// Drains: reports unready, asks the clients to move, refuses new connections and waits for open work, at most until
+    /// `drainTimeout`.
+    ///
+    /// A relay that is alone in its region closes its listeners at once and waits for streams only: its clients have nowhere
+    /// to move to, and no load balancer would send its consumers elsewhere.
     async fn drain(&self) {
         let relay = &self.relay;
         tracing::info!(sessions = relay.local.session_count(), "draining");
@@ -33,9 +41,7 @@ impl Running {
         relay.news.notify_one();
         service::beat_once(relay).await;
         let deadline = tokio::time::Instant::now() + relay.config.drain_timeout;
-        // A relay that is alone has no load balancer that would send its consumers elsewhere.
-        let notice =
-            if matches!(relay.config.registry, RegistryUrl::Memory) { Duration::ZERO } else { UNREADY };
+        let notice = if self.is_alone() { Duration::ZERO } else { UNREADY_NOTICE };
         let unready = deadline.min(tokio::time::Instant::now() + notice);
         let over = |now| now >= deadline || (now >= unready && self.is_idle());
         loop {
@@ -46,12 +52,19 @@ impl Running {
             if over(now) {
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(DRAIN_POLL_INTERVAL).await;
         }
     }
 
+    /// Whether no open work is left that could still end well.
     fn is_idle(&self) -> bool {
-        self.relay.local.session_count() == 0 && self.relay.open_streams() == 0
+        self.relay.open_streams() == 0 && (self.relay.local.session_count() == 0 || self.is_alone())
+    }
+
+    /// Whether the region has no other relay that takes sessions.
+    fn is_alone(&self) -> bool {
+        let relays = self.relay.registry.table().relays();
+        !relays.iter().any(|record| record.relay != self.relay.id && !record.draining)
     }
 
     async fn end(self) {
@@ -60,12 +73,13 @@ impl Running {
         relay.closing.cancel();
         let (domain, id) = (&relay.config.domain, &relay.id);
         let ((), _) = tokio::join!(relay.registry.leave(), relay.store.relay_gone(domain, id));
-        let patience = tokio::time::Instant::now() + Duration::from_secs(2);
-        while relay.local.session_count() > 0 && tokio::time::Instant::now() < patience {
+        let deadline = tokio::time::Instant::now() + MAX_CLOSE_TIME;
+        while relay.local.session_count() > 0 && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         self.stop.cancel();
         relay.access_log.close(Duration::from_secs(1));
         drop(self.lanes);
+        drop(self.data_dir);
     }
 }

@@ -4,7 +4,7 @@ use adit_protocol::Code;
 use adit_relay::{
     ops::access_log::{RequestIds, now_us},
     proxy::{
-        error_page::{Asker, Failure},
+        error_page::{Failure, Requester},
         headers::{self, Downstream},
     },
 };
@@ -57,7 +57,7 @@ async fn answer(
     downstream: Arc<Downstream>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (mut parts, body) = request.into_parts();
-    let (asker, now) = (Asker::of(&parts.method, &parts.headers), now_us());
+    let (asker, now) = (Requester::of(&parts.method, &parts.headers), now_us());
     let request_id = RequestIds::new(0, 0).next(now);
     let failure = Failure::new(Code::TunnelOffline, Some("shop.example"), request_id, now);
     let fail = |bad: headers::BadRequest| {

@@ -3,7 +3,10 @@
 use crate::relay_fixture::{HOST, RelayFixture, region};
 use adit_testkit::{http::Service, process::Signal, wait::until};
 use serde_json::Value;
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 /// A relay that serves [`HOST`] by a service of its own.
 async fn start() -> (RelayFixture, Service) {
@@ -85,9 +88,30 @@ async fn after_the_drain_timeout_a_client_that_goes_holds_nothing() {
 async fn a_relay_told_to_drain_ends_by_itself() {
     let (mut fixture, _service) = start().await;
     let preview = fixture.admin_output(&["drain", "--dry-run"]);
-    assert!(preview.starts_with("would do: drains the relay"), "{preview}");
+    assert!(preview.starts_with("would drain the relay"), "{preview}");
     assert!(fixture.relay.child.is_running());
     fixture.admin_output(&["drain", "--yes"]);
     let status = fixture.relay.child.wait(Duration::from_secs(60)).unwrap();
     assert_eq!(status.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_is_alone_waits_for_streams_and_not_for_sessions() {
+    let service = Service::start().await;
+    let mut fixture = RelayFixture::publishing(region().with("drainTimeout: 1h"), service.address()).await;
+    let (consumer, before) = (fixture.consumer(), service.requests());
+    let slow = tokio::spawn(async move { consumer.get(HOST, "/drip/30/100").await });
+    until("the service has the request", || service.requests() > before).await;
+    fixture.relay.child.signal(Signal::Term);
+    let answer = slow.await.unwrap().expect("the answer is whole");
+    assert_eq!((answer.status, answer.body.len()), (200, 30 * "drip\n".len()));
+    let status = fixture.relay.child.wait(Duration::from_secs(60));
+    assert_eq!(status.expect("the session of the client does not hold the relay").code(), Some(0));
+    fixture.region.start_again(&mut fixture.relay);
+    fixture.relay.wait_ready();
+    let end = Instant::now() + Duration::from_secs(60);
+    while !matches!(fixture.consumer().get(HOST, "/echo").await, Ok(answer) if answer.status == 200) {
+        assert!(Instant::now() < end, "the client does not come back");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

@@ -1,9 +1,13 @@
 //! The program `adit-relay` with a configuration or command line that is wrong: what it says, and its exit code.
 
-use adit_testkit::port::Port;
+use adit_testkit::{port::Port, region::Region};
 use std::{
     fs,
     net::TcpListener,
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt},
+        process::CommandExt,
+    },
     path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -11,7 +15,31 @@ use std::{
 
 /// What a run has ended with: its code, what it printed, what it said.
 fn run(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> (i32, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_adit-relay"));
+    run_command(Command::new(env!("CARGO_BIN_EXE_adit-relay")), folder, arguments, variables)
+}
+
+/// The same as a user who may not read what is private to the user of the test.
+fn run_as_another(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
+    const NOBODY: u32 = 65_534;
+    // Nobody may not look into the folder of the build.
+    let program = folder.join("adit-relay");
+    fs::copy(env!("CARGO_BIN_EXE_adit-relay"), &program).unwrap();
+    let mut command = Command::new(program);
+    command.uid(NOBODY).gid(NOBODY);
+    run_command(command, folder, arguments, &[])
+}
+
+/// Whether the test may start programs as another user.
+fn is_root() -> bool {
+    fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+fn run_command(
+    mut command: Command,
+    folder: &Path,
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+) -> (i32, String, String) {
     command.args(arguments).env_clear().envs(variables.iter().copied()).current_dir(folder);
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -100,6 +128,8 @@ fn a_port_that_is_taken_is_named() {
         // Somebody else may let the port go: another start may help.
         assert_eq!((code, printed.as_str()), (1, ""), "{said}");
         assert!(said.contains(&port.address().to_string()), "{said}");
+        let next = format!("next:  stop what holds the port: ss -ltnp 'sport = :{port}' shows it");
+        assert!(said.contains(&next), "{said}");
         drop(taken);
     }
 }
@@ -125,4 +155,92 @@ fn a_wrong_command_line_ends_with_2_and_says_what_next() {
         assert_eq!((code, printed.as_str()), (2, ""), "{arguments:?}: {said}");
         assert!(said.starts_with("error: ") && said.contains("next:"), "{arguments:?}: {said}");
     }
+}
+
+#[test]
+fn a_plain_user_checks_what_that_user_may_read() {
+    if !is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mode = |name: &str, mode| {
+        fs::set_permissions(folder.path().join(name), PermissionsExt::from_mode(mode)).unwrap();
+    };
+    let good = good(&[Port::take(), Port::take(), Port::take()]);
+    fs::write(
+        folder.path().join("relay.yaml"),
+        format!("{good}keys: {{region: region.key, tokens: token.key}}\n"),
+    )
+    .unwrap();
+    fs::write(folder.path().join("region.key"), "private").unwrap();
+    fs::write(folder.path().join("token.key"), "private").unwrap();
+    for (name, bits) in [("", 0o755), ("relay.yaml", 0o644), ("region.key", 0o600), ("token.key", 0o600)] {
+        mode(name, bits);
+    }
+    let check = ["check", "--config", "relay.yaml"];
+    let (code, printed, said) = run_as_another(folder.path(), &check);
+    assert_eq!(code, 0, "{said}");
+    let expected = "not checked, because this user may not read them:\n  region.key\n  token.key\n";
+    assert!(
+        printed.contains("valid as far as this user may read it") && printed.contains(expected),
+        "{printed}"
+    );
+    let (code, printed, _) = run(folder.path(), &check, &[]);
+    assert!(code == 0 && !printed.contains("not checked"), "{printed}");
+    let (code, _, said) = run_as_another(folder.path(), &["--config", "relay.yaml"]);
+    assert!(code == 2 && said.contains("\"region.key\" cannot be read"), "a relay needs them: {said}");
+    mode("relay.yaml", 0o600);
+    let (code, _, said) = run_as_another(folder.path(), &check);
+    assert!(code == 2 && said.contains("next:  run the same command as the relay's user"), "{said}");
+}
+
+#[test]
+fn a_data_folder_of_somebody_else_is_named() {
+    if !is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    fs::write(folder.path().join("relay.yaml"), good(&[Port::take(), Port::take(), Port::take()])).unwrap();
+    let (code, _, said) = run_as_another(folder.path(), &["--config", "relay.yaml"]);
+    assert!(
+        code == 1 && said.contains("[data_dir]") && said.contains("cannot make the data folder data"),
+        "{said}"
+    );
+    fs::create_dir(folder.path().join("data")).unwrap();
+    let (code, _, said) = run_as_another(folder.path(), &["--config", "relay.yaml"]);
+    assert!(
+        code == 1 && said.contains("[data_dir]") && said.contains("cannot write in the data folder data"),
+        "{said}"
+    );
+    assert!(said.contains("next:  give the folder to the relay's user"), "{said}");
+}
+
+#[test]
+fn a_second_relay_on_one_data_folder_does_not_start() {
+    let region = Region::new(env!("CARGO_BIN_EXE_adit-relay"));
+    let relay = region.start("a");
+    let folder = tempfile::tempdir().unwrap();
+    let data = relay.config.parent().unwrap().display();
+    let second = good(&[Port::take(), Port::take(), Port::take()])
+        .replace("dataDir: data", &format!("dataDir: {data}"));
+    fs::write(folder.path().join("relay.yaml"), second).unwrap();
+    let (code, _, said) = run(folder.path(), &["--config", "relay.yaml"], &[]);
+    assert!(code == 1 && said.contains("[data_dir_in_use]"), "{said}");
+    assert!(said.contains(&format!("another relay uses the data folder {data}: process ")), "{said}");
+    assert!(said.contains("next:  stop the other relay, or give each its own dataDir"), "{said}");
+}
+
+#[test]
+fn a_token_without_http_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("relay.yaml"), good(&[Port::take(), Port::take(), Port::take()])).unwrap();
+    let token = ["token", "--config", "relay.yaml", "--account", "me"];
+    let (code, _, said) = run(folder.path(), &[&token[..], &["--kinds", "tcp"]].concat(), &[]);
+    assert_eq!(
+        (code, said.as_str()),
+        (0, "note: this token opens no http tunnels; for both kinds: --kinds http,tcp\n")
+    );
+    let (code, _, said) = run(folder.path(), &token, &[]);
+    assert_eq!((code, said.as_str()), (0, ""));
 }

@@ -2,7 +2,11 @@
 
 use crate::relay_fixture::{HOST, RelayFixture, region};
 use adit::Tunnel;
-use adit_testkit::{http::Service, region::DOMAIN, wait::until_async};
+use adit_testkit::{
+    http::{Consumer, Service},
+    region::DOMAIN,
+    wait::until_async,
+};
 
 #[tokio::test]
 async fn a_request_reaches_the_service_and_its_answer_the_consumer() {
@@ -129,4 +133,24 @@ async fn a_tcp_tunnel_keeps_half_closes_apart_from_resets() {
     drop(service);
     let reset = consumer.read_to_end(&mut vec![]).await;
     assert!(reset.is_err(), "a reset must not look like an end");
+}
+
+#[tokio::test]
+async fn a_service_is_told_the_port_that_was_bound() {
+    let region = region().env("ADIT_LISTEN_HTTPS", "127.0.0.1:0");
+    let relay = region.start("a");
+    let output = std::fs::read_to_string(relay.config.with_file_name("output")).unwrap();
+    let line = output.lines().find_map(|line| line.trim().strip_prefix("https")).unwrap();
+    let bound: std::net::SocketAddr = line.split_whitespace().next().unwrap().parse().unwrap();
+    let service = Service::start().await;
+    let tunnel =
+        Tunnel::http(service.address().to_string()).name("shop").relay(format!("{DOMAIN}:{}", bound.port()));
+    let token = region.token(&relay, "ci", &[]);
+    let _tunnel = tunnel.token(token).ca(region.ca()).open().await.expect("the tunnel opens");
+    let consumer = Consumer::tls(bound, HOST, &region.ca(), &[b"http/1.1"]);
+    let answer = consumer.get(HOST, "/request").await.unwrap();
+    let echo: serde_json::Value = serde_json::from_str(answer.text()).unwrap();
+    let headers = echo["headers"].as_array().unwrap();
+    let port = headers.iter().find(|header| header[0] == "x-forwarded-port").unwrap();
+    assert_eq!(port[1], bound.port().to_string().as_str());
 }

@@ -1,7 +1,7 @@
-//! What `adit-relay admin close` and `drain` do to a running relay: said first, then done.
+//! `adit-relay admin close` and `drain`: show the effect on a running relay, ask, then carry it out.
 
 use super::client::{self, AskError};
-use crate::cli::{Exit, Failure};
+use crate::cli::Failure;
 use adit_protocol::SessionId;
 use serde::Serialize;
 use std::path::Path;
@@ -24,6 +24,24 @@ pub enum Consent {
     DryRun,
     /// The person is asked.
     Ask,
+}
+
+/// The verb form in which an effect is described.
+#[derive(Clone, Copy)]
+enum Mood {
+    /// After `would` and `will`.
+    Infinitive,
+    /// While it is carried out.
+    Progressive,
+}
+
+impl Mood {
+    fn choose(self, infinitive: &'static str, progressive: &'static str) -> &'static str {
+        match self {
+            Self::Infinitive => infinitive,
+            Self::Progressive => progressive,
+        }
+    }
 }
 
 /// What an act meets, as far as the relay knows before.
@@ -54,18 +72,17 @@ pub async fn carry_out(
     confirm: impl FnOnce(&str) -> bool,
 ) -> Result<String, Failure> {
     let effect = Effect::of(socket, act, consent == Consent::DryRun).await?;
-    let said = effect.say(act);
-    if consent == Consent::Ask && !confirm(&said) {
-        let failure = Failure::new(Exit::Usage, "unconfirmed", "nothing was done");
-        return Err(failure.why(format!("it {said}")).next("add --yes"));
+    let infinitive = effect.describe(act, Mood::Infinitive);
+    if consent == Consent::Ask && !confirm(&infinitive) {
+        return Err(Failure::unconfirmed(&infinitive));
     }
     if consent != Consent::DryRun {
         client::post(socket, &act.path()).await?;
     }
     Ok(match (json, consent) {
         (true, _) => client::to_json(&effect),
-        (false, Consent::DryRun) => format!("would do: {said}\n"),
-        (false, _) => format!("{said}\n"),
+        (false, Consent::DryRun) => format!("would {infinitive}\n"),
+        (false, _) => format!("{}\n", effect.describe(act, Mood::Progressive)),
     })
 }
 
@@ -109,19 +126,25 @@ impl Effect {
         }
     }
 
-    fn say(&self, act: &Act) -> String {
-        let count =
-            |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+    /// The effect in one clause: `close session s-1 of me: 1 tunnel, 2 open streams`.
+    fn describe(&self, act: &Act, mood: Mood) -> String {
         let served =
             format!("{}, {}", count(self.tunnels, "tunnel"), count(self.streams as usize, "open stream"));
         match act {
             Act::Close(id) => {
                 let account = adit_terminal::escape(self.account.as_deref().unwrap_or_default());
-                format!("closes session {id} of {account}: {served}")
+                let verb = mood.choose("close", "closing");
+                format!("{verb} session {id} of {account}: {served}")
             }
             Act::Drain => {
-                format!("drains the relay, and ends it: {}, {served}", count(self.sessions, "session"))
+                let verb = mood.choose("drain the relay and end it", "draining the relay, which then ends");
+                format!("{verb}: {}, {served}", count(self.sessions, "session"))
             }
         }
     }
+}
+
+/// A number with its noun: `1 name`, `2 names`.
+pub(super) fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }

@@ -55,7 +55,16 @@ impl From<AskError> for Failure {
             AskError::Refused { .. } => (Exit::Refused, "admin_refused"),
             AskError::Answer(_) => (Exit::Unexpected, "admin_answer"),
         };
-        let failure = Self::new(exit, code, error.to_string());
+        let next = match &error {
+            AskError::Connect { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                "run it as the relay's user, or with sudo: the socket is the relay's own"
+            }
+            AskError::Connect { .. } => "check that the relay runs, and name its socket with --socket",
+            AskError::Refused { .. } => "adit-relay admin sessions; adit-relay admin tunnels: what there is",
+            AskError::Answer(_) => "use the adit-relay of the version that runs, then try again",
+            AskError::Timeout => "read the relay's log, then try again",
+        };
+        let failure = Self::new(exit, code, error.to_string(), next);
         match std::error::Error::source(&error) {
             Some(source) => failure.because(source),
             None => failure,

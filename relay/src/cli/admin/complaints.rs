@@ -1,8 +1,11 @@
-//! `adit-relay admin complaints`: what a person sees and says.
+//! `adit-relay admin complaints`: the client side.
 
 use crate::cli::{
-    Exit, Failure,
-    admin::{act::Consent, client, table},
+    Failure,
+    admin::{
+        act::{Consent, count},
+        client, table,
+    },
 };
 use crate::ops::admin::complaints::{ComplaintView, NewComplaint, NewDecision};
 use adit_store::Decision;
@@ -49,18 +52,17 @@ pub async fn carry_out(
         }
         Wish::Decide(id, decision, consent) => {
             let before = get(socket, id).await?;
-            let effect = effect(&before, decision);
-            if *consent == Consent::Ask && !confirm(&effect) {
-                let failure = Failure::new(Exit::Usage, "unconfirmed", "nothing was done");
-                return Err(failure.why(format!("it {effect}")).next("add --yes"));
+            let (infinitive, past) = describe_effect(&before, decision);
+            if *consent == Consent::Ask && !confirm(&infinitive) {
+                return Err(Failure::unconfirmed(&infinitive));
             }
             if *consent == Consent::DryRun {
-                return Ok(format!("would do: {effect}\n"));
+                return Ok(format!("would {infinitive}\n"));
             }
             let path = format!("/v1/complaints/{id}/decision");
             let after: ComplaintView =
                 client::send(socket, Method::POST, &path, client::to_json(decision)).await?;
-            Ok(if json { client::to_json(&after) } else { format!("{effect}\n") })
+            Ok(if json { client::to_json(&after) } else { format!("{past}\n") })
         }
     }
 }
@@ -70,24 +72,26 @@ async fn get(socket: &Path, id: &str) -> Result<ComplaintView, Failure> {
     Ok(client::send(socket, Method::GET, &path, String::new()).await?)
 }
 
-fn effect(complaint: &ComplaintView, new: &NewDecision) -> String {
+/// The effect of a decision in one clause, in the infinitive and in the past tense.
+fn describe_effect(complaint: &ComplaintView, new: &NewDecision) -> (String, String) {
     let id = &complaint.id;
     let whom = match (&complaint.account, new.scope) {
         (Some(account), adit_store::Scope::Account) => {
-            format!("account {account} ({} names)", complaint.hostnames.len())
+            format!("account {account} ({})", count(complaint.hostnames.len(), "name"))
         }
         _ => complaint.against.clone(),
     };
     let whom = adit_terminal::escape(&whom);
-    match new.decision {
+    let (infinitive, past, effect) = match new.decision {
         Decision::Acknowledged => {
             let until = new.until.as_ref().map_or(String::new(), |until| format!(" until {until}"));
-            format!("acknowledges {id}: takes {whom} offline{until}")
+            ("acknowledge", "acknowledged", format!(": {whom} goes offline{until}"))
         }
-        Decision::Dismissed => format!("dismisses {id}: {whom} is not taken offline by it"),
-        Decision::Lifted => format!("lifts {id}: {whom} may come back"),
-        Decision::Pending => format!("reopens {id}"),
-    }
+        Decision::Dismissed => ("dismiss", "dismissed", format!(": {whom} is not taken offline by it")),
+        Decision::Lifted => ("lift", "lifted", format!(": {whom} may come back")),
+        Decision::Pending => ("reopen", "reopened", String::new()),
+    };
+    (format!("{infinitive} {id}{effect}"), format!("{past} {id}{effect}"))
 }
 
 /// One complaint for a person, evidence as plain text.

@@ -105,8 +105,8 @@ async fn lists_come_page_by_page_and_whole() {
 async fn people_get_a_table_and_scripts_json() {
     let relay = start(1);
     let table = client::print_sessions(&relay.path, false, 1_795_257_667 + 300).await.unwrap();
-    let expected = "SESSION   ACCOUNT   ADDRESS             CLIENT   TUNNELS   STREAMS   AGE\n\
-                    s-0000    me        203.0.113.7:50000   0.1.0    1         2         5m\n";
+    let expected = "SESSION  ACCOUNT  ADDRESS            CLIENT  TUNNELS  STREAMS  AGE\n\
+                    s-0000   me       203.0.113.7:50000  0.1.0   1        2        5m\n";
     assert_eq!(table, expected);
     let json = client::print_tunnels(&relay.path, true, 0).await.unwrap();
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
@@ -130,15 +130,15 @@ async fn sessions_are_closed_and_the_relay_drained() {
 async fn what_ends_something_is_said_first_and_done_only_with_consent() {
     let relay = start(2);
     let close = Act::Close("s-0001".parse().unwrap());
-    let said = "closes session s-0001 of me: 1 tunnel, 2 open streams";
+    let asked = "close session s-0001 of me: 1 tunnel, 2 open streams";
     let never = |_: &str| panic!("nobody is asked");
     let no = act::carry_out(&relay.path, &Act::Drain, Consent::Ask, false, |_| false).await.unwrap_err();
     assert_eq!((no.exit, no.code), (Exit::Usage, "unconfirmed"));
     let would = act::carry_out(&relay.path, &Act::Drain, Consent::DryRun, false, never).await.unwrap();
-    assert_eq!(would, "would do: drains the relay, and ends it: 2 sessions, 1 tunnel, 4 open streams\n");
+    assert_eq!(would, "would drain the relay and end it: 2 sessions, 1 tunnel, 4 open streams\n");
     assert_eq!(relay.drains.load(Ordering::Relaxed), 0);
-    let done = act::carry_out(&relay.path, &close, Consent::Ask, false, |effect| effect == said).await;
-    assert_eq!(done.unwrap(), format!("{said}\n"));
+    let done = act::carry_out(&relay.path, &close, Consent::Ask, false, |effect| effect == asked).await;
+    assert_eq!(done.unwrap(), "closing session s-0001 of me: 1 tunnel, 2 open streams\n");
     let done = act::carry_out(&relay.path, &Act::Drain, Consent::Given, true, never).await.unwrap();
     let done: serde_json::Value = serde_json::from_str(&done).unwrap();
     let expected = serde_json::json!(

@@ -197,6 +197,6 @@ impl Default for RawAccessLog {
 pub enum AccessLogFormat {
     /// One JSON object a line.
     Json,
-    /// The combined log format of Apache and nginx.
+    /// The combined log format of Apache and nginx, with the request id at the end.
     Combined,
 }

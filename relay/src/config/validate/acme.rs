@@ -2,7 +2,7 @@
 
 use super::{Check, shown};
 use crate::config::{
-    Acme, files,
+    Acme, PairError, files,
     raw::{Challenge, RawAcme, RawDns, RawExternalAccount},
 };
 use adit_acme::{
@@ -12,6 +12,9 @@ use adit_acme::{
 use adit_config::{DnsName, Path as Field, problem::quoted};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use std::path::Path;
+
+/// A valid key in base64 and base64url, for a configuration that is only looked at.
+const UNCHECKED_SECRET: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
 impl Check<'_> {
     pub(super) fn acme(&mut self, raw: RawAcme, domain: &DnsName) -> Option<Acme> {
@@ -38,8 +41,12 @@ impl Check<'_> {
         };
         let bundle = raw.ca_bundle.map(|path| {
             let path = self.path("tls.acme.caBundle", &path);
-            if let Err(error) = files::load_certificates(&path) {
-                self.problem("tls.acme.caBundle", format!("{} {error}", shown(&path)));
+            match files::load_certificates(&path) {
+                Ok(_) => {}
+                Err(PairError::Cert(error)) => {
+                    self.unreadable(Field::keys("tls.acme.caBundle"), &path, &error);
+                }
+                Err(error) => self.problem("tls.acme.caBundle", format!("{} {error}", shown(&path))),
             }
             std::fs::read_to_string(&path).unwrap_or_default()
         });
@@ -74,9 +81,12 @@ impl Check<'_> {
         }
     }
 
-    /// A secret from a file of one line.
+    /// A secret from a file of one line; [`UNCHECKED_SECRET`] in place of one that this user may not read.
     fn secret(&mut self, field: &str, path: &Path) -> Option<String> {
         let path = self.file(Field::keys(field), path);
+        if self.unchecked.contains(&path) {
+            return Some(UNCHECKED_SECRET.to_owned());
+        }
         let text = files::open(&path).ok().and_then(|_| std::fs::read_to_string(&path).ok())?;
         Some(text.trim().to_owned())
     }

@@ -1,4 +1,6 @@
-//! A line in the combined format: `%h - - %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i"`.
+//! A line in the combined format, with the request id behind it: `%h - - %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i" ID`.
+//!
+//! Log readers that know the combined format pass over what stands behind it.
 
 use super::{
     Entry, redact,
@@ -35,7 +37,9 @@ pub(super) fn push(out: &mut Vec<u8>, entry: &Entry<'_>, stamp: &mut Stamp) {
         Some(agent) => apache(out, cut(agent)),
         None => out.push(b'-'),
     }
-    out.extend_from_slice(b"\"\n");
+    out.extend_from_slice(b"\" ");
+    out.extend_from_slice(&entry.request_id.to_bytes());
+    out.push(b'\n');
 }
 
 fn push_or_dash(out: &mut Vec<u8>, number: Option<u64>) {
