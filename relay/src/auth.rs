@@ -1,8 +1,8 @@
 //! Who a client is: tokens, credentials, tickets and the keys behind them.
 //!
-//! A client proves itself once with a token ([`Tokens`]); the relay gives it a credential for it that is bound to the
+//! A client proves itself once with a token ([`TokenVerifier`]); the relay gives it a credential for it that is bound to the
 //! client's own key ([`Credential`]), and a ticket for each tunnel ([`Ticket`]). Both are sealed with the region's key
-//! ([`Seal`]), so that any relay of the region can open them without asking anyone.
+//! ([`ProofSealer`]), so that any relay of the region can open them without asking anyone.
 
 mod claim;
 mod credential;
@@ -28,7 +28,7 @@ mod bad_tokens;
 #[cfg(test)]
 mod test_issuer;
 
-pub use credential::{Credential, CredentialError, CredentialRules, EXPIRY_LEEWAY_SECONDS};
+pub use credential::{Credential, CredentialError, CredentialLifetimes, EXPIRY_LEEWAY_SECONDS};
 pub use keys::{Keys, KeysError};
 pub use limits::LimitOverrides;
 pub use mint::{MintError, TokenRequest, mint};
@@ -38,8 +38,8 @@ pub use possession::{PossessionError, client_key, verify_possession};
 pub use private_file::PrivateFileError;
 pub use public_keys::{KeySetError, PublicKeys};
 pub use region_key::{InvalidRegionKey, RegionKeys};
-pub use seal::Seal;
+pub use seal::ProofSealer;
 pub use ticket::{Ticket, TicketError};
 pub use token_error::TokenError;
 pub use token_key::{InvalidTokenKey, TokenKeys};
-pub use tokens::{TokenGrant, Tokens, TokensError};
+pub use tokens::{IssuerKeysError, TokenGrant, TokenVerifier};

@@ -9,13 +9,13 @@ mod line;
 mod text;
 
 pub use clap_complete::Shell;
-pub use failure::{Exit, Failure};
+pub use failure::{CliError, ExitReason};
 pub use text::{check, completions};
 
 use crate::{
     cli::admin::{
-        act::{Act, Consent},
-        complaints::Wish,
+        act::{AdminAction, Consent},
+        complaints::ComplaintRequest,
     },
     config::{Config, Inspection, environment},
 };
@@ -89,7 +89,7 @@ pub enum TokenSource {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
     /// What is asked or told.
-    pub call: AdminCall,
+    pub call: AdminRequest,
     /// Whether the answer is printed as JSON.
     pub json: bool,
     /// The admin socket; absent: the one of the configuration.
@@ -100,44 +100,45 @@ pub struct Admin {
 
 /// What a running relay is asked or told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AdminCall {
+pub enum AdminRequest {
     /// Which sessions it has.
     Sessions,
     /// Which tunnels it has.
     Tunnels,
     /// What it shall do.
-    Do(Act, Consent),
+    Act(AdminAction, Consent),
     /// What is wanted of complaints.
-    Complaints(Wish),
+    Complaints(ComplaintRequest),
 }
 
 /// Why a command line is not carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Stop {
+pub enum EarlyExit {
     /// It asks for this text, help or version: it goes to stdout, and the exit code is 0.
     Text(String),
     /// It is wrong: the failure goes to stderr.
-    Failure(Failure),
+    Error(CliError),
 }
 
 /// Reads a command line, whose first word is the program. `ADIT_CONFIG` is read too.
 ///
 /// # Errors
 /// It asks for help or the version, or it is wrong.
-pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, Stop> {
-    let line = line::Line::try_parse_from(words).map_err(|error| match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Stop::Text(error.render().to_string()),
-        _ => Stop::Failure(Failure::of_clap(&error)),
+pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, EarlyExit> {
+    let line = line::CommandLine::try_parse_from(words).map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => EarlyExit::Text(error.render().to_string()),
+        _ => EarlyExit::Error(CliError::of_clap(&error)),
     })?;
-    line.understood(Path::new(DEFAULT_CONFIG).is_file().then(|| DEFAULT_CONFIG.into())).map_err(Stop::Failure)
+    line.into_command(Path::new(DEFAULT_CONFIG).is_file().then(|| DEFAULT_CONFIG.into()))
+        .map_err(EarlyExit::Error)
 }
 
 /// Loads a configuration with this process's environment, to run a relay with it.
 ///
 /// # Errors
 /// Everything that is wrong with it, as a failure with exit code 2.
-pub fn load(config: Option<&Path>) -> Result<Config, Failure> {
-    Config::load(config, environment()).map_err(|errors| Failure::of_config(config, &errors))
+pub fn load(config: Option<&Path>) -> Result<Config, CliError> {
+    Config::load(config, environment()).map_err(|errors| CliError::of_config(config, &errors))
 }
 
 /// Loads a configuration with this process's environment, to look at it: files that this user may not read are left
@@ -145,13 +146,13 @@ pub fn load(config: Option<&Path>) -> Result<Config, Failure> {
 ///
 /// # Errors
 /// Everything that is wrong with it, as a failure with exit code 2.
-pub fn inspect(config: Option<&Path>) -> Result<Inspection, Failure> {
-    Config::inspect(config, environment()).map_err(|errors| Failure::of_config(config, &errors))
+pub fn inspect(config: Option<&Path>) -> Result<Inspection, CliError> {
+    Config::inspect(config, environment()).map_err(|errors| CliError::of_config(config, &errors))
 }
 
 /// The program's description for clap, from which help, completions and man pages are made.
 pub fn command() -> clap::Command {
-    line::Line::command()
+    line::CommandLine::command()
 }
 
 #[cfg(test)]

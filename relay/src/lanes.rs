@@ -5,7 +5,7 @@
 
 mod balance;
 
-use balance::Balance;
+use balance::LoadBalance;
 use std::{
     cell::Cell,
     future::Future,
@@ -25,7 +25,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 /// How often a lane says that it is alive, and how busy.
-const BEAT: Duration = Duration::from_millis(100);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How many tasks run before the lane looks for new IO.
 const EVENT_INTERVAL: u32 = 61;
@@ -44,7 +44,7 @@ pub fn current() -> Option<usize> {
 pub struct Lane {
     /// Its place among the relay's lanes, from 0.
     pub index: usize,
-    all: Arc<All>,
+    all: Arc<LaneGroup>,
     /// Milliseconds between `epoch` and the lane's last beat.
     beat: Arc<AtomicU64>,
     epoch: Instant,
@@ -52,9 +52,9 @@ pub struct Lane {
 
 /// What lanes know of one another.
 #[derive(Debug)]
-struct All {
+struct LaneGroup {
     handles: Vec<Handle>,
-    balance: Balance,
+    balance: LoadBalance,
 }
 
 impl Lane {
@@ -68,27 +68,27 @@ impl Lane {
     }
 
     /// The runtime that a connection which came in on this lane should move to, if it is better off on another lane.
-    pub fn better(&self) -> Option<&Handle> {
-        Some(&self.all.handles[self.all.balance.better(self.index)?])
+    pub fn less_busy_lane(&self) -> Option<&Handle> {
+        Some(&self.all.handles[self.all.balance.less_busy_lane(self.index)?])
     }
 
     /// How long ago the lane was last seen alive: less than a second unless it is stuck.
-    pub fn silence(&self) -> Duration {
+    pub fn time_since_heartbeat(&self) -> Duration {
         let last = Duration::from_millis(self.beat.load(Ordering::Relaxed));
         self.epoch.elapsed().saturating_sub(last)
     }
 
     /// Says again and again that the lane is alive, and how busy it was.
-    async fn beats(self) {
+    async fn send_heartbeats(self) {
         let metrics = Handle::current().metrics();
         let (mut busy, mut at) = (Duration::ZERO, self.epoch);
         loop {
             let (now_busy, now) = (metrics.worker_total_busy_duration(0), Instant::now());
             let since = u64::try_from(now.duration_since(self.epoch).as_millis()).unwrap_or(u64::MAX);
             self.beat.store(since, Ordering::Relaxed);
-            self.all.balance.note(self.index, now_busy.saturating_sub(busy), now.duration_since(at));
+            self.all.balance.record_sample(self.index, now_busy.saturating_sub(busy), now.duration_since(at));
             (busy, at) = (now_busy, now);
-            tokio::time::sleep(BEAT).await;
+            tokio::time::sleep(HEARTBEAT_INTERVAL).await;
         }
     }
 }
@@ -109,7 +109,7 @@ impl Lanes {
     pub fn start(count: usize) -> io::Result<Self> {
         let runtimes = (0..count).map(|_| runtime()).collect::<io::Result<Vec<_>>>()?;
         let handles = runtimes.iter().map(|runtime| runtime.handle().clone()).collect();
-        let all = Arc::new(All { handles, balance: Balance::new(count) });
+        let all = Arc::new(LaneGroup { handles, balance: LoadBalance::new(count) });
         let mut lanes = Self { lanes: vec![], stop: CancellationToken::new(), threads: vec![] };
         for (index, runtime) in runtimes.into_iter().enumerate() {
             let (beat, epoch) = (Arc::default(), Instant::now());
@@ -123,7 +123,7 @@ impl Lanes {
         self.threads.push(thread::Builder::new().name(format!("lane-{}", lane.index)).spawn(move || {
             CURRENT.set(Some(beating.index));
             runtime.block_on(async {
-                tokio::select! { () = stop.cancelled() => {}, () = beating.beats() => {} }
+                tokio::select! { () = stop.cancelled() => {}, () = beating.send_heartbeats() => {} }
             });
             runtime.shutdown_timeout(Duration::from_secs(1));
         })?);
@@ -173,7 +173,7 @@ mod tests {
         let lanes = Lanes::start(2).unwrap();
         for lane in lanes.all() {
             assert_eq!(Lanes::run_on(lane, async { current() }).await, Some(Some(lane.index)));
-            assert!(lane.silence() < Duration::from_secs(60));
+            assert!(lane.time_since_heartbeat() < Duration::from_secs(60));
         }
         assert_eq!(current(), None);
     }
@@ -190,8 +190,8 @@ mod tests {
             }
         });
         let end = Instant::now() + Duration::from_secs(60);
-        while busy.better().map(Handle::id) != Some(idle.all.handles[1].id()) {
-            assert!(idle.better().is_none());
+        while busy.less_busy_lane().map(Handle::id) != Some(idle.all.handles[1].id()) {
+            assert!(idle.less_busy_lane().is_none());
             assert!(Instant::now() < end, "it does not find the idle one: {:?}", idle.all.balance);
             thread::sleep(Duration::from_millis(10));
         }

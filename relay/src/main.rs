@@ -4,7 +4,7 @@ use adit_protocol::Kind;
 use adit_relay::{
     auth::{Keys, TokenKeys, TokenRequest, mint},
     cli::{
-        self, AdminCall, Command, Exit, Failure, Stop, TokenSource,
+        self, AdminRequest, CliError, Command, EarlyExit, ExitReason, TokenSource,
         admin::{act, client, complaints},
     },
     config::{self, Config, LogFormat},
@@ -31,8 +31,8 @@ fn main() -> ExitCode {
         .expect("nothing has installed a provider before");
     let done = match cli::parse(std::env::args_os()) {
         Ok(command) => run(command),
-        Err(Stop::Text(text)) => print(&text),
-        Err(Stop::Failure(failure)) => Err(failure),
+        Err(EarlyExit::Text(text)) => print(&text),
+        Err(EarlyExit::Error(failure)) => Err(failure),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<(), Failure> {
+fn run(command: Command) -> Result<(), CliError> {
     match command {
         Command::Run { config } => run_relay(cli::load(config.as_deref())?),
         Command::Token(token) => {
@@ -55,13 +55,13 @@ fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Check { config } => print(&cli::check(config.as_deref())?),
         Command::Defaults => print(&config::reference()),
-        Command::Admin(admin) => print(&ask(&admin)?),
+        Command::Admin(admin) => print(&run_admin(&admin)?),
         Command::Completions { shell } => print(&cli::completions(shell)),
     }
 }
 
 /// Results go to stdout. A reader that has gone is no failure.
-fn print(text: &str) -> Result<(), Failure> {
+fn print(text: &str) -> Result<(), CliError> {
     let mut stdout = std::io::stdout().lock();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     Ok(())
@@ -69,27 +69,32 @@ fn print(text: &str) -> Result<(), Failure> {
 
 /// Runs a relay until a signal ends it. The first SIGINT or SIGTERM drains, the second cuts what is left; SIGHUP opens the
 /// access log anew.
-fn run_relay(config: Config) -> Result<(), Failure> {
+fn run_relay(config: Config) -> Result<(), CliError> {
     let begun = Instant::now();
     log_to_stderr(&config);
     public::connection_limit::raise_limit();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
-        Failure::new(Exit::Unexpected, "runtime", "cannot start a runtime", FEWER_PROCESSES).because(&error)
+        CliError::new(ExitReason::Unexpected, "runtime", "cannot start a runtime", FEWER_PROCESSES)
+            .because(&error)
     })?;
     runtime.block_on(async {
         let failed = |error: server::ServeError| {
-            Failure::new(Exit::Unexpected, error.code(), "the relay cannot serve", error.next())
+            CliError::new(ExitReason::Unexpected, error.code(), "the relay cannot serve", error.next())
                 .because(&error)
         };
         let listen = |kind| {
-            let failure =
-                Failure::new(Exit::Unexpected, "signals", "cannot listen for signals", FEWER_PROCESSES);
+            let failure = CliError::new(
+                ExitReason::Unexpected,
+                "signals",
+                "cannot listen for signals",
+                FEWER_PROCESSES,
+            );
             signal(kind).map_err(|error| failure.because(&error))
         };
         let (mut term, mut int) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
         let mut hup = listen(SignalKind::hangup())?;
         let running = server::start(config).await.map_err(failed)?;
-        greet(&running, begun);
+        print_greeting(&running, begun);
         let relay = running.relay.clone();
         tokio::spawn(async move {
             while hup.recv().await.is_some() {
@@ -118,7 +123,7 @@ fn log_to_stderr(config: &Config) {
 }
 
 /// What the relay serves, and what to try next.
-fn greet(running: &Running, begun: Instant) {
+fn print_greeting(running: &Running, begun: Instant) {
     let relay = &running.relay;
     let config = &relay.config;
     let mut lines = vec![format!(
@@ -174,10 +179,10 @@ fn greet(running: &Running, begun: Instant) {
     );
 }
 
-fn make_token(token: &cli::Token) -> Result<String, Failure> {
+fn make_token(token: &cli::Token) -> Result<String, CliError> {
     let failed = |error: &dyn std::error::Error| {
         let next = "name the token key: adit-relay token --account NAME --key FILE --domain DOMAIN > token";
-        Failure::new(Exit::Token, "token_key", "cannot sign a token", next).because(error)
+        CliError::new(ExitReason::Token, "token_key", "cannot sign a token", next).because(error)
     };
     let (key, domain) = match &token.source {
         TokenSource::Key { key, domain } => {
@@ -195,7 +200,7 @@ fn make_token(token: &cli::Token) -> Result<String, Failure> {
     let patterns = |names: &Vec<String>| names.iter().map(|name| name.parse()).collect::<Result<Vec<_>, _>>();
     let names = token.names.as_ref().map(patterns).transpose().map_err(|error| {
         let next = "adit-relay token --help";
-        Failure::new(Exit::Usage, "usage", "--names: is not a pattern", next).because(&error)
+        CliError::new(ExitReason::Usage, "usage", "--names: is not a pattern", next).because(&error)
     })?;
     let request = TokenRequest {
         account: token.account.clone(),
@@ -207,28 +212,34 @@ fn make_token(token: &cli::Token) -> Result<String, Failure> {
     Ok(format!("{}\n", mint(&key, &request, now()).map_err(|error| failed(&error))?))
 }
 
-fn ask(admin: &cli::Admin) -> Result<String, Failure> {
+fn run_admin(admin: &cli::Admin) -> Result<String, CliError> {
     let socket = match &admin.socket {
         Some(socket) => socket.clone(),
         None => cli::inspect(admin.config.as_deref())?.config.listen.admin.ok_or_else(|| {
             let next = "give one with --socket, or set listen.admin";
-            Failure::new(Exit::Usage, "admin_off", "this relay's configuration has no admin socket", next)
+            CliError::new(
+                ExitReason::Usage,
+                "admin_off",
+                "this relay's configuration has no admin socket",
+                next,
+            )
         })?,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
-        Failure::new(Exit::Unexpected, "runtime", "cannot start a runtime", FEWER_PROCESSES).because(&error)
+        CliError::new(ExitReason::Unexpected, "runtime", "cannot start a runtime", FEWER_PROCESSES)
+            .because(&error)
     })?;
-    runtime.block_on(ask_relay(&socket, admin))
+    runtime.block_on(call_relay(&socket, admin))
 }
 
-async fn ask_relay(socket: &Path, admin: &cli::Admin) -> Result<String, Failure> {
+async fn call_relay(socket: &Path, admin: &cli::Admin) -> Result<String, CliError> {
     Ok(match &admin.call {
-        AdminCall::Sessions => client::print_sessions(socket, admin.json, now()).await?,
-        AdminCall::Tunnels => client::print_tunnels(socket, admin.json, now()).await?,
-        AdminCall::Complaints(wish) => {
+        AdminRequest::Sessions => client::print_sessions(socket, admin.json, now()).await?,
+        AdminRequest::Tunnels => client::print_tunnels(socket, admin.json, now()).await?,
+        AdminRequest::Complaints(wish) => {
             complaints::carry_out(socket, wish, admin.json, now(), confirm).await?
         }
-        AdminCall::Do(act, consent) => act::carry_out(socket, act, *consent, admin.json, confirm).await?,
+        AdminRequest::Act(act, consent) => act::carry_out(socket, act, *consent, admin.json, confirm).await?,
     })
 }
 

@@ -9,17 +9,18 @@ pub(crate) mod connection;
 mod health;
 pub mod metrics;
 
-pub use health::{Health, Part, Phase};
+pub use health::{Component, Health, LifecyclePhase};
 
 use crate::ops::metrics::Metrics;
 use bytes::Bytes;
-use connection::Limits;
+use connection::ConnectionLimits;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use std::{convert::Infallible, sync::Arc, task::Context, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-const LIMITS: Limits = Limits { connections: 64, lifetime: Duration::from_secs(60) };
+const CONNECTION_LIMITS: ConnectionLimits =
+    ConnectionLimits { connections: 64, lifetime: Duration::from_secs(60) };
 
 /// Answers on `listener` until `stop`. At most 64 connections are open at once; others wait to be accepted.
 pub async fn serve(
@@ -29,7 +30,7 @@ pub async fn serve(
     stop: CancellationToken,
 ) {
     let accept = move |cx: &mut Context<'_>| listener.poll_accept(cx).map_ok(|(socket, _)| socket);
-    connection::serve(LIMITS, accept, stop, move |request| {
+    connection::serve(CONNECTION_LIMITS, accept, stop, move |request| {
         let response = answer(&request, &health, &metrics);
         async move { Ok::<_, Infallible>(response) }
     })

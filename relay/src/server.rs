@@ -10,20 +10,20 @@ mod running;
 pub mod service;
 
 use crate::{
-    accounts::buffers::{self, Measured},
-    auth::{KeysError, TokensError},
+    accounts::buffers::{self, BufferMeasurement},
+    auth::{IssuerKeysError, KeysError},
     certificates::{
         Certificates,
         development::{DevelopmentCa, DevelopmentError},
         issuer,
-        pem::{Certificate, PemError},
+        pem::{Certificate, CertificateError},
         served,
     },
     cluster::{peer, registry::RegistryError},
     config::Config,
     lanes::Lanes,
     ops::{
-        Phase, access_log, admin,
+        LifecyclePhase, access_log, admin,
         metrics::{Count, Gauge},
     },
     public::listen::BindError,
@@ -48,7 +48,7 @@ pub enum ServeError {
     Keys(#[from] KeysError),
     /// The tokens' issuers.
     #[error("cannot use access.tokens")]
-    Tokens(#[from] TokensError),
+    Tokens(#[from] IssuerKeysError),
     /// The store.
     #[error("cannot open the store")]
     OpenStore(#[from] adit_store::OpenError),
@@ -63,7 +63,7 @@ pub enum ServeError {
     Bind(#[from] BindError),
     /// A certificate from files.
     #[error("cannot serve the certificate")]
-    Certificate(#[from] PemError),
+    Certificate(#[from] CertificateError),
     /// The development CA.
     #[error("cannot use the development CA")]
     Development(#[from] DevelopmentError),
@@ -75,7 +75,7 @@ pub enum ServeError {
     Tls(#[from] rustls::Error),
     /// The access log.
     #[error("cannot open the access log")]
-    AccessLog(#[from] access_log::OpenError),
+    AccessLog(#[from] access_log::AccessLogError),
     /// The admin socket.
     #[error("cannot open the admin socket")]
     Admin(#[from] admin::BindError),
@@ -189,7 +189,7 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     let (listeners, bound) = bind(&config, lanes.all().len())?;
     let (certificates, source, development) = certificates(&config)?;
     let relay = Arc::new(open(config, &bound, &lanes, certificates.clone()).await?);
-    served::serve_last(&relay, &certificates);
+    served::serve_cached(&relay, &certificates);
     served::read_once(&relay, &certificates).await;
     tokio::spawn(served::watch(relay.clone(), certificates.clone()));
     if let Some(acme) = relay.config.acme.clone() {
@@ -203,7 +203,7 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     let beat = spawn_services(&relay).await;
     let stop = CancellationToken::new();
     serve_all(&relay, listeners, &lanes, &stop)?;
-    relay.health.enter(Phase::Ready);
+    relay.health.enter(LifecyclePhase::Ready);
     Ok(Running { relay, bound, certificates: source, lanes, data_dir, stop, beat })
 }
 
@@ -230,8 +230,8 @@ fn certificates(config: &Config) -> Result<Certified, ServeError> {
 /// The certificates from files.
 ///
 /// # Errors
-/// [`PemError`].
-pub fn read_certificates(config: &Config) -> Result<Vec<Certificate>, PemError> {
+/// [`CertificateError`].
+pub fn read_certificates(config: &Config) -> Result<Vec<Certificate>, CertificateError> {
     config.certificates.iter().map(|files| Certificate::read(&files.cert, &files.key)).collect()
 }
 
@@ -266,7 +266,7 @@ async fn spawn_services(relay: &Arc<Relay>) -> tokio::task::JoinHandle<Result<()
     for (lane, telemetry) in relay.lanes.iter().zip(&relay.lane_telemetry) {
         let metrics = telemetry.metrics.clone();
         let mut before = 0;
-        buffers::spawn(lane, telemetry.buffers.clone(), move |Measured { unread, cut }| {
+        buffers::spawn(lane, telemetry.buffers.clone(), move |BufferMeasurement { unread, cut }| {
             (0..cut).for_each(|_| metrics.count(Count::StreamsShed));
             let unread = i64::try_from(unread).unwrap_or(i64::MAX);
             metrics.shift(Gauge::BufferedBytes, unread - before);

@@ -13,8 +13,8 @@ pub use index::Index;
 
 use crate::{
     ops::{
-        Part,
-        metrics::{Kind, Metrics},
+        Component,
+        metrics::{MetricKind, Metrics},
     },
     routing::local::{Command, Session},
     server::{
@@ -65,13 +65,16 @@ impl SuspensionSet {
     /// Shows them among the relay's metrics.
     pub fn show_in(self: &Arc<Self>, metrics: &Metrics) {
         let (shown, confirmed) = (self.clone(), self.clone());
-        metrics.watch("adit_suspensions", "Suspensions that the relay goes by", Kind::Gauge, move || {
-            shown.load().all().list.len() as u64
-        });
+        metrics.watch(
+            "adit_suspensions",
+            "Suspensions that the relay goes by",
+            MetricKind::Gauge,
+            move || shown.load().all().list.len() as u64,
+        );
         metrics.watch(
             "adit_suspensions_version",
             "The version of the suspensions that is enforced to the last session",
-            Kind::Gauge,
+            MetricKind::Gauge,
             move || confirmed.confirmed(),
         );
     }
@@ -215,14 +218,14 @@ pub async fn watch(relay: Arc<Relay>) {
             Ok(new) => {
                 since = Instant::now();
                 from_store = true;
-                relay.health.report(Part::Store, None);
+                relay.health.report(Component::Store, None);
                 if let Some(new) = new {
                     adopt(&relay, new).await;
                 }
             }
             Err(error) => {
                 tracing::debug!(error = &error as &dyn std::error::Error, "the store is away");
-                relay.health.report(Part::Store, Some("cannot be reached".to_owned()));
+                relay.health.report(Component::Store, Some("cannot be reached".to_owned()));
                 let known = relay.suspensions.known();
                 let (patience, pause) =
                     if known.is_some() { (CUT_OFF, ASK_AGAIN) } else { (Duration::ZERO, ASK_SOON) };

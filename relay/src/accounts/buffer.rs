@@ -4,7 +4,7 @@
 //! charged to the account, under its lock: a stream whose reader keeps up is never charged. When the account passes
 //! its limit, its fullest stream is shed: it is no longer charged, and whoever drives it is woken to reset it.
 
-use super::{AccountUse, Exceeded};
+use super::{AccountUsage, LimitExceeded};
 use adit_protocol::Code;
 use futures_util::task::AtomicWaker;
 use std::{
@@ -16,14 +16,14 @@ use std::{
 };
 
 /// Charges are whole multiples of this many bytes, rounded down: what a stream has unread beyond its charge.
-const GRAIN: u64 = 32 * 1024;
+const CHARGE_GRAIN_BYTES: u64 = 32 * 1024;
 
 /// The streams of an account that have been charged.
 #[derive(Debug, Default)]
-pub(super) struct Buffers(Mutex<Charged>);
+pub(super) struct AccountBuffers(Mutex<ChargedStreams>);
 
 #[derive(Debug, Default)]
-struct Charged {
+struct ChargedStreams {
     total: u64,
     streams: Vec<Arc<Charge>>,
 }
@@ -32,24 +32,24 @@ struct Charged {
 struct Charge {
     /// Changes only under the account's lock.
     bytes: AtomicU64,
-    /// Where the stream stands in [`Charged::streams`]; likewise.
+    /// Where the stream stands in [`ChargedStreams::streams`]; likewise.
     index: AtomicUsize,
     /// Set under the account's lock, once: the stream is no longer charged.
     shed: AtomicBool,
     driver: AtomicWaker,
 }
 
-impl Buffers {
+impl AccountBuffers {
     pub(super) fn total(&self) -> u64 {
         self.lock().total
     }
 
-    fn lock(&self) -> MutexGuard<'_, Charged> {
+    fn lock(&self) -> MutexGuard<'_, ChargedStreams> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Charged {
+impl ChargedStreams {
     fn add(&mut self, charge: &Arc<Charge>) {
         charge.index.store(self.streams.len(), Ordering::Relaxed);
         self.streams.push(charge.clone());
@@ -84,13 +84,13 @@ impl Charged {
 /// several threads; [`poll_shed`](Self::poll_shed) wakes one task, the last that asked.
 #[derive(Debug)]
 pub struct StreamBuffer {
-    account: Arc<AccountUse>,
+    account: Arc<AccountUsage>,
     unread: AtomicU64,
     charge: OnceLock<Arc<Charge>>,
 }
 
 impl StreamBuffer {
-    pub(super) fn new(account: Arc<AccountUse>) -> Self {
+    pub(super) fn new(account: Arc<AccountUsage>) -> Self {
         Self { account, unread: AtomicU64::new(0), charge: OnceLock::new() }
     }
 
@@ -98,20 +98,20 @@ impl StreamBuffer {
     pub fn arrived(&self, bytes: usize) {
         let bytes = bytes as u64;
         let unread = self.unread.fetch_add(bytes, Ordering::SeqCst).saturating_add(bytes);
-        self.settle_if_off(unread);
+        self.charge_if_changed(unread);
     }
 
     /// Counts bytes that were read: no more than have arrived.
     pub fn read(&self, bytes: usize) {
         let less = |unread: u64| Some(unread.saturating_sub(bytes as u64));
         let before = self.unread.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).unwrap_or_default();
-        self.settle_if_off(before.saturating_sub(bytes as u64));
+        self.charge_if_changed(before.saturating_sub(bytes as u64));
     }
 
     /// Sets the count, for a caller that measures instead of counting.
     pub fn set(&self, unread: usize) {
         self.unread.store(unread as u64, Ordering::SeqCst);
-        self.settle_if_off(unread as u64);
+        self.charge_if_changed(unread as u64);
     }
 
     /// The bytes that are unread now.
@@ -146,16 +146,16 @@ impl StreamBuffer {
         charge
     }
 
-    fn settle_if_off(&self, unread: u64) {
+    fn charge_if_changed(&self, unread: u64) {
         let charged = self.charge.get().map_or(0, |charge| charge.bytes.load(Ordering::SeqCst));
-        if unread / GRAIN != charged / GRAIN {
-            self.settle();
+        if unread / CHARGE_GRAIN_BYTES != charged / CHARGE_GRAIN_BYTES {
+            self.charge_unread();
         }
     }
 
     /// Charges what is unread now.
     #[cold]
-    fn settle(&self) {
+    fn charge_unread(&self) {
         let charge = self.charge.get_or_init(|| self.enter());
         let limit = self.account.buffer_limit();
         let mut charged = self.account.buffers.lock();
@@ -164,17 +164,17 @@ impl StreamBuffer {
             if charge.shed.load(Ordering::SeqCst) {
                 return;
             }
-            let unread = self.unread() / GRAIN * GRAIN;
+            let unread = self.unread() / CHARGE_GRAIN_BYTES * CHARGE_GRAIN_BYTES;
             let before = charge.bytes.swap(unread, Ordering::SeqCst);
             charged.total = charged.total - before + unread;
-            if self.unread() / GRAIN * GRAIN == unread {
+            if self.unread() / CHARGE_GRAIN_BYTES * CHARGE_GRAIN_BYTES == unread {
                 break;
             }
         }
         let shed = charged.shed(limit);
         drop(charged);
         for stream in shed {
-            self.account.refuse(Exceeded::new(Code::BufferFull, limit));
+            self.account.refuse(LimitExceeded::new(Code::BufferFull, limit));
             stream.driver.wake();
         }
     }
@@ -201,9 +201,9 @@ mod tests {
 
     const KIB: usize = 1024;
 
-    fn account_with(buffer_bytes: usize) -> Arc<AccountUse> {
+    fn account_with(buffer_bytes: usize) -> Arc<AccountUsage> {
         let limits = Limits { buffer_bytes: buffer_bytes as u64, ..Limits::default() };
-        Arc::new(AccountUse::new(&Account::managed("me"), &limits, Instant::now()))
+        Arc::new(AccountUsage::new(&Account::managed("me"), &limits, Instant::now()))
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! a second; when it passes the account's limit, the consumer with the fullest stream is cut off.
 
 use crate::{
-    accounts::{AccountUse, StreamBuffer},
+    accounts::{AccountUsage, StreamBuffer},
     lanes::Lane,
 };
 use adit_mux::UnreadBytes;
@@ -18,17 +18,17 @@ use tokio::{
 };
 
 /// How often streams are measured.
-const INTERVAL: Duration = Duration::from_millis(100);
+const MEASURE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// One stream whose reader may be slow.
 #[derive(Debug)]
-pub struct Watched {
+pub struct WatchedStream {
     unread: UnreadBytes,
     buffer: StreamBuffer,
     cut: Arc<Notify>,
 }
 
-impl Watched {
+impl WatchedStream {
     /// Whether its consumer had to go because the account's unread bytes passed their limit.
     pub fn is_cut(&self) -> bool {
         self.buffer.is_shed()
@@ -37,7 +37,7 @@ impl Watched {
 
 /// What one look at a lane's streams found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Measured {
+pub struct BufferMeasurement {
     /// The bytes that wait for slow consumers.
     pub unread: usize,
     /// The streams whose consumers have to go.
@@ -46,19 +46,24 @@ pub struct Measured {
 
 /// The streams of one lane that are measured.
 #[derive(Debug, Default)]
-pub struct Buffers(Mutex<Vec<Weak<Watched>>>);
+pub struct LaneBuffers(Mutex<Vec<Weak<WatchedStream>>>);
 
-impl Buffers {
+impl LaneBuffers {
     /// Measures a stream until the returned value is dropped. `cut` is notified when its consumer has to go.
-    pub fn watch(&self, usage: &Arc<AccountUse>, unread: UnreadBytes, cut: Arc<Notify>) -> Arc<Watched> {
-        let watched = Arc::new(Watched { unread, buffer: usage.buffer(), cut });
+    pub fn watch(
+        &self,
+        usage: &Arc<AccountUsage>,
+        unread: UnreadBytes,
+        cut: Arc<Notify>,
+    ) -> Arc<WatchedStream> {
+        let watched = Arc::new(WatchedStream { unread, buffer: usage.buffer(), cut });
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&watched));
         watched
     }
 
-    fn measure(&self) -> Measured {
+    fn measure(&self) -> BufferMeasurement {
         let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut measured = Measured::default();
+        let mut measured = BufferMeasurement::default();
         streams.retain(|stream| {
             let Some(stream) = stream.upgrade() else { return false };
             let unread = stream.unread.get();
@@ -76,9 +81,13 @@ impl Buffers {
 }
 
 /// Measures the streams of a lane for as long as it runs, and tells what was found.
-pub fn spawn(lane: &Lane, buffers: Arc<Buffers>, mut tell: impl FnMut(Measured) + Send + 'static) {
+pub fn spawn(
+    lane: &Lane,
+    buffers: Arc<LaneBuffers>,
+    mut tell: impl FnMut(BufferMeasurement) + Send + 'static,
+) {
     lane.spawn(async move {
-        let mut ticks = interval(INTERVAL);
+        let mut ticks = interval(MEASURE_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
@@ -127,20 +136,20 @@ mod tests {
     }
 
     /// Measures until everything has arrived.
-    async fn measured(buffers: &Buffers, unread: usize) {
-        while buffers.measure() != (Measured { unread, cut: 0 }) {
+    async fn measured(buffers: &LaneBuffers, unread: usize) {
+        while buffers.measure() != (BufferMeasurement { unread, cut: 0 }) {
             tokio::task::yield_now().await;
         }
     }
 
-    fn account(limit: usize) -> Arc<AccountUse> {
+    fn account(limit: usize) -> Arc<AccountUsage> {
         let limits = Limits { buffer_bytes: limit as u64, ..Limits::default() };
         Accounts::default().get(&Account::managed("me"), &limits)
     }
 
     #[tokio::test]
     async fn what_a_reader_takes_is_no_longer_counted() {
-        let (buffers, usage) = (Buffers::default(), account(1024 * KIB));
+        let (buffers, usage) = (LaneBuffers::default(), account(1024 * KIB));
         let mut stream = streams(&[200 * KIB]).await.remove(0);
         let cut = Arc::new(Notify::new());
         let watched = buffers.watch(&usage, stream.unread(), cut.clone());
@@ -151,7 +160,7 @@ mod tests {
             read += data.len();
             stream.release(data.len());
         }
-        assert_eq!(buffers.measure(), Measured::default());
+        assert_eq!(buffers.measure(), BufferMeasurement::default());
         assert_eq!(usage.buffered_bytes(), 0);
         assert!(!watched.is_cut() && cut.notified().now_or_never().is_none());
         drop(watched);
@@ -162,7 +171,7 @@ mod tests {
 
     #[tokio::test]
     async fn past_the_limit_the_consumer_with_the_fullest_stream_goes_and_no_other() {
-        let (buffers, usage) = (Buffers::default(), account(1024 * KIB));
+        let (buffers, usage) = (LaneBuffers::default(), account(1024 * KIB));
         let sizes = [300 * KIB, 400 * KIB, 200 * KIB];
         let mut streams = streams(&sizes).await;
         let watch = |stream: &mut RecvStream| {

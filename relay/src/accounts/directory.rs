@@ -1,6 +1,6 @@
 //! The accounts that use a relay now.
 
-use super::{AccountUse, Limits};
+use super::{AccountUsage, Limits};
 use adit_protocol::Account;
 use std::{
     collections::HashMap,
@@ -13,7 +13,7 @@ use std::{
 #[derive(Debug)]
 pub struct Accounts {
     epoch: Instant,
-    accounts: RwLock<HashMap<Account, Arc<AccountUse>>>,
+    accounts: RwLock<HashMap<Account, Arc<AccountUsage>>>,
 }
 
 impl Default for Accounts {
@@ -25,7 +25,7 @@ impl Default for Accounts {
 impl Accounts {
     /// What an account uses, for a session of its own. `limits` replace those of the account's earlier sessions: a token
     /// can carry limits, and the newest counts.
-    pub fn get(&self, account: &Account, limits: &Limits) -> Arc<AccountUse> {
+    pub fn get(&self, account: &Account, limits: &Limits) -> Arc<AccountUsage> {
         let found = self.visit(account, limits);
         found.set_limits(limits);
         found
@@ -33,22 +33,22 @@ impl Accounts {
 
     /// What an account uses, for a request to one of its tunnels whose sessions are at other relays. `limits` are those of
     /// the region: they hold only where the account has no session that brought others.
-    pub fn visit(&self, account: &Account, limits: &Limits) -> Arc<AccountUse> {
+    pub fn visit(&self, account: &Account, limits: &Limits) -> Arc<AccountUsage> {
         if let Some(found) = self.find(account) {
             return found;
         }
         let mut accounts = self.accounts.write().unwrap_or_else(PoisonError::into_inner);
         let entry = accounts.entry(account.clone());
-        entry.or_insert_with(|| Arc::new(AccountUse::new(account, limits, self.epoch))).clone()
+        entry.or_insert_with(|| Arc::new(AccountUsage::new(account, limits, self.epoch))).clone()
     }
 
     /// What an account uses, if it uses anything.
-    pub fn find(&self, account: &Account) -> Option<Arc<AccountUse>> {
+    pub fn find(&self, account: &Account) -> Option<Arc<AccountUsage>> {
         self.accounts.read().unwrap_or_else(PoisonError::into_inner).get(account).cloned()
     }
 
     /// All accounts, in no order.
-    pub fn all(&self) -> Vec<Arc<AccountUse>> {
+    pub fn all(&self) -> Vec<Arc<AccountUsage>> {
         self.accounts.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 
 /// What was asked for would pass a limit of the account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Exceeded {
+pub struct LimitExceeded {
     /// Which limit.
     pub code: Code,
     /// Its value: a count, or bytes.
@@ -14,13 +14,13 @@ pub struct Exceeded {
     pub retry_after: Option<Duration>,
 }
 
-impl Exceeded {
+impl LimitExceeded {
     pub(super) fn new(code: Code, limit: impl Into<u64>) -> Self {
         Self { code, limit: limit.into(), retry_after: None }
     }
 }
 
-impl fmt::Display for Exceeded {
+impl fmt::Display for LimitExceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let limit = self.limit;
         match self.code {
@@ -36,4 +36,4 @@ impl fmt::Display for Exceeded {
     }
 }
 
-impl std::error::Error for Exceeded {}
+impl std::error::Error for LimitExceeded {}

@@ -1,6 +1,6 @@
 //! Places that are held until they are dropped.
 
-use super::AccountUse;
+use super::AccountUsage;
 use adit_protocol::Endpoint;
 use std::sync::{
     Arc,
@@ -9,20 +9,20 @@ use std::sync::{
 
 /// How many places are held.
 #[derive(Debug, Default)]
-pub(super) struct Places(AtomicU32);
+pub(super) struct PermitCount(AtomicU32);
 
-impl Places {
+impl PermitCount {
     /// Takes a place if fewer than `limit` are held, here or in all (`elsewhere_too`).
-    pub(super) fn take(&self, limit: u32, elsewhere_too: u32) -> bool {
+    pub(super) fn try_acquire(&self, limit: u32, elsewhere_too: u32) -> bool {
         let free = |held: u32| (held.max(elsewhere_too) < limit).then(|| held + 1);
         self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, free).is_ok()
     }
 
-    pub(super) fn give_back(&self) {
+    pub(super) fn release(&self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
 
-    pub(super) fn held(&self) -> u32 {
+    pub(super) fn count(&self) -> u32 {
         self.0.load(Ordering::Acquire)
     }
 }
@@ -30,44 +30,44 @@ impl Places {
 /// One of an account's sessions at this relay.
 #[derive(Debug)]
 #[must_use = "the session counts until the permit is dropped"]
-pub struct SessionPermit(pub(super) Arc<AccountUse>);
+pub struct SessionPermit(pub(super) Arc<AccountUsage>);
 
 /// One of an account's streams at this relay.
 #[derive(Debug)]
 #[must_use = "the stream counts until the permit is dropped"]
-pub struct StreamPermit(pub(super) Arc<AccountUse>);
+pub struct StreamPermit(pub(super) Arc<AccountUsage>);
 
 /// One of an account's tunnels, for one of the sessions that serve it at this relay.
 #[derive(Debug)]
 #[must_use = "the tunnel counts until the permit is dropped"]
 pub struct TunnelPermit {
-    pub(super) account: Arc<AccountUse>,
+    pub(super) account: Arc<AccountUsage>,
     pub(super) endpoint: Endpoint,
 }
 
 impl SessionPermit {
     /// Whose session it is.
-    pub fn account(&self) -> &Arc<AccountUse> {
+    pub fn account(&self) -> &Arc<AccountUsage> {
         &self.0
     }
 }
 
 impl StreamPermit {
     /// Whose stream it is.
-    pub fn account(&self) -> &Arc<AccountUse> {
+    pub fn account(&self) -> &Arc<AccountUsage> {
         &self.0
     }
 }
 
 impl Drop for SessionPermit {
     fn drop(&mut self) {
-        self.0.sessions.give_back();
+        self.0.sessions.release();
     }
 }
 
 impl Drop for StreamPermit {
     fn drop(&mut self) {
-        self.0.streams.give_back();
+        self.0.streams.release();
     }
 }
 

@@ -1,6 +1,6 @@
 //! The same from many threads at once: counts stay exact.
 
-use super::{AccountUse, Accounts, Limits};
+use super::{AccountUsage, Accounts, Limits};
 use adit_protocol::{Account, Endpoint};
 use std::{
     sync::{
@@ -27,7 +27,7 @@ fn at_once(work: impl Fn(usize) + Sync) {
     });
 }
 
-fn account_with(limits: &Limits) -> Arc<AccountUse> {
+fn account_with(limits: &Limits) -> Arc<AccountUsage> {
     Accounts::default().get(&Account::managed("me"), limits)
 }
 

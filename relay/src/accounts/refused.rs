@@ -1,6 +1,6 @@
 //! Consumers that a limit turned away, counted so that the client can say so.
 
-use super::Exceeded;
+use super::LimitExceeded;
 use adit_protocol::Code;
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -8,13 +8,14 @@ use std::{
 };
 
 /// The limits that turn consumers away.
-const CODES: [Code; 4] = [Code::RateLimited, Code::TooManyStreams, Code::BodyTooLarge, Code::BufferFull];
+const COUNTED_CODES: [Code; 4] =
+    [Code::RateLimited, Code::TooManyStreams, Code::BodyTooLarge, Code::BufferFull];
 /// The least time from one notice to the next.
-const PAUSE: Duration = Duration::from_secs(1);
+const NOTICE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Consumers that were turned away since the last notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub struct RefusalNotice {
     /// By which limit.
     pub code: Code,
     /// The limit's value when it last turned one away.
@@ -24,32 +25,32 @@ pub struct Refused {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct RefusedCounts {
-    counts: [AtomicU64; CODES.len()],
-    limits: [AtomicU64; CODES.len()],
+pub(super) struct RefusalCounts {
+    counts: [AtomicU64; COUNTED_CODES.len()],
+    limits: [AtomicU64; COUNTED_CODES.len()],
     /// When the next notice may be given, in nanoseconds.
     next_at: AtomicU64,
 }
 
-impl RefusedCounts {
-    pub(super) fn note(&self, exceeded: &Exceeded) {
-        if let Some(index) = CODES.iter().position(|code| *code == exceeded.code) {
+impl RefusalCounts {
+    pub(super) fn note(&self, exceeded: &LimitExceeded) {
+        if let Some(index) = COUNTED_CODES.iter().position(|code| *code == exceeded.code) {
             self.limits[index].store(exceeded.limit, Ordering::Relaxed);
             self.counts[index].fetch_add(1, Ordering::Release);
         }
     }
 
     /// The limit that turned most away, at most once a second. Each refusal is told once, whoever asks.
-    pub(super) fn take(&self, now: Duration) -> Option<Refused> {
+    pub(super) fn take(&self, now: Duration) -> Option<RefusalNotice> {
         let counts = || self.counts.iter().map(|count| count.load(Ordering::Acquire)).enumerate();
         let (index, _) = counts().filter(|(_, count)| *count > 0).max_by_key(|(_, count)| *count)?;
         let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
-        let pause = u64::try_from(PAUSE.as_nanos()).unwrap_or(u64::MAX);
+        let pause = u64::try_from(NOTICE_INTERVAL.as_nanos()).unwrap_or(u64::MAX);
         let due = |next_at: u64| (next_at <= now).then(|| now.saturating_add(pause));
         self.next_at.fetch_update(Ordering::AcqRel, Ordering::Acquire, due).ok()?;
         let count = self.counts[index].swap(0, Ordering::AcqRel);
         let limit = self.limits[index].load(Ordering::Relaxed);
-        (count > 0).then_some(Refused { code: CODES[index], limit, count })
+        (count > 0).then_some(RefusalNotice { code: COUNTED_CODES[index], limit, count })
     }
 }
 
@@ -59,22 +60,22 @@ mod tests {
 
     #[test]
     fn a_notice_a_second_tells_the_worst_first_and_each_refusal_once() {
-        let refused = RefusedCounts::default();
+        let refused = RefusalCounts::default();
         let second = Duration::from_secs;
         assert_eq!(refused.take(second(0)), None);
         for _ in 0..3 {
-            refused.note(&Exceeded::new(Code::RateLimited, 200u32));
+            refused.note(&LimitExceeded::new(Code::RateLimited, 200u32));
         }
-        refused.note(&Exceeded::new(Code::TooManyStreams, 1000u32));
-        refused.note(&Exceeded::new(Code::TooManySessions, 20u32));
-        let rate = Refused { code: Code::RateLimited, limit: 200, count: 3 };
+        refused.note(&LimitExceeded::new(Code::TooManyStreams, 1000u32));
+        refused.note(&LimitExceeded::new(Code::TooManySessions, 20u32));
+        let rate = RefusalNotice { code: Code::RateLimited, limit: 200, count: 3 };
         assert_eq!(refused.take(second(0)), Some(rate));
         assert_eq!(refused.take(Duration::from_millis(999)), None, "too early");
-        let streams = Refused { code: Code::TooManyStreams, limit: 1000, count: 1 };
+        let streams = RefusalNotice { code: Code::TooManyStreams, limit: 1000, count: 1 };
         assert_eq!(refused.take(second(1)), Some(streams));
         assert_eq!(refused.take(second(2)), None, "sessions are refused to the client itself");
-        refused.note(&Exceeded::new(Code::RateLimited, 100u32));
-        let again = Refused { code: Code::RateLimited, limit: 100, count: 1 };
+        refused.note(&LimitExceeded::new(Code::RateLimited, 100u32));
+        let again = RefusalNotice { code: Code::RateLimited, limit: 100, count: 1 };
         assert_eq!(refused.take(second(2)), Some(again), "asking in vain costs no time");
     }
 }

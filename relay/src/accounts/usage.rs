@@ -1,11 +1,11 @@
 //! What one account uses of one relay.
 
 use super::{
-    Exceeded, Limits, Refused, SessionPermit, StreamBuffer, StreamPermit, TunnelPermit,
-    buffer::Buffers,
-    permit::Places,
+    LimitExceeded, Limits, RefusalNotice, SessionPermit, StreamBuffer, StreamPermit, TunnelPermit,
+    buffer::AccountBuffers,
+    permit::PermitCount,
     rate::{Bucket, Rate},
-    refused::RefusedCounts,
+    refused::RefusalCounts,
 };
 use adit_protocol::{Account, Code, Endpoint};
 use arc_swap::ArcSwap;
@@ -20,44 +20,44 @@ use std::{
 /// [`check_request`](Self::check_request) and [`try_stream`](Self::try_stream) are made for every request: they take no
 /// lock and allocate nothing.
 #[derive(Debug)]
-pub struct AccountUse {
+pub struct AccountUsage {
     account: Account,
     /// What times are counted from.
     epoch: Instant,
-    bounds: ArcSwap<Bounds>,
+    bounds: ArcSwap<AppliedLimits>,
     bucket: Bucket,
-    pub(super) streams: Places,
-    pub(super) sessions: Places,
-    refused: RefusedCounts,
-    pub(super) buffers: Buffers,
+    pub(super) streams: PermitCount,
+    pub(super) sessions: PermitCount,
+    refused: RefusalCounts,
+    pub(super) buffers: AccountBuffers,
     /// The sessions of this relay that serve each endpoint.
     tunnels: Mutex<HashMap<Endpoint, u32>>,
 }
 
 #[derive(Debug)]
-struct Bounds {
+struct AppliedLimits {
     limits: Limits,
     rate: Rate,
 }
 
-impl Bounds {
+impl AppliedLimits {
     fn new(limits: &Limits) -> Self {
         let burst = limits.burst.unwrap_or(limits.requests_per_second);
         Self { limits: limits.clone(), rate: Rate::new(limits.requests_per_second, burst) }
     }
 }
 
-impl AccountUse {
+impl AccountUsage {
     pub(super) fn new(account: &Account, limits: &Limits, epoch: Instant) -> Self {
         Self {
             account: account.clone(),
             epoch,
-            bounds: ArcSwap::from_pointee(Bounds::new(limits)),
+            bounds: ArcSwap::from_pointee(AppliedLimits::new(limits)),
             bucket: Bucket::default(),
-            streams: Places::default(),
-            sessions: Places::default(),
-            refused: RefusedCounts::default(),
-            buffers: Buffers::default(),
+            streams: PermitCount::default(),
+            sessions: PermitCount::default(),
+            refused: RefusalCounts::default(),
+            buffers: AccountBuffers::default(),
             tunnels: Mutex::default(),
         }
     }
@@ -75,7 +75,7 @@ impl AccountUse {
     /// Replaces what the account may use. What it holds already stays.
     pub(crate) fn set_limits(&self, limits: &Limits) {
         if self.bounds.load().limits != *limits {
-            self.bounds.store(Arc::new(Bounds::new(limits)));
+            self.bounds.store(Arc::new(AppliedLimits::new(limits)));
         }
     }
 
@@ -83,13 +83,13 @@ impl AccountUse {
     ///
     /// # Errors
     /// [`Code::TooManySessions`].
-    pub fn try_session(self: &Arc<Self>, in_region: usize) -> Result<SessionPermit, Exceeded> {
+    pub fn try_session(self: &Arc<Self>, in_region: usize) -> Result<SessionPermit, LimitExceeded> {
         let limit = self.bounds.load().limits.sessions;
         let in_region = u32::try_from(in_region).unwrap_or(u32::MAX);
-        if self.sessions.take(limit, in_region) {
+        if self.sessions.try_acquire(limit, in_region) {
             Ok(SessionPermit(self.clone()))
         } else {
-            Err(Exceeded::new(Code::TooManySessions, limit))
+            Err(LimitExceeded::new(Code::TooManySessions, limit))
         }
     }
 
@@ -102,7 +102,7 @@ impl AccountUse {
         self: &Arc<Self>,
         endpoint: &Endpoint,
         others_in_region: usize,
-    ) -> Result<TunnelPermit, Exceeded> {
+    ) -> Result<TunnelPermit, LimitExceeded> {
         let limit = self.bounds.load().limits.tunnels;
         let mut tunnels = self.tunnels();
         if let Some(sessions) = tunnels.get_mut(endpoint) {
@@ -110,7 +110,7 @@ impl AccountUse {
         } else if tunnels.len().max(others_in_region) < limit as usize {
             tunnels.insert(endpoint.clone(), 1);
         } else {
-            return Err(Exceeded::new(Code::TooManyTunnels, limit));
+            return Err(LimitExceeded::new(Code::TooManyTunnels, limit));
         }
         Ok(TunnelPermit { account: self.clone(), endpoint: endpoint.clone() })
     }
@@ -133,12 +133,12 @@ impl AccountUse {
     ///
     /// # Errors
     /// [`Code::TooManyStreams`]; the refusal is counted for [`take_refused`](Self::take_refused).
-    pub fn try_stream(self: &Arc<Self>) -> Result<StreamPermit, Exceeded> {
+    pub fn try_stream(self: &Arc<Self>) -> Result<StreamPermit, LimitExceeded> {
         let limit = self.bounds.load().limits.streams;
-        if self.streams.take(limit, 0) {
+        if self.streams.try_acquire(limit, 0) {
             Ok(StreamPermit(self.clone()))
         } else {
-            Err(self.refuse(Exceeded::new(Code::TooManyStreams, limit)))
+            Err(self.refuse(LimitExceeded::new(Code::TooManyStreams, limit)))
         }
     }
 
@@ -147,11 +147,11 @@ impl AccountUse {
     /// # Errors
     /// [`Code::RateLimited`] with the time until the next will be let through; the refusal is counted for
     /// [`take_refused`](Self::take_refused).
-    pub fn check_request(&self, now: Instant) -> Result<(), Exceeded> {
+    pub fn check_request(&self, now: Instant) -> Result<(), LimitExceeded> {
         let bounds = self.bounds.load();
         self.bucket.take(bounds.rate, self.since_epoch(now)).map_err(|wait| {
-            let exceeded = Exceeded::new(Code::RateLimited, bounds.limits.requests_per_second);
-            self.refuse(Exceeded { retry_after: Some(wait), ..exceeded })
+            let exceeded = LimitExceeded::new(Code::RateLimited, bounds.limits.requests_per_second);
+            self.refuse(LimitExceeded { retry_after: Some(wait), ..exceeded })
         })
     }
 
@@ -159,9 +159,9 @@ impl AccountUse {
     ///
     /// # Errors
     /// [`Code::BodyTooLarge`]; the refusal is counted for [`take_refused`](Self::take_refused).
-    pub fn check_body(&self, bytes: u64) -> Result<(), Exceeded> {
+    pub fn check_body(&self, bytes: u64) -> Result<(), LimitExceeded> {
         match self.bounds.load().limits.body_bytes {
-            Some(limit) if bytes > limit => Err(self.refuse(Exceeded::new(Code::BodyTooLarge, limit))),
+            Some(limit) if bytes > limit => Err(self.refuse(LimitExceeded::new(Code::BodyTooLarge, limit))),
             _ => Ok(()),
         }
     }
@@ -175,25 +175,25 @@ impl AccountUse {
         self.bounds.load().limits.buffer_bytes
     }
 
-    pub(super) fn refuse(&self, exceeded: Exceeded) -> Exceeded {
+    pub(super) fn refuse(&self, exceeded: LimitExceeded) -> LimitExceeded {
         self.refused.note(&exceeded);
         exceeded
     }
 
     /// The consumers that were turned away since the last notice, for [`adit_protocol::ToClient::Limited`]: at most one
     /// notice a second for the account, the limit that turned most away first. Each refusal is in one notice only.
-    pub fn take_refused(&self, now: Instant) -> Option<Refused> {
+    pub fn take_refused(&self, now: Instant) -> Option<RefusalNotice> {
         self.refused.take(self.since_epoch(now))
     }
 
     /// The sessions that are open at this relay.
     pub fn sessions(&self) -> u32 {
-        self.sessions.held()
+        self.sessions.count()
     }
 
     /// The streams that are open at this relay.
     pub fn streams(&self) -> u32 {
-        self.streams.held()
+        self.streams.count()
     }
 
     /// The tunnels that are served by sessions at this relay.
@@ -206,7 +206,7 @@ impl AccountUse {
         self.buffers.total()
     }
 
-    /// Whether a new [`AccountUse`] would do the same as this one.
+    /// Whether a new [`AccountUsage`] would do the same as this one.
     pub(super) fn is_idle(&self, now: Instant) -> bool {
         self.bucket.is_full(self.since_epoch(now))
     }
@@ -221,8 +221,8 @@ mod tests {
     use super::*;
     use std::iter;
 
-    fn account_with(limits: Limits) -> Arc<AccountUse> {
-        Arc::new(AccountUse::new(&Account::managed("me"), &limits, Instant::now()))
+    fn account_with(limits: Limits) -> Arc<AccountUsage> {
+        Arc::new(AccountUsage::new(&Account::managed("me"), &limits, Instant::now()))
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Every kind of bad token with the code that it gets, beside good ones.
 
 use super::{
-    Keys, NamePattern, Permissions, TokenError, TokenGrant, TokenKeys, TokenRequest, Tokens,
+    Keys, NamePattern, Permissions, TokenError, TokenGrant, TokenKeys, TokenRequest, TokenVerifier,
     mint::{MintError, mint},
     test_issuer::{TestIssuer, forge, sign_ed25519},
 };
@@ -17,20 +17,20 @@ const DOMAIN: &str = "eu.example.com";
 /// A provider with tokens of its own.
 struct Provider {
     keys: Keys,
-    tokens: Tokens,
+    tokens: TokenVerifier,
 }
 
 static PROVIDER: LazyLock<Provider> = LazyLock::new(|| {
     let dir = tempfile::tempdir().unwrap();
     let keys = Keys::load_or_create(dir.path()).unwrap();
-    let tokens = Tokens::new(&Access::default(), &keys, DOMAIN).unwrap();
+    let tokens = TokenVerifier::new(&Access::default(), &keys, DOMAIN).unwrap();
     Provider { keys, tokens }
 });
 
 /// A provider that trusts another issuer, whose keys are in a JSON Web Key Set.
 struct Trusting {
     issuer: TestIssuer,
-    tokens: Tokens,
+    tokens: TokenVerifier,
     _dir: tempfile::TempDir,
 }
 
@@ -41,7 +41,7 @@ static TRUSTING: LazyLock<Trusting> = LazyLock::new(|| {
     std::fs::write(&keys, issuer.jwks().to_string()).unwrap();
     let trusted = Issuer { issuer: "https://id.example".into(), audience: "tunnels".into(), keys };
     let access = Access { tokens: adit_config::Tokens::Issuers(vec![trusted]), ..Access::default() };
-    let tokens = Tokens::new(&access, &PROVIDER.keys, DOMAIN).unwrap();
+    let tokens = TokenVerifier::new(&access, &PROVIDER.keys, DOMAIN).unwrap();
     Trusting { issuer, tokens, _dir: dir }
 });
 
@@ -318,7 +318,7 @@ fn a_provider_whose_key_was_changed_takes_both_for_a_while() {
         region: PROVIDER.keys.region.clone(),
         tokens: TokenKeys::parse(text.as_bytes()).unwrap(),
     };
-    let both = Tokens::new(&Access::default(), &keys(&format!("{new}{old}")), DOMAIN).unwrap();
+    let both = TokenVerifier::new(&Access::default(), &keys(&format!("{new}{old}")), DOMAIN).unwrap();
     for text in [&old, &new] {
         let token = mint(&keys(text).tokens, &request(), NOW).unwrap();
         assert!(both.verify(&token, NOW).is_ok());

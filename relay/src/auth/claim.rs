@@ -6,14 +6,14 @@ use adit_protocol::Kind;
 use serde_json::{Map, Value};
 
 /// How far apart clocks may be, in seconds.
-pub(super) const LEEWAY_SECONDS: u64 = 60;
+pub(super) const CLOCK_LEEWAY_SECONDS: u64 = 60;
 /// The most elements of an `aud` claim that are read.
 const MAX_AUDIENCES: usize = 64;
 const MAX_KINDS: usize = 8;
 /// Our own claim.
-const CLAIM: &str = "adit";
+const ADIT_CLAIM: &str = "adit";
 
-fn claims(text: impl Into<String>) -> TokenError {
+fn invalid_claim(text: impl Into<String>) -> TokenError {
     TokenError::Claims(text.into())
 }
 
@@ -22,9 +22,9 @@ impl Token<'_> {
     pub(super) fn text(&self, name: &str) -> Result<&str, TokenError> {
         match self.claims.get(name) {
             Some(Value::String(text)) if !text.is_empty() => Ok(text),
-            Some(Value::String(_)) => Err(claims(format!("{name}: is empty"))),
-            Some(other) => Err(claims(format!("{name}: {} is not text", shown(other)))),
-            None => Err(claims(format!("{name}: is missing"))),
+            Some(Value::String(_)) => Err(invalid_claim(format!("{name}: is empty"))),
+            Some(other) => Err(invalid_claim(format!("{name}: {} is not text", shown(other)))),
+            None => Err(invalid_claim(format!("{name}: is missing"))),
         }
     }
 
@@ -35,20 +35,20 @@ impl Token<'_> {
             Some(float) if (0.0..9e15).contains(&float) => Some(float as u64),
             _ => None,
         });
-        let rule = || claims(format!("{name}: {} is not a time in seconds since 1970", shown(value)));
+        let rule = || invalid_claim(format!("{name}: {} is not a time in seconds since 1970", shown(value)));
         seconds.map(Some).ok_or_else(rule)
     }
 
     pub(super) fn check_audience(&self, expected: &str) -> Result<(), TokenError> {
         let named = match self.claims.get("aud") {
-            None => return Err(claims("aud: is missing")),
+            None => return Err(invalid_claim("aud: is missing")),
             Some(Value::String(one)) => one == expected,
             Some(Value::Array(all)) if all.len() <= MAX_AUDIENCES && all.iter().all(Value::is_string) => {
                 all.iter().any(|one| one == expected)
             }
             Some(other) => {
                 let text = format!("aud: {} is not text or a list of up to {MAX_AUDIENCES}", shown(other));
-                return Err(claims(text));
+                return Err(invalid_claim(text));
             }
         };
         if named { Ok(()) } else { Err(TokenError::Audience { expected: expected.to_owned() }) }
@@ -56,14 +56,14 @@ impl Token<'_> {
 
     /// Checks that the token has begun and is not over; answers with its end.
     pub(super) fn check_times(&self, now: u64) -> Result<u64, TokenError> {
-        let expires = self.time("exp")?.ok_or_else(|| claims("exp: is missing"))?;
+        let expires = self.time("exp")?.ok_or_else(|| invalid_claim("exp: is missing"))?;
         for claim in ["nbf", "iat"] {
             let starts = self.time(claim)?.unwrap_or(0);
-            if starts > now.saturating_add(LEEWAY_SECONDS) {
+            if starts > now.saturating_add(CLOCK_LEEWAY_SECONDS) {
                 return Err(TokenError::ClockSkew { claim, starts, now });
             }
         }
-        if now >= expires.saturating_add(LEEWAY_SECONDS) {
+        if now >= expires.saturating_add(CLOCK_LEEWAY_SECONDS) {
             return Err(TokenError::Expired { expired: expires, now });
         }
         Ok(expires)
@@ -71,12 +71,11 @@ impl Token<'_> {
 
     /// What the token allows; `otherwise` has what holds where it says nothing.
     pub(super) fn permissions(&self, otherwise: Permissions) -> Result<Permissions, TokenError> {
-        match self.claims.get(CLAIM) {
+        match self.claims.get(ADIT_CLAIM) {
             None => Ok(otherwise),
-            Some(Value::Object(fields)) => {
-                permissions(fields, otherwise).map_err(|problem| claims(format!("{CLAIM}.{problem}")))
-            }
-            Some(other) => Err(claims(format!("{CLAIM}: {} is not a mapping", shown(other)))),
+            Some(Value::Object(fields)) => permissions(fields, otherwise)
+                .map_err(|problem| invalid_claim(format!("{ADIT_CLAIM}.{problem}"))),
+            Some(other) => Err(invalid_claim(format!("{ADIT_CLAIM}: {} is not a mapping", shown(other)))),
         }
     }
 }
@@ -84,8 +83,8 @@ impl Token<'_> {
 fn permissions(fields: &Map<String, Value>, mut permissions: Permissions) -> Result<Permissions, String> {
     for (key, value) in fields {
         match key.as_str() {
-            "names" => permissions.names = Some(each(key, value, Permissions::MAX_NAMES, read_pattern)?),
-            "kinds" => permissions.kinds = each(key, value, MAX_KINDS, read_kind)?,
+            "names" => permissions.names = Some(read_list(key, value, Permissions::MAX_NAMES, read_pattern)?),
+            "kinds" => permissions.kinds = read_list(key, value, MAX_KINDS, read_kind)?,
             "limits" => {
                 let read = LimitOverrides::read(value);
                 permissions.limits = read.map_err(|problem| format!("limits.{problem}"))?;
@@ -96,7 +95,7 @@ fn permissions(fields: &Map<String, Value>, mut permissions: Permissions) -> Res
     Ok(permissions)
 }
 
-fn each<T>(
+fn read_list<T>(
     key: &str,
     value: &Value,
     most: usize,

@@ -7,8 +7,8 @@ use std::fmt;
 
 /// How long after a credential's end its session may go on, in seconds: clocks differ, and renewals take time.
 pub const EXPIRY_LEEWAY_SECONDS: u64 = 60;
-const HOUR: u64 = 3600;
-const DAY: u64 = 24 * HOUR;
+const HOUR_SECONDS: u64 = 3600;
+const DAY_SECONDS: u64 = 24 * HOUR_SECONDS;
 
 /// What a client proves itself with after its token: bound to its key, so that a copy alone is worth nothing.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,22 +83,22 @@ impl CredentialError {
 
 /// How long credentials last, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CredentialRules {
+pub struct CredentialLifetimes {
     /// One for a managed token, from when it is given or renewed.
     pub managed: u64,
     /// One for a foreign token.
     pub foreign: u64,
 }
 
-impl Default for CredentialRules {
+impl Default for CredentialLifetimes {
     fn default() -> Self {
-        Self { managed: 30 * DAY, foreign: DAY }
+        Self { managed: 30 * DAY_SECONDS, foreign: DAY_SECONDS }
     }
 }
 
-impl CredentialRules {
+impl CredentialLifetimes {
     /// The credential that a token buys for a client's key. `id` has to be a new one.
-    pub fn decide(&self, grant: TokenGrant, key: [u8; 32], id: String, now: u64) -> Credential {
+    pub fn issue_with_id(&self, grant: TokenGrant, key: [u8; 32], id: String, now: u64) -> Credential {
         let TokenGrant { account, permissions, managed, .. } = grant;
         Credential {
             id,
@@ -112,12 +112,12 @@ impl CredentialRules {
 
     /// The same with an id of its own.
     pub fn credential(&self, grant: TokenGrant, key: [u8; 32], now: u64) -> Credential {
-        self.decide(grant, key, new_id(), now)
+        self.issue_with_id(grant, key, new_id(), now)
     }
 
     /// What a client gets that proves itself with a good credential and its key: a managed one lasts anew, a foreign one
     /// ends when it ended before. For that, the client needs a fresh token.
-    pub fn renewed(&self, credential: &Credential, now: u64) -> Credential {
+    pub fn renew(&self, credential: &Credential, now: u64) -> Credential {
         let renewed = if credential.managed { now.saturating_add(self.managed) } else { 0 };
         Credential { expires: credential.expires.max(renewed), ..credential.clone() }
     }
@@ -162,38 +162,38 @@ pub(super) mod tests {
 
     #[test]
     fn a_managed_token_buys_30_days_and_its_key_renews_them() {
-        let rules = CredentialRules::default();
+        let rules = CredentialLifetimes::default();
         let first = rules.credential(grant(true), [7; 32], 1_000_000);
-        assert_eq!(first.expires, 1_000_000 + 30 * DAY);
-        let renewed = rules.renewed(&first, 1_000_000 + 29 * DAY);
-        assert_eq!(renewed.expires, 1_000_000 + 59 * DAY);
+        assert_eq!(first.expires, 1_000_000 + 30 * DAY_SECONDS);
+        let renewed = rules.renew(&first, 1_000_000 + 29 * DAY_SECONDS);
+        assert_eq!(renewed.expires, 1_000_000 + 59 * DAY_SECONDS);
         assert_eq!(Credential { expires: first.expires, ..renewed }, first, "nothing else changes");
-        assert_eq!(rules.renewed(&first, 0).expires, first.expires, "a slow clock takes nothing away");
+        assert_eq!(rules.renew(&first, 0).expires, first.expires, "a slow clock takes nothing away");
         assert_ne!(rules.credential(grant(true), [7; 32], 1_000_000).id, first.id);
     }
 
     #[test]
     fn a_foreign_token_buys_a_day_and_only_another_token_more() {
-        let rules = CredentialRules::default();
+        let rules = CredentialLifetimes::default();
         let first = rules.credential(grant(false), [7; 32], 1_000_000);
-        assert_eq!(first.expires, 1_000_000 + DAY);
-        assert_eq!(rules.renewed(&first, 1_000_000 + HOUR), first);
+        assert_eq!(first.expires, 1_000_000 + DAY_SECONDS);
+        assert_eq!(rules.renew(&first, 1_000_000 + HOUR_SECONDS), first);
     }
 
     #[test]
     fn a_credential_is_over_a_minute_after_its_end() {
-        let credential = CredentialRules::default().credential(grant(false), [7; 32], 0);
-        assert_eq!(credential.check(DAY + 59), Ok(()));
+        let credential = CredentialLifetimes::default().credential(grant(false), [7; 32], 0);
+        assert_eq!(credential.check(DAY_SECONDS + 59), Ok(()));
         let over = CredentialError::Expired { ago: 60 };
-        assert_eq!(credential.check(DAY + 60), Err(over));
+        assert_eq!(credential.check(DAY_SECONDS + 60), Err(over));
         assert_eq!(over.code(), Code::CredentialExpired);
-        let forever = CredentialRules { managed: u64::MAX, foreign: u64::MAX };
+        let forever = CredentialLifetimes { managed: u64::MAX, foreign: u64::MAX };
         assert_eq!(forever.credential(grant(true), [7; 32], u64::MAX).check(u64::MAX - 1), Ok(()));
     }
 
     #[test]
     fn what_is_printed_of_a_credential_is_not_its_key() {
-        let credential = CredentialRules::default().credential(grant(true), [7; 32], 0);
+        let credential = CredentialLifetimes::default().credential(grant(true), [7; 32], 0);
         assert!(!format!("{credential:?}").contains("7, 7"));
     }
 }

@@ -9,39 +9,39 @@ use std::fmt;
 
 /// An object, read without a choice: of two equal keys, programs take the first or the last (RFC 8259 section 4).
 #[derive(Debug, PartialEq)]
-pub(super) struct Object(pub(super) Map<String, Value>);
+pub(super) struct JsonObject(pub(super) Map<String, Value>);
 
 /// Why text is not such an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum NoObject {
+pub(super) enum ObjectError {
     /// It is not JSON, or another value.
     Malformed,
     /// This key stands twice.
     Duplicate(String),
 }
 
-const DUPLICATE: &str = "duplicate key ";
+const DUPLICATE_PREFIX: &str = "duplicate key ";
 
-impl Object {
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, NoObject> {
-        match serde_json::from_slice::<Unique>(bytes) {
-            Ok(Unique(Value::Object(map))) => Ok(Self(map)),
-            Ok(_) => Err(NoObject::Malformed),
+impl JsonObject {
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, ObjectError> {
+        match serde_json::from_slice::<UniqueValue>(bytes) {
+            Ok(UniqueValue(Value::Object(map))) => Ok(Self(map)),
+            Ok(_) => Err(ObjectError::Malformed),
             Err(error) => {
                 let text = error.to_string();
-                let Some(key) = text.strip_prefix(DUPLICATE).filter(|_| error.is_data()) else {
-                    return Err(NoObject::Malformed);
+                let Some(key) = text.strip_prefix(DUPLICATE_PREFIX).filter(|_| error.is_data()) else {
+                    return Err(ObjectError::Malformed);
                 };
                 let key = key.rsplit_once(" at line").map_or(key, |(key, _)| key);
-                Err(NoObject::Duplicate(key.to_owned()))
+                Err(ObjectError::Duplicate(key.to_owned()))
             }
         }
     }
 }
 
-struct Unique(Value);
+struct UniqueValue(Value);
 
-impl<'de> Deserialize<'de> for Unique {
+impl<'de> Deserialize<'de> for UniqueValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(UniqueVisitor).map(Self)
     }
@@ -82,7 +82,7 @@ impl<'de> Visitor<'de> for UniqueVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Value, A::Error> {
         let mut values = Vec::new();
-        while let Some(Unique(value)) = elements.next_element()? {
+        while let Some(UniqueValue(value)) = elements.next_element()? {
             values.push(value);
         }
         Ok(Value::Array(values))
@@ -90,10 +90,10 @@ impl<'de> Visitor<'de> for UniqueVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
-        while let Some((key, Unique(value))) = entries.next_entry::<String, Unique>()? {
+        while let Some((key, UniqueValue(value))) = entries.next_entry::<String, UniqueValue>()? {
             if map.contains_key(&key) {
                 let shown = adit_config::problem::quoted(&key);
-                return Err(A::Error::custom(format_args!("{DUPLICATE}{shown}")));
+                return Err(A::Error::custom(format_args!("{DUPLICATE_PREFIX}{shown}")));
             }
             map.insert(key, value);
         }
@@ -113,29 +113,33 @@ mod tests {
             (r#"{"s\u0075b":"a","sub":"b"}"#, "\"sub\""),
             (r#"{"a at line":1,"a at line":1}"#, "\"a at line\""),
         ] {
-            assert_eq!(Object::parse(text.as_bytes()), Err(NoObject::Duplicate(key.to_owned())), "{text}");
+            assert_eq!(
+                JsonObject::parse(text.as_bytes()),
+                Err(ObjectError::Duplicate(key.to_owned())),
+                "{text}"
+            );
         }
         for text in ["", "1", "[]", "null", "{", r#"{"a":1}}"#, r#"{"a":1e999}"#, "{\"a\":\"\u{1}\"}"] {
-            assert_eq!(Object::parse(text.as_bytes()), Err(NoObject::Malformed), "{text}");
+            assert_eq!(JsonObject::parse(text.as_bytes()), Err(ObjectError::Malformed), "{text}");
         }
         let deep = "[".repeat(10_000);
-        assert_eq!(Object::parse(deep.as_bytes()), Err(NoObject::Malformed));
+        assert_eq!(JsonObject::parse(deep.as_bytes()), Err(ObjectError::Malformed));
     }
 
     proptest::proptest! {
         #[test]
         fn what_serde_reads_without_duplicates_is_read_the_same(text in r#"\{("[ab]":([0-9-]{1,3}|"x"|\[1,null\]|\{"a":true\}),?){0,3}\}"#) {
             let plain = serde_json::from_str::<Map<String, Value>>(&text);
-            match Object::parse(text.as_bytes()) {
-                Ok(Object(map)) => proptest::prop_assert_eq!(map, plain.unwrap()),
-                Err(NoObject::Malformed) => proptest::prop_assert!(plain.is_err()),
-                Err(NoObject::Duplicate(_)) => {}
+            match JsonObject::parse(text.as_bytes()) {
+                Ok(JsonObject(map)) => proptest::prop_assert_eq!(map, plain.unwrap()),
+                Err(ObjectError::Malformed) => proptest::prop_assert!(plain.is_err()),
+                Err(ObjectError::Duplicate(_)) => {}
             }
         }
 
         #[test]
         fn no_bytes_panic(bytes: Vec<u8>) {
-            Object::parse(&bytes).ok();
+            JsonObject::parse(&bytes).ok();
         }
     }
 }

@@ -5,7 +5,7 @@ use adit_protocol::{Account, Endpoint, InstanceId};
 use serde::{Deserialize, Serialize};
 
 /// The longest that a ticket lasts, in seconds.
-const LONGEST_SECONDS: u64 = 24 * 3600;
+const MAX_TICKET_SECONDS: u64 = 24 * 3600;
 
 /// What admits a client to its endpoint again at any relay of the region, without registry or store. It can be used as
 /// often as the client likes.
@@ -40,7 +40,7 @@ impl Ticket {
             instance,
             generation,
             key: credential.key,
-            expires: credential.expires.min(now.saturating_add(LONGEST_SECONDS)),
+            expires: credential.expires.min(now.saturating_add(MAX_TICKET_SECONDS)),
         }
     }
 }
@@ -58,9 +58,9 @@ pub enum TicketError {
 
 /// What travels of a ticket. Whose it is does not: it can be opened by that account and key only.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Inside(Endpoint, InstanceId, u64, u64);
+pub(super) struct TicketPayload(Endpoint, InstanceId, u64, u64);
 
-impl Inside {
+impl TicketPayload {
     pub(super) fn of(ticket: &Ticket) -> Self {
         Self(ticket.endpoint.clone(), ticket.instance.clone(), ticket.generation, ticket.expires)
     }
@@ -74,17 +74,17 @@ impl Inside {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::{CredentialRules, credential::tests::grant};
+    use crate::auth::{CredentialLifetimes, credential::tests::grant};
 
     #[test]
     fn a_ticket_ends_with_its_credential_and_after_a_day() {
-        let rules = CredentialRules { managed: 3600, foreign: 3600 };
+        let rules = CredentialLifetimes { managed: 3600, foreign: 3600 };
         let short = rules.credential(grant(true), [7; 32], 1000);
-        let long = CredentialRules::default().credential(grant(true), [7; 32], 1000);
+        let long = CredentialLifetimes::default().credential(grant(true), [7; 32], 1000);
         let ends = |credential, now| {
             Ticket::new(credential, Endpoint::Tcp(22), "i".parse().unwrap(), 1, now).expires
         };
-        assert_eq!((ends(&short, 1000), ends(&long, 1000)), (4600, 1000 + LONGEST_SECONDS));
+        assert_eq!((ends(&short, 1000), ends(&long, 1000)), (4600, 1000 + MAX_TICKET_SECONDS));
         assert_eq!(ends(&long, u64::MAX), long.expires);
     }
 }

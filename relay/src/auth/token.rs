@@ -2,7 +2,7 @@
 
 use super::{
     TokenError,
-    json::{NoObject, Object},
+    json::{JsonObject, ObjectError},
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::Algorithm;
@@ -36,18 +36,18 @@ impl<'a> Token<'a> {
             return Err(three_parts);
         };
         let header = decode(header)
-            .and_then(|json| Object::parse(&json).ok())
+            .and_then(|json| JsonObject::parse(&json).ok())
             .ok_or(TokenError::Malformed("has a header that is not a JSON object in base64url"))?;
         let (algorithm, key_id) = read_header(&header.0)?;
         if decode(signature).is_none() {
             return Err(TokenError::Malformed("has a signature that is not base64url"));
         }
-        let claims = decode(claims).ok_or(NoObject::Malformed).and_then(|json| Object::parse(&json));
+        let claims = decode(claims).ok_or(ObjectError::Malformed).and_then(|json| JsonObject::parse(&json));
         let claims = claims.map_err(|error| match error {
-            NoObject::Malformed => {
+            ObjectError::Malformed => {
                 TokenError::Malformed("has claims that are not a JSON object in base64url")
             }
-            NoObject::Duplicate(key) => TokenError::Claims(format!("{key} is there twice")),
+            ObjectError::Duplicate(key) => TokenError::Claims(format!("{key} is there twice")),
         })?;
         Ok(Self { algorithm, key_id, claims: claims.0, signed, signature })
     }

@@ -2,7 +2,7 @@
 
 use super::{
     KeySetError, Keys, Permissions, PublicKeys, TokenError,
-    claim::LEEWAY_SECONDS,
+    claim::CLOCK_LEEWAY_SECONDS,
     mint::{MAX_ID_BYTES, MAX_TTL_SECONDS},
     public_keys::KeyFile,
     token::Token,
@@ -28,7 +28,7 @@ pub struct TokenGrant {
 
 /// Issuers whose keys cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum TokensError {
+pub enum IssuerKeysError {
     /// The file of an issuer's keys.
     #[error("{} with the keys of {issuer}", file.display())]
     Keys {
@@ -43,10 +43,10 @@ pub enum TokensError {
 
 /// Which tokens are good. Issuers' keys are read again when their file changes.
 #[derive(Debug)]
-pub struct Tokens(Trusted);
+pub struct TokenVerifier(TrustRule);
 
 #[derive(Debug)]
-enum Trusted {
+enum TrustRule {
     Managed { keys: PublicKeys, audience: String },
     Issuers(Vec<TrustedIssuer>),
 }
@@ -58,18 +58,18 @@ struct TrustedIssuer {
     keys: KeyFile,
 }
 
-impl Tokens {
+impl TokenVerifier {
     /// The tokens that a configuration accepts. Managed ones have the region's domain as their audience.
     ///
     /// # Errors
-    /// An issuer's keys cannot be read: [`TokensError`].
-    pub fn new(access: &Access, keys: &Keys, domain: &str) -> Result<Self, TokensError> {
+    /// An issuer's keys cannot be read: [`IssuerKeysError`].
+    pub fn new(access: &Access, keys: &Keys, domain: &str) -> Result<Self, IssuerKeysError> {
         Ok(Self(match &access.tokens {
             adit_config::Tokens::Managed {} => {
-                Trusted::Managed { keys: keys.tokens.public(), audience: domain.to_owned() }
+                TrustRule::Managed { keys: keys.tokens.public(), audience: domain.to_owned() }
             }
             adit_config::Tokens::Issuers(issuers) => {
-                Trusted::Issuers(issuers.iter().map(TrustedIssuer::open).collect::<Result<_, _>>()?)
+                TrustRule::Issuers(issuers.iter().map(TrustedIssuer::open).collect::<Result<_, _>>()?)
             }
         }))
     }
@@ -83,14 +83,14 @@ impl Tokens {
         let issuer = token.text("iss")?;
         let unknown = || TokenError::Issuer(quoted(issuer));
         match &self.0 {
-            Trusted::Managed { keys, audience } => {
+            TrustRule::Managed { keys, audience } => {
                 if issuer != MANAGED_ISSUER {
                     return Err(unknown());
                 }
                 keys.verify(&token)?;
                 managed(&token, audience, now)
             }
-            Trusted::Issuers(issuers) => {
+            TrustRule::Issuers(issuers) => {
                 let trusted = issuers.iter().find(|trusted| trusted.issuer == issuer).ok_or_else(unknown)?;
                 trusted.keys.keys().verify(&token)?;
                 foreign(&token, trusted, now)
@@ -100,8 +100,8 @@ impl Tokens {
 }
 
 impl TrustedIssuer {
-    fn open(issuer: &adit_config::Issuer) -> Result<Self, TokensError> {
-        let keys = KeyFile::open(&issuer.keys).map_err(|source| TokensError::Keys {
+    fn open(issuer: &adit_config::Issuer) -> Result<Self, IssuerKeysError> {
+        let keys = KeyFile::open(&issuer.keys).map_err(|source| IssuerKeysError::Keys {
             issuer: issuer.issuer.clone(),
             file: issuer.keys.clone(),
             source,
@@ -114,7 +114,7 @@ fn managed(token: &Token<'_>, audience: &str, now: u64) -> Result<TokenGrant, To
     token.check_audience(audience)?;
     let expires = token.check_times(now)?;
     // The mark that a token has been used is kept until its end: none lasts long.
-    if expires > now.saturating_add(MAX_TTL_SECONDS + LEEWAY_SECONDS) {
+    if expires > now.saturating_add(MAX_TTL_SECONDS + CLOCK_LEEWAY_SECONDS) {
         let text = format!("exp: is more than {MAX_TTL_SECONDS} s from now");
         return Err(TokenError::Claims(text));
     }

@@ -21,9 +21,9 @@ use std::{
 };
 
 /// The ALPN name of CAs that look (RFC 8737 section 3).
-const ALPN: &[u8] = b"acme-tls/1";
+const ACME_ALPN: &[u8] = b"acme-tls/1";
 /// Where CAs look (RFC 8555 section 8.3).
-const PATH: &str = "/.well-known/acme-challenge/";
+const CHALLENGE_PATH: &str = "/.well-known/acme-challenge/";
 
 /// The challenges that are open.
 #[derive(Debug, Default)]
@@ -88,7 +88,7 @@ impl Challenges {
 
     /// The answer for a CA that asks for this path of a host.
     pub fn http(&self, host: &str, path: &str) -> Option<Bytes> {
-        let token = path.strip_prefix(PATH)?;
+        let token = path.strip_prefix(CHALLENGE_PATH)?;
         let answers = self.answers.load();
         let (name, answer) = answers.http.get(token)?;
         (name == host).then(|| answer.clone())
@@ -96,7 +96,7 @@ impl Challenges {
 
     /// What a CA's handshake gets.
     pub fn alpn(&self, hello: &ClientHello<'_>) -> Option<Arc<ServerConfig>> {
-        if !hello.alpn()?.any(|name| name == ALPN) {
+        if !hello.alpn()?.any(|name| name == ACME_ALPN) {
             return None;
         }
         self.answers.load().alpn.get(&hello.server_name()?.to_ascii_lowercase()).cloned()
@@ -116,6 +116,6 @@ fn certificate(challenge: &StoredChallenge) -> Result<Arc<ServerConfig>, Challen
     let mut config = ServerConfig::builder()
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = vec![ACME_ALPN.to_vec()];
     Ok(Arc::new(config))
 }

@@ -1,6 +1,6 @@
 //! The development CA: what a relay serves while it has no certificate from anyone that consumers trust.
 
-use super::pem::{Certificate, PemError};
+use super::pem::{Certificate, CertificateError};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose,
@@ -16,10 +16,10 @@ use time::{Duration, OffsetDateTime};
 /// The name that the CA's certificate has, and that a client's error message looks for.
 pub const CA_NAME: &str = "Adit development CA";
 
-const CA_DAYS: i64 = 3650;
-const LEAF_DAYS: i64 = 90;
+const CA_VALIDITY_DAYS: i64 = 3650;
+const LEAF_VALIDITY_DAYS: i64 = 90;
 /// A certificate starts earlier than now, for clocks that are behind.
-const BACKDATED: Duration = Duration::hours(1);
+const BACKDATE: Duration = Duration::hours(1);
 
 /// Why the development CA cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +39,7 @@ pub enum DevelopmentError {
     Make(#[from] rcgen::Error),
     /// The certificate that was made cannot be served.
     #[error("cannot serve the development certificate")]
-    Serve(#[from] PemError),
+    Serve(#[from] CertificateError),
 }
 
 /// The certificate of a CA, and what signs with it.
@@ -82,8 +82,8 @@ impl DevelopmentCa {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(vec![domain.to_owned(), format!("*.{domain}")])?;
         params.distinguished_name.push(DnType::CommonName, domain);
-        params.not_before = now - BACKDATED;
-        params.not_after = now + Duration::days(LEAF_DAYS);
+        params.not_before = now - BACKDATE;
+        params.not_after = now + Duration::days(LEAF_VALIDITY_DAYS);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
         let certificate = params.signed_by(&key, &self.issuer)?;
@@ -98,8 +98,8 @@ fn create(certificate: &Path, key: &Path) -> Result<(), DevelopmentError> {
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let now = OffsetDateTime::now_utc();
-    params.not_before = now - BACKDATED;
-    params.not_after = now + Duration::days(CA_DAYS);
+    params.not_before = now - BACKDATE;
+    params.not_after = now + Duration::days(CA_VALIDITY_DAYS);
     let ca = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
     let write = |path: &Path, mode, text: String| {
         let error = |source| DevelopmentError::File { path: path.to_owned(), verb: "write", source };

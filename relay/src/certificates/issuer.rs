@@ -2,7 +2,7 @@
 
 use crate::{
     config::Acme,
-    ops::metrics::{Kind, Metrics},
+    ops::metrics::{MetricKind, Metrics},
     server::relay::Relay,
 };
 use adit_acme::{Issuer, KeyAlgorithm, Progress, Request, State, dns::Resolvers};
@@ -17,17 +17,17 @@ use std::{
 use tokio::time::sleep;
 
 /// How soon after the store has failed.
-const SOON: Duration = Duration::from_secs(5);
+const STORE_RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// What is counted of attempts; why one failed stands in the log.
 #[derive(Clone, Default)]
-struct Counts {
+struct IssuanceCounters {
     attempts: Arc<AtomicU64>,
     failures: Arc<AtomicU64>,
     next_attempt: Arc<AtomicU64>,
 }
 
-impl Counts {
+impl IssuanceCounters {
     fn shown_by(metrics: &Metrics) -> Self {
         let counts = Self::default();
         let show = |name, help, kind, number: &Arc<AtomicU64>| {
@@ -37,14 +37,14 @@ impl Counts {
         show(
             "adit_certificate_attempts",
             "Attempts to get a certificate from a CA that have ended, well or not",
-            Kind::Counter,
+            MetricKind::Counter,
             &counts.attempts,
         );
-        show("adit_certificate_failures", "Those of them that failed", Kind::Counter, &counts.failures);
+        show("adit_certificate_failures", "Those of them that failed", MetricKind::Counter, &counts.failures);
         show(
             "adit_certificate_next_attempt_seconds",
             "When the next attempt after a failed one is made, in seconds since 1970; 0 while none is waited for",
-            Kind::Gauge,
+            MetricKind::Gauge,
             &counts.next_attempt,
         );
         counts
@@ -83,13 +83,13 @@ pub async fn run(relay: Arc<Relay>, acme: Acme, own: (Option<SocketAddr>, Option
         own_http: own.0.map(reachable),
         own_tls: own.1.map(reachable),
     };
-    let counts = Counts::shown_by(&relay.metrics);
+    let counts = IssuanceCounters::shown_by(&relay.metrics);
     while !relay.closing.is_cancelled() {
         let again = match advance(&issuer, &request, &domain, &counts).await {
             Ok(again) => again,
             Err(error) => {
                 tracing::debug!(error = &error as &dyn std::error::Error, "no certificate without the store");
-                SOON
+                STORE_RETRY_DELAY
             }
         };
         tokio::select! {
@@ -103,7 +103,7 @@ async fn advance(
     issuer: &Issuer,
     request: &Request,
     domain: &str,
-    counts: &Counts,
+    counts: &IssuanceCounters,
 ) -> Result<Duration, adit_store::StoreError> {
     issuer.store.put_region(domain, &issuer.keeper.public_text()).await?;
     let progress = issuer.advance(request).await?;

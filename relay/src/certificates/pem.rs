@@ -21,7 +21,7 @@ pub struct Certificate {
 
 /// Why a certificate cannot be served.
 #[derive(Debug, thiserror::Error)]
-pub enum PemError {
+pub enum CertificateError {
     /// A file cannot be read as PEM of the kind that is needed.
     #[error("{path}: cannot read a {what}")]
     Read {
@@ -40,7 +40,7 @@ pub enum PemError {
     Malformed,
     /// The certificate has no DNS name.
     #[error("the certificate has no DNS name in its subjectAltName")]
-    Nameless,
+    NoDnsName,
     /// The private key is of a kind that cannot sign TLS handshakes, or is another certificate's.
     #[error("the private key does not fit the certificate")]
     Key(#[source] rustls::Error),
@@ -50,9 +50,9 @@ impl Certificate {
     /// Reads a chain, leaf first, and its private key.
     ///
     /// # Errors
-    /// [`PemError`].
-    pub fn read(chain: &Path, key: &Path) -> Result<Self, PemError> {
-        let read = |path: &Path, what, source| PemError::Read { path: path.to_owned(), what, source };
+    /// [`CertificateError`].
+    pub fn read(chain: &Path, key: &Path) -> Result<Self, CertificateError> {
+        let read = |path: &Path, what, source| CertificateError::Read { path: path.to_owned(), what, source };
         let certificates = CertificateDer::pem_file_iter(chain)
             .and_then(Iterator::collect)
             .map_err(|source| read(chain, "certificate chain", source))?;
@@ -63,19 +63,22 @@ impl Certificate {
     /// Checks that chain and key fit together.
     ///
     /// # Errors
-    /// [`PemError`].
-    pub fn new(chain: Vec<CertificateDer<'static>>, key: &PrivateKeyDer<'_>) -> Result<Self, PemError> {
-        let leaf = chain.first().ok_or(PemError::Empty)?;
-        let (_, parsed) =
-            x509_parser::certificate::X509Certificate::from_der(leaf).map_err(|_| PemError::Malformed)?;
+    /// [`CertificateError`].
+    pub fn new(
+        chain: Vec<CertificateDer<'static>>,
+        key: &PrivateKeyDer<'_>,
+    ) -> Result<Self, CertificateError> {
+        let leaf = chain.first().ok_or(CertificateError::Empty)?;
+        let (_, parsed) = x509_parser::certificate::X509Certificate::from_der(leaf)
+            .map_err(|_| CertificateError::Malformed)?;
         let names = dns_names(&parsed);
         if names.is_empty() {
-            return Err(PemError::Nameless);
+            return Err(CertificateError::NoDnsName);
         }
         let not_after = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
-        let signer = any_supported_type(key).map_err(PemError::Key)?;
+        let signer = any_supported_type(key).map_err(CertificateError::Key)?;
         let certified = CertifiedKey::new(chain, signer);
-        certified.keys_match().map_err(PemError::Key)?;
+        certified.keys_match().map_err(CertificateError::Key)?;
         Ok(Self { names, not_after, key: Arc::new(certified) })
     }
 }

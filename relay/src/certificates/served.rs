@@ -19,11 +19,11 @@ const POISONED: &str = "no code panics while it holds this lock";
 /// What is served of the store's certificates.
 #[derive(Debug, Default)]
 pub struct ServedCertificates {
-    state: Mutex<State>,
+    state: Mutex<ServedState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ServedState {
     version: u64,
     /// By the certificates' ids: the last good one of each.
     good: BTreeMap<String, (String, Certificate)>,
@@ -131,7 +131,7 @@ pub async fn read_once(relay: &Relay, certificates: &Certificates) {
         Ok(set) => {
             if relay.served.take(&set, &relay.keys.region.sealing_keys(), certificates, now()) {
                 news = true;
-                keep_last(&relay.config.data_dir, &set);
+                write_cache(&relay.config.data_dir, &set);
             }
         }
         Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "certificates were not read"),
@@ -143,7 +143,7 @@ pub async fn read_once(relay: &Relay, certificates: &Certificates) {
 
 /// A row of the file in which the last certificates are kept. Their keys stay sealed.
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct CachedCertificate {
     id: String,
     names: Vec<String>,
     chain: String,
@@ -151,13 +151,13 @@ struct Kept {
     sealed: String,
 }
 
-fn kept_file(folder: &Path) -> PathBuf {
+fn cache_file(folder: &Path) -> PathBuf {
     folder.join("certificates.json")
 }
 
 /// Keeps what was read last, for a start without the store.
-fn keep_last(folder: &Path, set: &CertificateSet) {
-    let rows = set.list.iter().map(|(stored, sealed)| Kept {
+fn write_cache(folder: &Path, set: &CertificateSet) {
+    let rows = set.list.iter().map(|(stored, sealed)| CachedCertificate {
         id: stored.id.clone(),
         names: stored.names.clone(),
         chain: stored.chain.clone(),
@@ -166,7 +166,7 @@ fn keep_last(folder: &Path, set: &CertificateSet) {
     });
     let written = serde_json::to_vec(&rows.collect::<Vec<_>>()).map_err(io::Error::other).and_then(|bytes| {
         fs::create_dir_all(folder)?;
-        let (file, new) = (kept_file(folder), folder.join("certificates.json.new"));
+        let (file, new) = (cache_file(folder), folder.join("certificates.json.new"));
         let mut out =
             fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         io::Write::write_all(&mut out, &bytes)?;
@@ -178,9 +178,9 @@ fn keep_last(folder: &Path, set: &CertificateSet) {
 }
 
 /// Serves what was kept, until the store has been read.
-pub fn serve_last(relay: &Relay, certificates: &Certificates) {
-    let Ok(bytes) = fs::read(kept_file(&relay.config.data_dir)) else { return };
-    let Ok(rows) = serde_json::from_slice::<Vec<Kept>>(&bytes) else { return };
+pub fn serve_cached(relay: &Relay, certificates: &Certificates) {
+    let Ok(bytes) = fs::read(cache_file(&relay.config.data_dir)) else { return };
+    let Ok(rows) = serde_json::from_slice::<Vec<CachedCertificate>>(&bytes) else { return };
     let list = rows.into_iter().map(|kept| {
         let stored = StoredCertificate {
             id: kept.id,

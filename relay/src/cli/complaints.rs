@@ -1,8 +1,8 @@
 //! `adit-relay admin complaints` as clap reads it.
 
-use super::line::Sure;
+use super::line::ConsentArgs;
 use crate::{
-    cli::admin::complaints::Wish,
+    cli::admin::complaints::ComplaintRequest,
     ops::admin::complaints::{NewComplaint, NewDecision},
 };
 use adit_store::{Decision, Scope};
@@ -19,18 +19,18 @@ pub(super) enum Complaints {
         id: String,
     },
     /// File a complaint, and print its id
-    File(File),
+    File(FileArgs),
     /// It is right: take the account offline, and keep it out
-    Acknowledge(Acknowledge),
+    Acknowledge(AcknowledgeArgs),
     /// It is not right; what it took offline comes back
-    Dismiss(Decide),
+    Dismiss(DecisionArgs),
     /// It was right and is over
-    Lift(Decide),
+    Lift(DecisionArgs),
 }
 
 #[derive(Args)]
 #[group(id = "against", required = true, multiple = false, args = ["url", "hostname", "account"])]
-pub(super) struct File {
+pub(super) struct FileArgs {
     /// The URL of a tunnel, as it was reported, of whatever path
     #[arg(long)]
     url: Option<String>,
@@ -53,24 +53,24 @@ pub(super) struct File {
     #[arg(long, value_name = "URL")]
     evidence: Vec<String>,
     #[command(flatten)]
-    who: Who,
+    who: AuthorArgs,
 }
 
 #[derive(Args)]
-pub(super) struct Who {
+pub(super) struct AuthorArgs {
     /// Who says so, for the history [default: the user]
     #[arg(long, value_name = "NAME")]
     by: Option<String>,
 }
 
-impl Who {
+impl AuthorArgs {
     fn name(self) -> String {
         self.by.or_else(|| std::env::var("USER").ok()).unwrap_or_default()
     }
 }
 
 #[derive(Args)]
-pub(super) struct Decide {
+pub(super) struct DecisionArgs {
     /// The complaint's id
     #[arg(value_name = "ID")]
     id: String,
@@ -78,15 +78,15 @@ pub(super) struct Decide {
     #[arg(long, value_name = "TEXT")]
     reason: String,
     #[command(flatten)]
-    who: Who,
+    who: AuthorArgs,
     #[command(flatten)]
-    sure: Sure,
+    sure: ConsentArgs,
 }
 
 #[derive(Args)]
-pub(super) struct Acknowledge {
+pub(super) struct AcknowledgeArgs {
     #[command(flatten)]
-    decide: Decide,
+    decide: DecisionArgs,
     /// What is taken offline
     #[arg(long, value_enum, default_value_t = ScopeArg::Account)]
     scope: ScopeArg,
@@ -103,7 +103,7 @@ enum ScopeArg {
     Hostname,
 }
 
-impl From<Complaints> for Wish {
+impl From<Complaints> for ComplaintRequest {
     fn from(complaints: Complaints) -> Self {
         match complaints {
             Complaints::List => Self::List,
@@ -118,7 +118,7 @@ impl From<Complaints> for Wish {
                 evidence: file.evidence,
                 by: file.who.name(),
             }),
-            Complaints::Acknowledge(Acknowledge { decide, scope, until }) => {
+            Complaints::Acknowledge(AcknowledgeArgs { decide, scope, until }) => {
                 let scope = match scope {
                     ScopeArg::Account => Scope::Account,
                     ScopeArg::Hostname => Scope::Hostname,
@@ -131,9 +131,9 @@ impl From<Complaints> for Wish {
     }
 }
 
-impl Decide {
-    fn wish(self, decision: Decision, scope: Scope, until: Option<String>) -> Wish {
+impl DecisionArgs {
+    fn wish(self, decision: Decision, scope: Scope, until: Option<String>) -> ComplaintRequest {
         let new = NewDecision { decision, scope, until, by: self.who.name(), why: self.reason };
-        Wish::Decide(self.id, new, self.sure.into())
+        ComplaintRequest::Decide(self.id, new, self.sure.into())
     }
 }

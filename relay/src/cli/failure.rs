@@ -6,7 +6,7 @@ use std::{fmt, io, path::Path, process::ExitCode};
 /// With what code a program ends that did not do what it was asked. Restarting helps after 1 and 7 only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Exit {
+pub enum ExitReason {
     /// Something unexpected failed.
     Unexpected = 1,
     /// Usage or configuration.
@@ -25,8 +25,8 @@ pub enum Exit {
     Problem = 8,
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
+impl From<ExitReason> for ExitCode {
+    fn from(exit: ExitReason) -> Self {
         Self::from(exit as u8)
     }
 }
@@ -39,7 +39,7 @@ impl From<Exit> for ExitCode {
 ///   next:  what to do, a command if there is one
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct CliError {
     /// What failed, without a final dot.
     pub what: String,
     /// A stable code in snake case.
@@ -49,12 +49,17 @@ pub struct Failure {
     /// What to do about it: a command where there is one.
     pub next: String,
     /// How the program ends.
-    pub exit: Exit,
+    pub exit: ExitReason,
 }
 
-impl Failure {
+impl CliError {
     /// A failure without reasons yet. Every failure says what to do next.
-    pub fn new(exit: Exit, code: &'static str, what: impl Into<String>, next: impl Into<String>) -> Self {
+    pub fn new(
+        exit: ExitReason,
+        code: &'static str,
+        what: impl Into<String>,
+        next: impl Into<String>,
+    ) -> Self {
         Self { what: what.into(), code, why: Vec::new(), next: next.into(), exit }
     }
 
@@ -78,7 +83,7 @@ impl Failure {
 
     /// A command that ends something and that the person did not agree to. `effect` is in the infinitive.
     pub fn unconfirmed(effect: &str) -> Self {
-        Self::new(Exit::Usage, "unconfirmed", "nothing was done", "add --yes")
+        Self::new(ExitReason::Usage, "unconfirmed", "nothing was done", "add --yes")
             .why(format!("it would {effect}"))
     }
 
@@ -100,7 +105,7 @@ impl Failure {
             Some(file) => format!("correct it, then: adit-relay check --config {}", file.display()),
             None => "give a file with --config; adit-relay defaults prints one with every key".to_owned(),
         };
-        Self::new(Exit::Usage, "config_invalid", format!("{place} has {count}"), next).why(errors)
+        Self::new(ExitReason::Usage, "config_invalid", format!("{place} has {count}"), next).why(errors)
     }
 
     /// What is wrong with a command line. Its rendered text has the error first, then tips, then the usage.
@@ -111,7 +116,7 @@ impl Failure {
         let what = what.strip_prefix("error: ").unwrap_or(what).trim_end_matches(':');
         let details =
             lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"));
-        let mut failure = Self::new(Exit::Usage, "usage", what, "adit-relay --help");
+        let mut failure = Self::new(ExitReason::Usage, "usage", what, "adit-relay --help");
         for detail in details {
             failure = failure.why(detail.strip_prefix("tip: ").unwrap_or(detail));
         }
@@ -119,7 +124,7 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "error: {} [{}]", self.what, self.code)?;
         for (index, why) in self.why.iter().enumerate() {
@@ -129,4 +134,4 @@ impl fmt::Display for Failure {
     }
 }
 
-impl std::error::Error for Failure {}
+impl std::error::Error for CliError {}

@@ -1,7 +1,9 @@
 //! The command line as clap reads it.
 
 use super::complaints::Complaints;
-use super::{Act, Admin, AdminCall, Command, Consent, Exit, Failure, Shell, Token, TokenSource};
+use super::{
+    Admin, AdminAction, AdminRequest, CliError, Command, Consent, ExitReason, Shell, Token, TokenSource,
+};
 use adit_config::{DnsName, Invalid, duration};
 use adit_protocol::{Account, Kind, SessionId};
 use clap::{Args, Parser, Subcommand};
@@ -49,18 +51,18 @@ Examples:
 /// A tunnel provider's relay: the public process that clients dial and consumers reach.
 #[derive(Parser)]
 #[command(name = "adit-relay", version, help_template = TEMPLATE, before_help = EXAMPLES, after_help = EXIT_CODES)]
-pub(super) struct Line {
+pub(super) struct CommandLine {
     /// The configuration [default: relay.yaml in this directory, if it is there]
     ///
     /// ADIT_* variables go before the keys of the file: ADIT_LISTEN_HTTPS is listen.https.
     #[arg(long, value_name = "FILE", env = "ADIT_CONFIG", hide_env_values = true, global = true)]
     config: Option<PathBuf>,
     #[command(subcommand)]
-    action: Option<Action>,
+    action: Option<TopCommand>,
 }
 
 #[derive(Subcommand)]
-enum Action {
+enum TopCommand {
     /// Print a token, which a client exchanges for a credential of its own; it can be used once
     #[command(help_template = TEMPLATE, before_help = TOKEN_EXAMPLES)]
     Token(TokenArgs),
@@ -105,7 +107,7 @@ struct TokenArgs {
 #[derive(Args)]
 struct AdminArgs {
     #[command(subcommand)]
-    call: Call,
+    call: AdminSubcommand,
     /// Print JSON
     #[arg(long, global = true)]
     json: bool,
@@ -115,7 +117,7 @@ struct AdminArgs {
 }
 
 #[derive(Subcommand)]
-enum Call {
+enum AdminSubcommand {
     /// The sessions of the relay
     Sessions,
     /// The tunnels of the relay
@@ -126,17 +128,17 @@ enum Call {
         #[arg(value_name = "SESSION")]
         session: SessionId,
         #[command(flatten)]
-        sure: Sure,
+        sure: ConsentArgs,
     },
     /// Let the clients move to other relays, finish what is under way, and end, as SIGTERM does
-    Drain(Sure),
+    Drain(ConsentArgs),
     /// Complaints, of a relay that no operator looks after
     #[command(subcommand)]
     Complaints(Complaints),
 }
 
 #[derive(Args)]
-pub(super) struct Sure {
+pub(super) struct ConsentArgs {
     /// Do it without asking
     #[arg(long, short)]
     yes: bool,
@@ -145,47 +147,49 @@ pub(super) struct Sure {
     dry_run: bool,
 }
 
-impl From<Sure> for Consent {
-    fn from(sure: Sure) -> Self {
+impl From<ConsentArgs> for Consent {
+    fn from(sure: ConsentArgs) -> Self {
         match sure {
-            Sure { dry_run: true, .. } => Self::DryRun,
-            Sure { yes: true, .. } => Self::Given,
-            Sure { .. } => Self::Ask,
+            ConsentArgs { dry_run: true, .. } => Self::DryRun,
+            ConsentArgs { yes: true, .. } => Self::Given,
+            ConsentArgs { .. } => Self::Ask,
         }
     }
 }
 
-impl Line {
+impl CommandLine {
     /// The command, with the configuration that is there if none is named.
-    pub(super) fn understood(self, default: Option<PathBuf>) -> Result<Command, Failure> {
+    pub(super) fn into_command(self, default: Option<PathBuf>) -> Result<Command, CliError> {
         let named = self.config.is_some();
         let config = self.config.or(default);
         Ok(match self.action {
             None => Command::Run { config },
-            Some(Action::Check) => Command::Check { config },
-            Some(Action::Defaults) => Command::Defaults,
-            Some(Action::Completions { shell }) => Command::Completions { shell },
-            Some(Action::Admin(AdminArgs { call, json, socket })) => {
+            Some(TopCommand::Check) => Command::Check { config },
+            Some(TopCommand::Defaults) => Command::Defaults,
+            Some(TopCommand::Completions { shell }) => Command::Completions { shell },
+            Some(TopCommand::Admin(AdminArgs { call, json, socket })) => {
                 let call = match call {
-                    Call::Sessions => AdminCall::Sessions,
-                    Call::Tunnels => AdminCall::Tunnels,
-                    Call::Close { session, sure } => AdminCall::Do(Act::Close(session), sure.into()),
-                    Call::Complaints(complaints) => AdminCall::Complaints(complaints.into()),
-                    Call::Drain(sure) => AdminCall::Do(Act::Drain, sure.into()),
+                    AdminSubcommand::Sessions => AdminRequest::Sessions,
+                    AdminSubcommand::Tunnels => AdminRequest::Tunnels,
+                    AdminSubcommand::Close { session, sure } => {
+                        AdminRequest::Act(AdminAction::Close(session), sure.into())
+                    }
+                    AdminSubcommand::Complaints(complaints) => AdminRequest::Complaints(complaints.into()),
+                    AdminSubcommand::Drain(sure) => AdminRequest::Act(AdminAction::Drain, sure.into()),
                 };
                 Command::Admin(Admin { call, json, socket, config })
             }
-            Some(Action::Token(args)) => Command::Token(args.token(config, named)?),
+            Some(TopCommand::Token(args)) => Command::Token(args.token(config, named)?),
         })
     }
 }
 
 impl TokenArgs {
-    fn token(self, config: Option<PathBuf>, named: bool) -> Result<Token, Failure> {
+    fn token(self, config: Option<PathBuf>, named: bool) -> Result<Token, CliError> {
         let source = match (self.key, self.domain) {
             (Some(_), Some(_)) if named && std::env::var_os("ADIT_CONFIG").is_none() => {
                 let what = "--key and --config exclude each other";
-                return Err(Failure::new(Exit::Usage, "usage", what, "adit-relay token --help"));
+                return Err(CliError::new(ExitReason::Usage, "usage", what, "adit-relay token --help"));
             }
             (Some(key), Some(domain)) => TokenSource::Key { key, domain: domain.into() },
             _ => TokenSource::Config(config),

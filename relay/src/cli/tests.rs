@@ -1,6 +1,6 @@
 use super::*;
 
-fn read(line: &str) -> Result<Command, Stop> {
+fn read(line: &str) -> Result<Command, EarlyExit> {
     let words = ["adit-relay"].into_iter().chain(line.split_whitespace());
     parse(words.map(OsString::from))
 }
@@ -11,8 +11,8 @@ fn command(line: &str) -> Command {
 
 fn failure(line: &str) -> String {
     match read(line) {
-        Err(Stop::Failure(failure)) => {
-            assert_eq!(failure.exit, Exit::Usage);
+        Err(EarlyExit::Error(failure)) => {
+            assert_eq!(failure.exit, ExitReason::Usage);
             failure.to_string()
         }
         other => panic!("{line}: {other:?}"),
@@ -21,7 +21,7 @@ fn failure(line: &str) -> String {
 
 fn help(line: &str) -> String {
     match read(line) {
-        Err(Stop::Text(text)) => text,
+        Err(EarlyExit::Text(text)) => text,
         other => panic!("{line}: {other:?}"),
     }
 }
@@ -58,13 +58,13 @@ fn a_call_of_a_relay_names_its_socket_or_its_configuration() {
     };
     assert_eq!(
         command("admin sessions --json --socket a.sock"),
-        admin(AdminCall::Sessions, true, Some("a.sock"), None)
+        admin(AdminRequest::Sessions, true, Some("a.sock"), None)
     );
     assert_eq!(
         command("admin tunnels --config r.yaml"),
-        admin(AdminCall::Tunnels, false, None, Some("r.yaml"))
+        admin(AdminRequest::Tunnels, false, None, Some("r.yaml"))
     );
-    let close = |consent| AdminCall::Do(Act::Close("s-1".parse().unwrap()), consent);
+    let close = |consent| AdminRequest::Act(AdminAction::Close("s-1".parse().unwrap()), consent);
     assert_eq!(command("admin close s-1 --socket a"), admin(close(Consent::Ask), false, Some("a"), None));
     assert_eq!(
         command("admin close s-1 --yes --json --socket a"),
@@ -72,7 +72,7 @@ fn a_call_of_a_relay_names_its_socket_or_its_configuration() {
     );
     assert_eq!(
         command("admin drain --dry-run --socket a"),
-        admin(AdminCall::Do(Act::Drain, Consent::DryRun), false, Some("a"), None)
+        admin(AdminRequest::Act(AdminAction::Drain, Consent::DryRun), false, Some("a"), None)
     );
 }
 

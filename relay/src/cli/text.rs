@@ -1,6 +1,6 @@
 //! The commands that only print text.
 
-use super::{Failure, Shell, inspect};
+use super::{CliError, Shell, inspect};
 use crate::config::Inspection;
 use std::{fmt::Write, path::Path};
 
@@ -8,7 +8,7 @@ use std::{fmt::Write, path::Path};
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn check(config: Option<&Path>) -> Result<String, Failure> {
+pub fn check(config: Option<&Path>) -> Result<String, CliError> {
     let Inspection { config: read, unchecked } = inspect(config)?;
     let summary = read.summary();
     let place = config.map_or("the environment".to_owned(), |file| file.display().to_string());

@@ -11,4 +11,4 @@ pub mod listen;
 mod suspensions;
 pub mod tls;
 
-pub use links::{LinkError, PeerPlace, Peers};
+pub use links::{LinkError, PeerStreamPermit, Peers};

@@ -13,8 +13,8 @@ use adit_protocol::{Account, Endpoint, InstanceId, RelayId, SessionId, TunnelId}
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 use shards::Shards;
-use state::Touched;
-pub(crate) use state::{Change, Plan, Release, State, What};
+use state::TouchedRows;
+pub(crate) use state::{BeatPlan, Change, ChangeKind, Release, State};
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -161,7 +161,7 @@ impl Table {
     }
 
     fn publish(&self, state: &mut State) {
-        let Touched { endpoints, relays } = state.take_touched();
+        let TouchedRows { endpoints, relays } = state.take_touched();
         let mut changed = false;
         if !endpoints.is_empty() {
             let views = endpoints.into_iter().map(|endpoint| {

@@ -11,9 +11,9 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// The short form of `ADIT_LOG_LEVEL`.
-const LOG: &str = "ADIT_LOG";
+const LOG_VARIABLE: &str = "ADIT_LOG";
 /// The most bytes of one variable that are read.
-const MAX_BYTES: usize = 64 * 1024;
+const MAX_VARIABLE_BYTES: usize = 64 * 1024;
 
 /// The `ADIT_*` variables of this process. What is not UTF-8 is marked, and [`super::Config::load`] refuses it.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
@@ -24,9 +24,9 @@ pub fn environment() -> impl Iterator<Item = (String, String)> {
 
 /// The fields that variables have set, each with its variable's name.
 #[derive(Debug, Default)]
-pub(super) struct Set(BTreeMap<Path, String>);
+pub(super) struct VariableOrigins(BTreeMap<Path, String>);
 
-impl Set {
+impl VariableOrigins {
     /// The variable that a field comes from, and the way from the variable's value to the field.
     pub(super) fn variable_of(&self, path: &Path) -> Option<(&str, String)> {
         let (set, name) = self.0.iter().find(|(set, _)| path.0.starts_with(&set.0))?;
@@ -37,22 +37,23 @@ impl Set {
 }
 
 /// A key that a variable can set.
-struct Leaf<'a> {
+struct VariableKey<'a> {
     path: Path,
     schema: &'a Value,
     /// Whether it is one of several of which exactly one is given: then it takes the place of the others.
     choice: bool,
 }
 
-fn leaves(schema: &Value) -> BTreeMap<String, Leaf<'_>> {
-    fn visit<'a>(schema: &'a Value, path: &Path, leaves: &mut BTreeMap<String, Leaf<'a>>) {
+fn variable_keys(schema: &Value) -> BTreeMap<String, VariableKey<'_>> {
+    fn visit<'a>(schema: &'a Value, path: &Path, variable_keys: &mut BTreeMap<String, VariableKey<'a>>) {
         let choice = schema::is_choice(schema);
         for (name, property) in schema::properties(schema) {
             let path = path.join(name.clone());
             match schema::section(property).filter(|section| !schema::properties(section).is_empty()) {
-                Some(section) => visit(section, &path, leaves),
+                Some(section) => visit(section, &path, variable_keys),
                 None => {
-                    leaves.insert(variable(&path.to_string()), Leaf { path, schema: property, choice });
+                    variable_keys
+                        .insert(variable(&path.to_string()), VariableKey { path, schema: property, choice });
                 }
             }
         }
@@ -65,7 +66,7 @@ fn leaves(schema: &Value) -> BTreeMap<String, Leaf<'_>> {
 /// The names of all variables that set a key.
 #[cfg(test)]
 pub(super) fn names(schema: &Value) -> Vec<String> {
-    leaves(schema).into_keys().collect()
+    variable_keys(schema).into_keys().collect()
 }
 
 /// Lays the variables over a tree. Returns which fields they set, and what is wrong with the variables as such.
@@ -73,26 +74,29 @@ pub(super) fn apply(
     schema: &Value,
     tree: &mut Value,
     environment: impl Iterator<Item = (String, String)>,
-) -> (Set, Vec<ConfigError>) {
-    let leaves = leaves(schema);
+) -> (VariableOrigins, Vec<ConfigError>) {
+    let variable_keys = variable_keys(schema);
     let variables: BTreeMap<String, String> =
         environment.filter(|(name, _)| name.starts_with(PREFIX)).collect();
-    let mut set = Set::default();
+    let mut set = VariableOrigins::default();
     let mut errors = Vec::new();
     for (name, value) in &variables {
         if is_service_link(name, value) {
             continue;
         }
         let mut refuse = |text: String| errors.push(ConfigError { place: name.clone(), text });
-        let leaf = if name == LOG { leaves.get("ADIT_LOG_LEVEL") } else { leaves.get(name) };
+        let leaf =
+            if name == LOG_VARIABLE { variable_keys.get("ADIT_LOG_LEVEL") } else { variable_keys.get(name) };
         match leaf {
             None if is_known(name) => {}
             None => refuse(unknown(name)),
-            Some(_) if name == LOG && variables.contains_key("ADIT_LOG_LEVEL") => {
+            Some(_) if name == LOG_VARIABLE && variables.contains_key("ADIT_LOG_LEVEL") => {
                 refuse("is the same as ADIT_LOG_LEVEL: set one of them".to_owned());
             }
             Some(_) if value.is_empty() => refuse("is empty: give it a value or unset it".to_owned()),
-            Some(_) if value.len() > MAX_BYTES => refuse(format!("has more than {MAX_BYTES} bytes")),
+            Some(_) if value.len() > MAX_VARIABLE_BYTES => {
+                refuse(format!("has more than {MAX_VARIABLE_BYTES} bytes"));
+            }
             Some(_) if value.contains('\u{fffd}') => refuse("is not UTF-8 text".to_owned()),
             Some(leaf) => match convert(leaf.schema, value) {
                 Ok(value) => {
@@ -130,7 +134,7 @@ fn convert(schema: &Value, text: &str) -> Result<Value, Vec<String>> {
 }
 
 /// Sets a field. Where something that is no mapping is in the way, it stays, and is refused with the rest of the file.
-fn put(tree: &mut Value, leaf: &Leaf<'_>, value: Value, set: &Set) {
+fn put(tree: &mut Value, leaf: &VariableKey<'_>, value: Value, set: &VariableOrigins) {
     let Some((Step::Key(last), parents)) = leaf.path.0.split_last() else { return };
     let mut place = tree;
     for step in parents {

@@ -1,6 +1,6 @@
 //! What is wrong with a configuration, as a person reads it.
 
-use super::environment::Set;
+use super::environment::VariableOrigins;
 use adit_config::{Problem, environment::variable, problem::Step};
 use std::{fmt, path::Path};
 
@@ -16,7 +16,7 @@ pub struct ConfigError {
 
 impl ConfigError {
     /// A problem at the place where the value was written: in a variable, or in the file.
-    pub(super) fn of(problem: &Problem, file: Option<&Path>, set: &Set) -> Self {
+    pub(super) fn of(problem: &Problem, file: Option<&Path>, set: &VariableOrigins) -> Self {
         let text = problem.text.clone();
         if let Some((name, rest)) = set.variable_of(&problem.path) {
             return Self { place: format!("{name}{rest}"), text };

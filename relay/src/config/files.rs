@@ -4,7 +4,7 @@ use rustls::{
     crypto::aws_lc_rs,
     pki_types::{
         CertificateDer, PrivateKeyDer,
-        pem::{Error as PemError, PemObject},
+        pem::{Error as CertificateError, PemObject},
     },
     sign::CertifiedKey,
 };
@@ -43,7 +43,7 @@ pub enum PairError {
 /// The file cannot be read, or has no certificate.
 pub fn load_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PairError> {
     let pem = read(path).map_err(PairError::Cert)?;
-    let chain: Result<Vec<_>, PemError> = CertificateDer::pem_slice_iter(&pem).collect();
+    let chain: Result<Vec<_>, CertificateError> = CertificateDer::pem_slice_iter(&pem).collect();
     let chain = chain.map_err(|_| PairError::NoCertificate)?;
     let readable = |der: &CertificateDer<'_>| x509_parser::parse_x509_certificate(der).is_ok();
     if chain.is_empty() || !chain.iter().all(readable) {

@@ -4,10 +4,10 @@ use super::raw::RawConfig;
 use adit_config::{environment::variable, schema};
 use serde_json::Value;
 
-const WIDTH: usize = 100;
+const MAX_LINE_CHARS: usize = 100;
 
 /// The keys in the order in which people look for them; what is not named here follows.
-const ORDER: [&str; 21] = [
+const KEY_ORDER: [&str; 21] = [
     "domain",
     "name",
     "dataDir",
@@ -69,7 +69,7 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("tcpPorts.last", "20099"),
 ];
 
-const HEAD: &str = "\
+const HEADER: &str = "\
 # relay.yaml with every key and its default; keys without a default are commented out, with an example.
 # `adit-relay defaults` prints this text, `adit-relay check --config FILE` validates a file.
 #
@@ -83,8 +83,9 @@ const HEAD: &str = "\
 pub fn reference() -> String {
     let schema = schema::of::<RawConfig>();
     let mut properties = schema::properties(&schema);
-    properties.sort_by_key(|(name, _)| ORDER.iter().position(|known| known == name).unwrap_or(ORDER.len()));
-    let mut text = HEAD.to_owned();
+    properties
+        .sort_by_key(|(name, _)| KEY_ORDER.iter().position(|known| known == name).unwrap_or(KEY_ORDER.len()));
+    let mut text = HEADER.to_owned();
     for (name, property) in properties {
         text.push('\n');
         write_key(
@@ -92,7 +93,7 @@ pub fn reference() -> String {
             name,
             property,
             property.get("default"),
-            &Place { path: "", indent: 0, absent: false },
+            &KeyPosition { path: "", indent: 0, absent: false },
         );
     }
     text
@@ -100,7 +101,7 @@ pub fn reference() -> String {
 
 /// Where a key stands.
 #[derive(Clone, Copy)]
-struct Place<'a> {
+struct KeyPosition<'a> {
     /// The path of what contains it, with a final dot, or nothing.
     path: &'a str,
     indent: usize,
@@ -108,7 +109,13 @@ struct Place<'a> {
     absent: bool,
 }
 
-fn write_key(text: &mut String, name: &str, schema: &Value, default: Option<&Value>, place: &Place<'_>) {
+fn write_key(
+    text: &mut String,
+    name: &str,
+    schema: &Value,
+    default: Option<&Value>,
+    place: &KeyPosition<'_>,
+) {
     let path = format!("{}{name}", place.path);
     let default = default.filter(|default| !default.is_null());
     let absent = place.absent || (default.is_none() && path != "domain");
@@ -119,7 +126,7 @@ fn write_key(text: &mut String, name: &str, schema: &Value, default: Option<&Val
     match section {
         Some(section) => {
             text.push_str(&format!("{start}{name}:\n"));
-            let inner = Place { path: &format!("{path}."), indent: place.indent + 2, absent };
+            let inner = KeyPosition { path: &format!("{path}."), indent: place.indent + 2, absent };
             for (name, property) in schema::properties(section) {
                 let default = default.and_then(|default| default.get(name));
                 write_key(text, name, property, default, &inner);
@@ -169,7 +176,7 @@ fn details(schema: &Value, variables: &str) -> String {
     let mut details: Vec<String> = words.collect();
     details.extend(elements(schema));
     if matches!(schema::written(schema), schema::Written::Scalar) {
-        details.push(format!("{}.", capital(&schema::shape_name(schema))));
+        details.push(format!("{}.", capitalize(&schema::shape_name(schema))));
     }
     details.push(format!("[{variables}]"));
     details.join("\n\n")
@@ -186,7 +193,7 @@ fn elements(schema: &Value) -> Vec<String> {
     fields.map(|(name, field)| format!("- {name}: {}", description(field))).collect()
 }
 
-fn capital(text: &str) -> String {
+fn capitalize(text: &str) -> String {
     let (first, rest) = text.split_at(text.len().min(1));
     format!("{}{rest}", first.to_ascii_uppercase())
 }
@@ -196,7 +203,7 @@ fn write_comment(text: &mut String, margin: &str, comment: &str) {
     for paragraph in comment.split("\n\n").filter(|paragraph| !paragraph.is_empty()) {
         let mut line = format!("{margin}#");
         for word in paragraph.split_whitespace() {
-            if line.chars().count() + 1 + word.chars().count() > WIDTH {
+            if line.chars().count() + 1 + word.chars().count() > MAX_LINE_CHARS {
                 text.push_str(&line);
                 text.push('\n');
                 line = format!("{margin}#");

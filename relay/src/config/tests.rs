@@ -3,9 +3,9 @@ use rcgen::{CertificateParams, KeyPair};
 use std::{fmt::Write, fs};
 
 /// A directory with a relay.yaml and whatever files it names.
-struct Place(tempfile::TempDir);
+struct ConfigFolder(tempfile::TempDir);
 
-impl Place {
+impl ConfigFolder {
     fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
@@ -46,7 +46,7 @@ fn pairs(variables: &[(&str, &str)]) -> impl Iterator<Item = (String, String)> {
 
 #[test]
 fn a_domain_is_all_that_is_needed() {
-    let place = Place::new();
+    let place = ConfigFolder::new();
     let config = place.load("domain: adit.localhost\n", &[]).unwrap();
     let data_dir = place.0.path().join("adit-data");
     assert_eq!(config.domain, "adit.localhost");
@@ -65,7 +65,7 @@ fn a_domain_is_all_that_is_needed() {
 
 #[test]
 fn every_key_arrives() {
-    let place = Place::new();
+    let place = ConfigFolder::new();
     for name in ["cert", "peer", "ca"] {
         place.certificate(name);
     }
@@ -122,7 +122,7 @@ accessLog: {format: json, path: access.log}
 
 #[test]
 fn a_variable_goes_before_the_file() {
-    let place = Place::new();
+    let place = ConfigFolder::new();
     let text = "domain: a.example\nlimits: {tunnels: 1}\naccess: {tokens: {issuers: []}}\n";
     let variables = [
         ("ADIT_DOMAIN", "b.example"),
@@ -171,7 +171,7 @@ fn a_relay_can_do_without_a_file() {
 #[test]
 fn the_configuration_of_the_benchmark_is_valid() {
     let text = include_str!("../../../bench/conf/adit-relay.yaml").replace("@WORK@", "/tmp");
-    Place::new().load(text, &[]).unwrap();
+    ConfigFolder::new().load(text, &[]).unwrap();
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn the_list_of_variables_is_that_of_the_keys() {
 
 #[test]
 fn keys_that_need_a_restart_are_named() {
-    let place = Place::new();
+    let place = ConfigFolder::new();
     for name in ["a", "b"] {
         place.certificate(name);
     }
@@ -391,7 +391,7 @@ const BAD: &[(&str, &str)] = &[
 
 #[test]
 fn bad_values_are_named_with_field_value_and_rule() {
-    let place = Place::new();
+    let place = ConfigFolder::new();
     place.certificate("a");
     place.certificate("b");
     place.file("bad.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");

@@ -4,8 +4,8 @@ mod acme;
 mod rules;
 
 use super::{
-    AccessLog, AccessLogPath, CertificateFiles, Config, Keys, Listen, Log, PairError, Peer, environment::Set,
-    files, format, raw::*,
+    AccessLog, AccessLogPath, CertificateFiles, Config, Keys, Listen, Log, PairError, Peer,
+    environment::VariableOrigins, files, format, raw::*,
 };
 use adit_config::{Access, Invalid, Path as Field, Problem, Tokens, duration, problem::quoted};
 use adit_protocol::hello::Provider;
@@ -18,7 +18,7 @@ use std::{
 };
 
 /// The most bytes of a Unix socket's path on Linux, its final zero left aside.
-const MAX_SOCKET_PATH: usize = 107;
+const MAX_SOCKET_PATH_BYTES: usize = 107;
 
 /// The outcome of a validation. Without a configuration there is at least one problem, here or among the earlier ones.
 pub(super) struct Validation {
@@ -32,19 +32,19 @@ pub(super) struct Validation {
 pub(super) fn validate(
     raw: RawConfig,
     base: &Path,
-    set: &Set,
+    set: &VariableOrigins,
     earlier: &[Problem],
     tolerant: bool,
 ) -> Validation {
-    let mut check = Check { base, set, earlier, problems: Vec::new(), tolerant, unchecked: Vec::new() };
+    let mut check = Validator { base, set, earlier, problems: Vec::new(), tolerant, unchecked: Vec::new() };
     let config = check.config(raw);
     Validation { config, problems: check.problems, unchecked: check.unchecked }
 }
 
-struct Check<'a> {
+struct Validator<'a> {
     /// The directory of the file.
     base: &'a Path,
-    set: &'a Set,
+    set: &'a VariableOrigins,
     /// What is known to be wrong: rules that need those fields are not checked.
     earlier: &'a [Problem],
     problems: Vec<Problem>,
@@ -53,7 +53,7 @@ struct Check<'a> {
     unchecked: Vec<PathBuf>,
 }
 
-impl Check<'_> {
+impl Validator<'_> {
     fn config(&mut self, raw: RawConfig) -> Option<Config> {
         let data_dir = self.path("dataDir", &raw.data_dir);
         if data_dir.exists() && !data_dir.is_dir() {
@@ -78,9 +78,9 @@ impl Check<'_> {
         let name = self.text("name", raw.name.as_deref().map(format::relay_id).transpose());
         let access_log = self.access_log(&raw.access_log);
         if let Some(listen) = &listen {
-            self.overlaps(listen, raw.tcp_ports);
+            self.check_overlaps(listen, raw.tcp_ports);
         }
-        self.contradictions(
+        self.check_contradictions(
             listen.as_ref(),
             raw.plain_http,
             registry.as_ref(),
@@ -127,7 +127,7 @@ impl Check<'_> {
     }
 
     /// Whether nothing is known to be wrong with any of some fields.
-    fn sound(&self, fields: &[&str]) -> bool {
+    fn is_sound(&self, fields: &[&str]) -> bool {
         let mut known = self.earlier.iter().chain(&self.problems);
         !known.any(|problem| fields.iter().any(|field| problem.path.touches(&Field::keys(field))))
     }
@@ -214,7 +214,7 @@ impl Check<'_> {
             Some(path) => Some(self.path("listen.admin", path)),
             None => Some(data_dir.join("admin.sock")),
         };
-        if let Some(path) = admin.as_ref().filter(|path| path.as_os_str().len() > MAX_SOCKET_PATH) {
+        if let Some(path) = admin.as_ref().filter(|path| path.as_os_str().len() > MAX_SOCKET_PATH_BYTES) {
             let rule =
                 "has more than 107 bytes, which is too long for a Unix socket: give a shorter path or off";
             self.problem("listen.admin", format!("{} {rule}", shown(path)));

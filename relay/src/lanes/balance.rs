@@ -10,23 +10,23 @@ use std::{
 };
 
 /// A lane that was busy for less than this, in thousandths of the time, keeps what comes.
-const BUSY: u32 = 250;
+const MIN_BUSY_PERMILLE: u32 = 250;
 /// What a connection that is moved counts as until the next looks tell: of many that come at once each would find the same
 /// lane idle.
-const MOVED: u32 = 100;
+const MOVED_CONNECTION_PERMILLE: u32 = 100;
 
 /// How busy each lane is lately, in thousandths of the time.
 #[derive(Debug)]
-pub(super) struct Balance(Vec<AtomicU32>);
+pub(super) struct LoadBalance(Vec<AtomicU32>);
 
-impl Balance {
+impl LoadBalance {
     /// Lanes that do nothing yet.
     pub(super) fn new(lanes: usize) -> Self {
         Self((0..lanes).map(|_| AtomicU32::new(0)).collect())
     }
 
     /// A look at a lane: it was busy for so long, of so long. What it was before counts as much as this.
-    pub(super) fn note(&self, lane: usize, busy: Duration, of: Duration) {
+    pub(super) fn record_sample(&self, lane: usize, busy: Duration, of: Duration) {
         let thousandths = busy.as_micros().saturating_mul(1000) / of.as_micros().max(1);
         let now = u32::try_from(thousandths).unwrap_or(u32::MAX).min(1000);
         let load = &self.0[lane];
@@ -34,9 +34,9 @@ impl Balance {
     }
 
     /// The lane for a connection that came in on this one, if another is not half as busy.
-    pub(super) fn better(&self, own: usize) -> Option<usize> {
+    pub(super) fn less_busy_lane(&self, own: usize) -> Option<usize> {
         let mine = self.0[own].load(Ordering::Relaxed);
-        if mine < BUSY {
+        if mine < MIN_BUSY_PERMILLE {
             return None;
         }
         let busy = |(_, load): &(usize, &AtomicU32)| load.load(Ordering::Relaxed);
@@ -44,7 +44,7 @@ impl Balance {
         if load.load(Ordering::Relaxed) >= mine / 2 {
             return None;
         }
-        load.fetch_add(MOVED, Ordering::Relaxed);
+        load.fetch_add(MOVED_CONNECTION_PERMILLE, Ordering::Relaxed);
         Some(least)
     }
 }
@@ -56,34 +56,34 @@ mod tests {
     const LOOK: Duration = Duration::from_millis(100);
 
     /// Lanes that have been busy for so many percent of a while.
-    fn lanes(percent: &[u32]) -> Balance {
-        let balance = Balance::new(percent.len());
+    fn lanes(percent: &[u32]) -> LoadBalance {
+        let balance = LoadBalance::new(percent.len());
         for _ in 0..20 {
             look(&balance, percent);
         }
         balance
     }
 
-    fn look(balance: &Balance, percent: &[u32]) {
+    fn look(balance: &LoadBalance, percent: &[u32]) {
         for (lane, percent) in percent.iter().enumerate() {
-            balance.note(lane, LOOK / 100 * *percent, LOOK);
+            balance.record_sample(lane, LOOK / 100 * *percent, LOOK);
         }
     }
 
     #[test]
     fn a_connection_stays_unless_its_lane_is_busy_and_another_is_not() {
-        assert_eq!(lanes(&[20, 0]).better(0), None, "it is not busy");
-        assert_eq!(lanes(&[90, 60]).better(0), None, "the other one is nearly as busy");
-        assert_eq!(lanes(&[60, 90]).better(0), None, "the other one is busier");
-        assert_eq!(lanes(&[60, 20]).better(0), Some(1));
-        assert_eq!(lanes(&[50, 60, 10, 20]).better(1), Some(2), "the least busy of all");
-        assert_eq!(lanes(&[100]).better(0), None, "there is no other");
+        assert_eq!(lanes(&[20, 0]).less_busy_lane(0), None, "it is not busy");
+        assert_eq!(lanes(&[90, 60]).less_busy_lane(0), None, "the other one is nearly as busy");
+        assert_eq!(lanes(&[60, 90]).less_busy_lane(0), None, "the other one is busier");
+        assert_eq!(lanes(&[60, 20]).less_busy_lane(0), Some(1));
+        assert_eq!(lanes(&[50, 60, 10, 20]).less_busy_lane(1), Some(2), "the least busy of all");
+        assert_eq!(lanes(&[100]).less_busy_lane(0), None, "there is no other");
     }
 
     #[test]
     fn of_many_that_come_at_once_a_few_go_elsewhere() {
         let balance = lanes(&[80, 0]);
-        let gone = |times: usize| (0..times).filter(|_| balance.better(0).is_some()).count();
+        let gone = |times: usize| (0..times).filter(|_| balance.less_busy_lane(0).is_some()).count();
         assert_eq!(gone(100), 4, "each counts as a tenth of the time");
         look(&balance, &[80, 10]);
         assert_eq!(gone(100), 2, "they were less than that");
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_look_counts_as_much_as_all_before() {
-        let balance = Balance::new(1);
+        let balance = LoadBalance::new(1);
         let mut seen = vec![];
         for busy in [100, 100, 0, 0] {
             look(&balance, &[busy]);

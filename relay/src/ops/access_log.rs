@@ -12,12 +12,12 @@ mod stamp;
 mod text;
 mod writer;
 
-pub use entry::Entry;
+pub use entry::LogEntry;
 pub use request_id::{RequestId, RequestIds, now_us};
 
 use crate::{
     config::{self, AccessLogFormat, AccessLogPath},
-    ops::metrics::{Kind, Metrics},
+    ops::metrics::{MetricKind, Metrics},
 };
 use std::{
     fmt, io,
@@ -32,14 +32,14 @@ use std::{
 /// A lane hands its buffer to the writer when it has so many bytes.
 const CHUNK_BYTES: usize = 32 * 1024;
 /// How many full buffers may wait for the writer: 2 MiB at most.
-const CHUNKS_WAITING: usize = 64;
+const MAX_WAITING_CHUNKS: usize = 64;
 /// How long a line stays in its lane's buffer at most, while the writer can write.
-const FLUSH: Duration = Duration::from_millis(100);
+const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The access log's destination cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot open the access log {path:?}")]
-pub struct OpenError {
+pub struct AccessLogError {
     path: AccessLogPath,
     #[source]
     source: io::Error,
@@ -71,7 +71,7 @@ struct Shared {
 struct Buffer {
     bytes: Vec<u8>,
     lines: u64,
-    stamp: stamp::Stamp,
+    stamp: stamp::TimestampCache,
 }
 
 /// Some whole lines.
@@ -89,11 +89,11 @@ impl AccessLog {
     ///
     /// # Errors
     /// The file cannot be opened for appending, or no thread can be started.
-    pub fn open(config: &config::AccessLog) -> Result<Self, OpenError> {
+    pub fn open(config: &config::AccessLog) -> Result<Self, AccessLogError> {
         if config.path == AccessLogPath::Off {
             return Ok(Self { shared: None, ended: Mutex::new(None) });
         }
-        let (full, chunks) = mpsc::sync_channel(CHUNKS_WAITING);
+        let (full, chunks) = mpsc::sync_channel(MAX_WAITING_CHUNKS);
         let (end, ended) = mpsc::channel();
         let shared = Arc::new(Shared {
             format: config.format,
@@ -104,7 +104,7 @@ impl AccessLog {
             reopening: AtomicBool::new(false),
         });
         let started = writer::start(Arc::clone(&shared), config.path.clone(), chunks, end);
-        started.map_err(|source| OpenError { path: config.path.clone(), source })?;
+        started.map_err(|source| AccessLogError { path: config.path.clone(), source })?;
         Ok(Self { shared: Some(shared), ended: Mutex::new(Some(ended)) })
     }
 
@@ -129,7 +129,7 @@ impl AccessLog {
         if let Some(shared) = self.shared.clone() {
             let help = "Lines of the access log dropped because they could not be written in time";
             let read = move || shared.dropped.load(Ordering::Relaxed);
-            metrics.watch("adit_access_log_dropped", help, Kind::Counter, read);
+            metrics.watch("adit_access_log_dropped", help, MetricKind::Counter, read);
         }
     }
 
@@ -162,7 +162,7 @@ impl LaneLog {
     }
 
     /// Writes one line, or drops it with others when the writer is behind.
-    pub fn write(&self, entry: &Entry<'_>) {
+    pub fn write(&self, entry: &LogEntry<'_>) {
         let Some(shared) = &self.shared else { return };
         let mut buffer = lock(&self.buffer);
         let Buffer { bytes, lines, stamp } = &mut *buffer;

@@ -13,16 +13,17 @@ mod problem;
 mod socket;
 mod view;
 
-pub(crate) use problem::Problem;
+pub(crate) use problem::ProblemDetails;
 pub use socket::{AdminSocket, BindError};
 pub use view::{Page, SessionView, TunnelView};
 
-use crate::ops::connection::{self, Limits};
+use crate::ops::connection::{self, ConnectionLimits};
 use adit_protocol::SessionId;
 use std::{convert::Infallible, fmt, sync::Arc, task::Context, time::Duration};
 use tokio_util::sync::CancellationToken;
 
-const LIMITS: Limits = Limits { connections: 16, lifetime: Duration::from_secs(60) };
+const CONNECTION_LIMITS: ConnectionLimits =
+    ConnectionLimits { connections: 16, lifetime: Duration::from_secs(60) };
 
 /// What the relay lets the admin API see and do. Each is called on the runtime that serves the socket, and must not
 /// wait.
@@ -48,7 +49,7 @@ impl fmt::Debug for Admin {
 /// Answers on `socket` until `stop`, then takes the socket's file away. At most 16 connections are open at once.
 pub async fn serve(socket: AdminSocket, admin: Arc<Admin>, stop: CancellationToken) {
     let accept = move |cx: &mut Context<'_>| socket.poll_accept(cx);
-    connection::serve(LIMITS, accept, stop, move |request| {
+    connection::serve(CONNECTION_LIMITS, accept, stop, move |request| {
         let admin = Arc::clone(&admin);
         async move { Ok::<_, Infallible>(answer::answer(request, &admin).await) }
     })

@@ -19,15 +19,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 /// How long a request's head may take.
-const HEAD: Duration = Duration::from_secs(10);
+const MAX_HEAD_TIME: Duration = Duration::from_secs(10);
 /// The most bytes of a request's head.
-const HEAD_BYTES: usize = 16 * 1024;
+const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// How long to wait after a failed accept, most likely for want of file descriptors.
-const PAUSE: Duration = Duration::from_millis(100);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// What connections may use.
 #[derive(Clone, Copy)]
-pub(crate) struct Limits {
+pub(crate) struct ConnectionLimits {
     /// How many are open at once.
     pub(crate) connections: usize,
     /// How long each stays at most.
@@ -36,7 +36,7 @@ pub(crate) struct Limits {
 
 /// Serves what `accept` yields until `stop`; open connections are then closed.
 pub(crate) async fn serve<S, A, F>(
-    limits: Limits,
+    limits: ConnectionLimits,
     mut accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<S>>,
     stop: CancellationToken,
     answer: A,
@@ -56,7 +56,7 @@ pub(crate) async fn serve<S, A, F>(
             () = stop.cancelled() => return,
         };
         let Ok(socket) = socket else {
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             continue;
         };
         let (answer, stop) = (answer.clone(), stop.clone());
@@ -82,7 +82,7 @@ where
         async move { response.await.map(|response| response.map(Full::new)) }
     });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(HEAD_BYTES);
+    http.timer(TokioTimer::new()).header_read_timeout(MAX_HEAD_TIME).max_buf_size(MAX_HEAD_BYTES);
     // Whatever fails here, the other side knows it already.
     let _ = http.serve_connection(TokioIo::new(socket), service).await;
 }

@@ -9,7 +9,7 @@ use std::{
 
 /// How far a relay has come in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub enum LifecyclePhase {
     /// It opens its back ends and its sockets.
     Starting,
     /// It serves.
@@ -18,7 +18,7 @@ pub enum Phase {
     Draining,
 }
 
-impl Phase {
+impl LifecyclePhase {
     fn as_str(self) -> &'static str {
         match self {
             Self::Starting => "starting",
@@ -30,7 +30,7 @@ impl Phase {
 
 /// A part of a relay that can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum Component {
     /// A runtime that misses its tick. Without it the relay does not live.
     Lanes,
     /// A listener that died. Without it the relay does not live.
@@ -45,7 +45,7 @@ pub enum Part {
     Peers,
 }
 
-impl Part {
+impl Component {
     const ALL: [Self; 6] =
         [Self::Lanes, Self::Listeners, Self::Registry, Self::Store, Self::Certificate, Self::Peers];
 
@@ -70,38 +70,40 @@ impl Part {
 /// What the ops port says. The relay sets it, probes read it.
 #[derive(Debug)]
 pub struct Health {
-    state: Mutex<State>,
+    state: Mutex<HealthState>,
 }
 
 #[derive(Debug)]
-struct State {
-    phase: Phase,
-    problems: [Option<(String, Instant)>; Part::ALL.len()],
+struct HealthState {
+    phase: LifecyclePhase,
+    problems: [Option<(String, Instant)>; Component::ALL.len()],
 }
 
 impl Default for Health {
     fn default() -> Self {
-        Self { state: Mutex::new(State { phase: Phase::Starting, problems: Default::default() }) }
+        Self {
+            state: Mutex::new(HealthState { phase: LifecyclePhase::Starting, problems: Default::default() }),
+        }
     }
 }
 
 impl Health {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, HealthState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Enters another phase.
-    pub fn enter(&self, phase: Phase) {
+    pub fn enter(&self, phase: LifecyclePhase) {
         self.state().phase = phase;
     }
 
     /// The phase now.
-    pub fn phase(&self) -> Phase {
+    pub fn phase(&self) -> LifecyclePhase {
         self.state().phase
     }
 
     /// Says what is wrong with a part; `None` when it works again. The time counts from when it last worked.
-    pub fn report(&self, part: Part, problem: Option<String>) {
+    pub fn report(&self, part: Component, problem: Option<String>) {
         let mut state = self.state();
         let place = &mut state.problems[part as usize];
         *place = problem.map(|text| (text, place.as_ref().map_or_else(Instant::now, |(_, since)| *since)));
@@ -110,33 +112,33 @@ impl Health {
     /// Whether nothing vital has failed.
     pub fn is_live(&self) -> bool {
         let state = self.state();
-        Part::ALL.iter().all(|part| !part.is_vital() || state.problems[*part as usize].is_none())
+        Component::ALL.iter().all(|part| !part.is_vital() || state.problems[*part as usize].is_none())
     }
 
     /// Whether consumers and clients should be sent here.
     pub fn is_ready(&self) -> bool {
-        self.phase() == Phase::Ready && self.is_live()
+        self.phase() == LifecyclePhase::Ready && self.is_live()
     }
 
     pub(super) fn live_text(&self) -> String {
         let mut text = if self.is_live() { "live\n" } else { "not live\n" }.to_owned();
-        self.push_problems(&mut text, Part::is_vital);
+        self.push_problems(&mut text, Component::is_vital);
         text
     }
 
     pub(super) fn ready_text(&self) -> String {
         let mut text = match (self.is_ready(), self.phase()) {
             (true, _) => "ready\n".to_owned(),
-            (false, Phase::Ready) => "not ready\n".to_owned(),
+            (false, LifecyclePhase::Ready) => "not ready\n".to_owned(),
             (false, phase) => format!("not ready: {}\n", phase.as_str()),
         };
         self.push_problems(&mut text, |_| true);
         text
     }
 
-    fn push_problems(&self, text: &mut String, wanted: impl Fn(Part) -> bool) {
+    fn push_problems(&self, text: &mut String, wanted: impl Fn(Component) -> bool) {
         let state = self.state();
-        for part in Part::ALL.into_iter().filter(|part| wanted(*part)) {
+        for part in Component::ALL.into_iter().filter(|part| wanted(*part)) {
             if let Some((problem, since)) = &state.problems[part as usize] {
                 let seconds = since.elapsed().as_secs();
                 let _ = writeln!(text, "{}: {problem} (for {seconds} s)", part.as_str());
@@ -147,14 +149,14 @@ impl Health {
     pub(super) fn to_json(&self) -> serde_json::Value {
         let (live, ready) = (self.is_live(), self.is_ready());
         let state = self.state();
-        let problem = |part: Part| {
+        let problem = |part: Component| {
             let (problem, since) = state.problems[part as usize].as_ref()?;
             let seconds = since.elapsed().as_secs();
             Some(
                 json!({"part": part.as_str(), "reason": problem, "forSeconds": seconds, "vital": part.is_vital()}),
             )
         };
-        let problems: Vec<_> = Part::ALL.into_iter().filter_map(problem).collect();
+        let problems: Vec<_> = Component::ALL.into_iter().filter_map(problem).collect();
         json!({"live": live, "ready": ready, "phase": state.phase.as_str(), "problems": problems})
     }
 }

@@ -7,7 +7,7 @@ mod encode;
 mod lane;
 mod process;
 
-pub use lane::{Count, Gauge, LaneMetrics, Open, Route};
+pub use lane::{Count, Gauge, GaugeGuard, LaneMetrics, Route};
 
 use prometheus_client::registry::Registry;
 use std::{
@@ -29,20 +29,20 @@ pub struct Metrics {
 #[derive(Default)]
 struct Sources {
     lanes: Mutex<Vec<Arc<LaneMetrics>>>,
-    watched: Mutex<Vec<Watched>>,
+    watched: Mutex<Vec<ObservedValue>>,
 }
 
 /// A number that someone else keeps.
-struct Watched {
+struct ObservedValue {
     name: &'static str,
     help: &'static str,
-    kind: Kind,
+    kind: MetricKind,
     read: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
 /// Whether a watched number only ever grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// It only grows; its name gets `_total`.
     Counter,
     /// It goes up and down.
@@ -54,7 +54,8 @@ impl Metrics {
     pub fn new(version: &'static str) -> Self {
         let sources = Arc::new(Sources::default());
         let mut registry = Registry::default();
-        registry.register_collector(Box::new(encode::All { sources: Arc::clone(&sources), version }));
+        registry
+            .register_collector(Box::new(encode::RelayCollector { sources: Arc::clone(&sources), version }));
         Self { registry, sources }
     }
 
@@ -70,10 +71,10 @@ impl Metrics {
         &self,
         name: &'static str,
         help: &'static str,
-        kind: Kind,
+        kind: MetricKind,
         read: impl Fn() -> u64 + Send + Sync + 'static,
     ) {
-        let watched = Watched { name, help, kind, read: Box::new(read) };
+        let watched = ObservedValue { name, help, kind, read: Box::new(read) };
         self.sources.watched.lock().unwrap_or_else(PoisonError::into_inner).push(watched);
     }
 

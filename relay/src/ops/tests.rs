@@ -39,18 +39,18 @@ async fn a_relay_is_ready_from_its_start_to_its_drain() {
         "{starting}"
     );
     assert!(relay.send("GET /livez HTTP/1.1").await.ends_with("\r\n\r\nlive\n"));
-    relay.health.enter(Phase::Ready);
+    relay.health.enter(LifecyclePhase::Ready);
     let ready = relay.send("GET /readyz HTTP/1.1").await;
     assert!(ready.starts_with("HTTP/1.1 200 ") && ready.ends_with("\r\n\r\nready\n"), "{ready}");
-    relay.health.enter(Phase::Draining);
+    relay.health.enter(LifecyclePhase::Draining);
     assert!(relay.send("GET /readyz HTTP/1.1").await.ends_with("not ready: draining\n"));
 }
 
 #[tokio::test]
 async fn a_store_that_is_away_is_said_and_does_not_stop_serving() {
     let relay = start().await;
-    relay.health.enter(Phase::Ready);
-    relay.health.report(Part::Store, Some("connection refused".to_owned()));
+    relay.health.enter(LifecyclePhase::Ready);
+    relay.health.report(Component::Store, Some("connection refused".to_owned()));
     let ready = relay.send("GET /readyz HTTP/1.1").await;
     assert!(
         ready.starts_with("HTTP/1.1 200 ") && ready.contains("store: connection refused (for "),
@@ -61,15 +61,15 @@ async fn a_store_that_is_away_is_said_and_does_not_stop_serving() {
     assert_eq!((&json["ready"], &json["phase"]), (&true.into(), &"ready".into()));
     assert_eq!(json["problems"][0]["part"], "store");
     assert_eq!(json["problems"][0]["vital"], false);
-    relay.health.report(Part::Store, None);
+    relay.health.report(Component::Store, None);
     assert!(relay.send("GET /readyz HTTP/1.1").await.ends_with("\r\n\r\nready\n"));
 }
 
 #[tokio::test]
 async fn a_lane_that_hangs_ends_both() {
     let relay = start().await;
-    relay.health.enter(Phase::Ready);
-    relay.health.report(Part::Lanes, Some("lane 1 missed its tick".to_owned()));
+    relay.health.enter(LifecyclePhase::Ready);
+    relay.health.report(Component::Lanes, Some("lane 1 missed its tick".to_owned()));
     for path in ["/livez", "/readyz"] {
         let answer = relay.send(&format!("GET {path} HTTP/1.1")).await;
         assert!(
@@ -101,7 +101,7 @@ async fn many_connections_wait_for_each_other() {
     let relay = start().await;
     let idle: Vec<TcpStream> = {
         let mut idle = Vec::new();
-        for _ in 0..LIMITS.connections {
+        for _ in 0..CONNECTION_LIMITS.connections {
             idle.push(TcpStream::connect(relay.address).await.unwrap());
         }
         idle

@@ -17,9 +17,9 @@ pub use text::status;
 
 /// Who asked and how, kept from a request's head until its answer fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asker {
+pub struct Requester {
     audience: Audience,
-    method: Asked,
+    method: AskedMethod,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,26 +31,26 @@ enum Audience {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
+enum AskedMethod {
     Get,
     Head,
     Other,
 }
 
-impl Asker {
+impl Requester {
     /// A browser says what it loads (`Sec-Fetch-Dest`); where it does not, `Accept` has to do.
     pub fn of(method: &Method, headers: &HeaderMap) -> Self {
         let method = match *method {
-            Method::GET => Asked::Get,
-            Method::HEAD => Asked::Head,
-            _ => Asked::Other,
+            Method::GET => AskedMethod::Get,
+            Method::HEAD => AskedMethod::Head,
+            _ => AskedMethod::Other,
         };
         Self { audience: Audience::of(headers), method }
     }
 
     /// Whoever asked without a head that could be read.
     pub fn unknown() -> Self {
-        Self { audience: Audience::Program, method: Asked::Other }
+        Self { audience: Audience::Program, method: AskedMethod::Other }
     }
 }
 
@@ -114,14 +114,14 @@ impl<'a> Failure<'a> {
     }
 
     /// The response. A HEAD gets the headers alone.
-    pub fn response(&self, asker: Asker) -> Response<Bytes> {
+    pub fn response(&self, asker: Requester) -> Response<Bytes> {
         let mut response = match asker.audience {
-            Audience::Browser => html::response(self, asker.method != Asked::Other),
+            Audience::Browser => html::response(self, asker.method != AskedMethod::Other),
             Audience::Program => problem::response(self),
             Audience::Grpc => problem::grpc(self, "application/grpc"),
             Audience::GrpcWeb => problem::grpc(self, "application/grpc-web"),
         };
-        if asker.method == Asked::Head {
+        if asker.method == AskedMethod::Head {
             let length = HeaderValue::from(response.body().len());
             response.headers_mut().insert(header::CONTENT_LENGTH, length);
             *response.body_mut() = Bytes::new();

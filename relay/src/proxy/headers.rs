@@ -16,7 +16,7 @@ mod names;
 mod response;
 
 pub use check::{
-    BadRequest, Checked, Intent, MAX_FIELDS, MAX_HEADER_BYTES, MAX_TARGET_BYTES, check, check_length,
+    BadRequest, CheckedRequest, Intent, MAX_FIELDS, MAX_HEADER_BYTES, MAX_TARGET_BYTES, check, check_length,
     check_trailers,
 };
 pub use downstream::{Downstream, Target};

@@ -2,8 +2,8 @@
 
 use super::{
     body::{Answer, Upload},
-    error_page::Asker,
-    headers::{self, BadRequest, Checked, Intent, Role},
+    error_page::Requester,
+    headers::{self, BadRequest, CheckedRequest, Intent, Role},
     redirect,
     refusal::Refusal,
     request_record::RequestRecord,
@@ -52,7 +52,7 @@ pub async fn answer(
 ) -> Response<Answer> {
     let from_h1 = request.version() < Version::HTTP_2;
     let mut closes = from_h1 && (relay.draining.is_cancelled() || !consumer.permit.is_inside());
-    let asker = Asker::of(request.method(), request.headers());
+    let asker = Requester::of(request.method(), request.headers());
     let mut record = Box::new(RequestRecord::begin(&relay, consumer, &request));
     let mut response = match serve(&relay, consumer, request, &mut record).await {
         Ok(Answered::Message(parts, mut recv)) => {
@@ -100,7 +100,7 @@ async fn serve(
         return Err(Code::Overloaded.into());
     }
     let (mut parts, body) = request.into_parts();
-    let Checked { target, intent } = headers::check(&parts, &consumer.downstream)?;
+    let CheckedRequest { target, intent } = headers::check(&parts, &consumer.downstream)?;
     record.set_target(target.clone());
     if let Some(answer) = relay.challenges.http(target.host(), parts.uri.path()) {
         return Ok(Answered::Own(Response::new(Answer::Page(answer))));

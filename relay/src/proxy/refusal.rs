@@ -2,11 +2,11 @@
 
 use super::{
     body::Answer,
-    error_page::{Asker, Failure as Page},
+    error_page::{Failure as Page, Requester},
     headers::BadRequest,
 };
 use crate::{
-    accounts::Exceeded,
+    accounts::LimitExceeded,
     ops::access_log::RequestId,
     routing::{route::NoRoute, upstream::Failure},
     server::relay::Relay,
@@ -50,8 +50,8 @@ impl From<NoRoute> for Refusal {
     }
 }
 
-impl From<Exceeded> for Refusal {
-    fn from(exceeded: Exceeded) -> Self {
+impl From<LimitExceeded> for Refusal {
+    fn from(exceeded: LimitExceeded) -> Self {
         let seconds = exceeded.retry_after.map(|wait| wait.as_secs_f64().ceil().max(1.0) as u32);
         Self { code: exceeded.code, bad: None, retry_after: seconds }
     }
@@ -67,7 +67,7 @@ impl Refusal {
     pub fn page(
         &self,
         relay: &Relay,
-        asker: Asker,
+        asker: Requester,
         host: Option<&str>,
         id: RequestId,
         now_us: u64,

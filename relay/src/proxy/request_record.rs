@@ -5,10 +5,10 @@ use super::{
     headers::Target,
 };
 use crate::{
-    accounts::{AccountUse, StreamPermit, buffers::Watched},
+    accounts::{AccountUsage, StreamPermit, buffers::WatchedStream},
     ops::{
-        access_log::{Entry, RequestId, now_us},
-        metrics::{Count as Counted, Gauge, Open, Route},
+        access_log::{LogEntry, RequestId, now_us},
+        metrics::{Count as Counted, Gauge, GaugeGuard, Route},
     },
     public::Consumer,
     routing::upstream::{Upstream, Who},
@@ -47,12 +47,12 @@ pub struct RequestRecord {
     count: Option<Arc<Count>>,
     upload: Option<Arc<Upload>>,
     upstream: Option<Upstream>,
-    usage: Option<Arc<AccountUse>>,
+    usage: Option<Arc<AccountUsage>>,
     permit: Option<StreamPermit>,
-    watched: Option<Arc<Watched>>,
+    watched: Option<Arc<WatchedStream>>,
     broken: bool,
     left: bool,
-    _open: Open,
+    _open: GaugeGuard,
 }
 
 impl RequestRecord {
@@ -137,7 +137,7 @@ impl RequestRecord {
     }
 
     /// The account's stream is given back when the request is over.
-    pub fn hold(&mut self, usage: Arc<AccountUse>, permit: StreamPermit) {
+    pub fn hold(&mut self, usage: Arc<AccountUsage>, permit: StreamPermit) {
         self.usage = Some(usage);
         self.permit = Some(permit);
     }
@@ -232,7 +232,7 @@ impl RequestRecord {
             Some(Who::Relay(id)) => Some(id.as_str()),
             _ => None,
         };
-        log.write(&Entry {
+        log.write(&LogEntry {
             time_us: self.begun_us,
             request_id: self.id,
             consumer: self.consumer.downstream.peer(),

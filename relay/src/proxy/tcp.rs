@@ -1,9 +1,9 @@
 //! One TCP connection of a consumer.
 
 use crate::{
-    accounts::AccountUse,
+    accounts::AccountUsage,
     ops::{
-        access_log::{Entry, now_us},
+        access_log::{LogEntry, now_us},
         metrics::{Count as Counted, Gauge, Route},
     },
     routing::{
@@ -36,7 +36,7 @@ struct Opened {
     upstream: Upstream,
     account: String,
     tunnel: TunnelId,
-    usage: Arc<AccountUse>,
+    usage: Arc<AccountUsage>,
     _permit: crate::accounts::StreamPermit,
 }
 
@@ -78,7 +78,7 @@ where
     };
     telemetry.metrics.ended(route, None, begun.elapsed(), bytes_in, bytes_out);
     if telemetry.log.is_on() {
-        telemetry.log.write(&Entry {
+        telemetry.log.write(&LogEntry {
             time_us: begun_us,
             request_id: telemetry.ids.next(begun_us),
             consumer: remote,

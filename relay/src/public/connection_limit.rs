@@ -3,7 +3,7 @@
 //! Each takes a file descriptor. Were consumers to take all of them, no client could come back, no peer be dialled and no
 //! probe be answered. So they get a part; a few more are taken to be told that there is no room, the others are closed.
 
-use crate::ops::metrics::{Kind, Metrics};
+use crate::ops::metrics::{MetricKind, Metrics};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::sync::{
     Arc,
@@ -51,7 +51,7 @@ impl ConnectionLimit {
     pub fn show_in(self: &Arc<Self>, metrics: &Metrics) {
         let limit = self.clone();
         let help = "Consumers' connections that may be open at once";
-        metrics.watch("adit_connections_limit", help, Kind::Gauge, move || limit.most() as u64);
+        metrics.watch("adit_connections_limit", help, MetricKind::Gauge, move || limit.most() as u64);
     }
 
     /// The most connections that are served.

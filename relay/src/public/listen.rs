@@ -123,7 +123,7 @@ where
                 if tcp.set_nodelay(true).is_err() {
                     continue;
                 }
-                match lane.better() {
+                match lane.less_busy_lane() {
                     None => drop(tokio::spawn(connection(tcp, remote))),
                     Some(other) => hand_over(other, tcp, remote, connection.clone()),
                 }
@@ -186,7 +186,7 @@ mod tests {
         };
         listener.serve(lanes.all(), &closed, Arc::new(connection));
         let end = Instant::now() + Duration::from_secs(60);
-        while lanes.all()[0].better().is_none() {
+        while lanes.all()[0].less_busy_lane().is_none() {
             assert!(Instant::now() < end, "the busy lane never finds the idle one");
             std::thread::sleep(Duration::from_millis(10));
         }

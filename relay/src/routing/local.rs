@@ -7,7 +7,7 @@ mod session_selection;
 pub use session::{COMMANDS, Command, Session, StreamPlace};
 pub use session_selection::SessionLoad;
 
-use crate::{accounts::AccountUse, cluster::registry::Claim};
+use crate::{accounts::AccountUsage, cluster::registry::Claim};
 use adit_mux::MAX_STREAMS;
 use adit_protocol::{Account, Endpoint, InstanceId, RelayId, SessionId, TunnelId};
 use adit_store::Lease;
@@ -30,7 +30,7 @@ pub struct ServedEndpoint {
     /// Who serves it.
     pub account: Account,
     /// What the account uses.
-    pub usage: Arc<AccountUse>,
+    pub usage: Arc<AccountUsage>,
     /// The run of the client that serves it.
     pub instance: InstanceId,
     /// Which owner of the endpoint this is; later owners have greater numbers.

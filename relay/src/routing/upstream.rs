@@ -2,7 +2,7 @@
 
 use crate::{
     cluster::{
-        peer::{LinkError, PeerPlace, dial, links::BRIEF},
+        peer::{LinkError, PeerStreamPermit, dial, links::FAILOVER_DIAL_TIME},
         table::Row,
     },
     lanes,
@@ -38,7 +38,7 @@ pub enum Place {
     /// On a session.
     Session(StreamPlace),
     /// On a link to a peer.
-    Peer(PeerPlace),
+    Peer(PeerStreamPermit),
 }
 
 /// One session or one relay.
@@ -138,11 +138,11 @@ async fn peer(relay: &Relay, row: &Row, tried: &[Who]) -> Result<Upstream, Failu
     let records = relay.registry.table().relays();
     let load =
         |id: &RelayId| records.iter().find(|record| record.relay == *id).map_or(u32::MAX, |r| r.streams);
-    let (mut full, mut slow, mut patience) = (false, vec![], BRIEF);
+    let (mut full, mut slow, mut patience) = (false, vec![], FAILOVER_DIAL_TIME);
     loop {
-        if others.is_empty() && patience == BRIEF {
+        if others.is_empty() && patience == FAILOVER_DIAL_TIME {
             // There is no better one: now they get all the time that there is.
-            (others, patience) = (std::mem::take(&mut slow), dial::MOST);
+            (others, patience) = (std::mem::take(&mut slow), dial::MAX_DIAL_TIME);
         }
         let two = others.iter().copied().choose_multiple(&mut rand::rng(), 2);
         let Some(chosen) = two.into_iter().min_by_key(|id| load(id)) else { break };

@@ -3,7 +3,7 @@
 use super::{Bound, ServeError};
 use crate::{
     accounts::Accounts,
-    auth::{CredentialRules, Keys, Seal},
+    auth::{CredentialLifetimes, Keys, ProofSealer},
     certificates::{Certificates, TlsConfigs, challenges::Challenges, served::ServedCertificates},
     cluster::{
         peer::{Peers, tls::PeerTls},
@@ -13,7 +13,7 @@ use crate::{
     lanes::Lanes,
     ops::{
         access_log::{AccessLog, RequestIds},
-        metrics::{Kind, Metrics},
+        metrics::{MetricKind, Metrics},
     },
     public::connection_limit::ConnectionLimit,
     routing::local::Local,
@@ -50,9 +50,8 @@ pub(super) async fn open(
     };
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
     let table = registry.table().clone();
-    metrics.watch("adit_relays", "Healthy relays of the region, this one included", Kind::Gauge, move || {
-        table.relays().len() as u64
-    });
+    let help = "Healthy relays of the region, this one included";
+    metrics.watch("adit_relays", help, MetricKind::Gauge, move || table.relays().len() as u64);
     let suspensions = Arc::new(SuspensionSet::default());
     suspensions.show_in(&metrics);
     let served = served(&metrics);
@@ -79,7 +78,7 @@ pub(super) async fn open(
         live,
         revision,
         news: tokio::sync::Notify::new(),
-        seal: Seal::new(&keys.region),
+        seal: ProofSealer::new(&keys.region),
         keys,
         accounts: Accounts::default(),
         access_log,
@@ -101,7 +100,7 @@ pub(super) async fn open(
         closing: CancellationToken::new(),
         suspensions,
         remembered: Mutex::default(),
-        rules: CredentialRules::default(),
+        rules: CredentialLifetimes::default(),
         id,
         config,
         registry,
@@ -137,7 +136,7 @@ fn served(metrics: &Metrics) -> Arc<ServedCertificates> {
     metrics.watch(
         "adit_certificate_not_after_seconds",
         "When the first of the store's certificates ends, in seconds since 1970; 0 without one",
-        Kind::Gauge,
+        MetricKind::Gauge,
         move || ends.not_after(),
     );
     served

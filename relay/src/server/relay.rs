@@ -3,14 +3,14 @@
 mod views;
 
 use crate::{
-    accounts::{AccountUse, Accounts, buffers::Buffers},
-    auth::{Credential, CredentialRules, Keys, Seal, TokenGrant},
+    accounts::{AccountUsage, Accounts, buffers::LaneBuffers},
+    auth::{Credential, CredentialLifetimes, Keys, ProofSealer, TokenGrant},
     certificates::{TlsConfigs, challenges::Challenges, served::ServedCertificates},
     cluster::{peer::Peers, registry::Registry, table::Row},
     config::Config,
     lanes::Lane,
     ops::{
-        Health, Part,
+        Component, Health,
         access_log::{AccessLog, LaneLog, RequestIds},
         metrics::{Gauge, LaneMetrics, Metrics},
     },
@@ -66,7 +66,7 @@ pub struct LaneTelemetry {
     /// Its request ids.
     pub ids: RequestIds,
     /// Its streams with slow readers.
-    pub buffers: Arc<Buffers>,
+    pub buffers: Arc<LaneBuffers>,
 }
 
 /// One relay.
@@ -102,9 +102,9 @@ pub struct Relay {
     /// Notified when there is news for the store.
     pub news: tokio::sync::Notify,
     /// How long credentials live.
-    pub rules: CredentialRules,
+    pub rules: CredentialLifetimes,
     /// Makes and opens credentials and tickets.
-    pub seal: Seal,
+    pub seal: ProofSealer,
     /// Its sessions.
     pub local: Local,
     /// Its links to peers.
@@ -182,7 +182,7 @@ impl Relay {
         if self.registry_up.swap(up, Ordering::Relaxed) != up {
             tracing::warn!(up, "the registry's state has changed");
         }
-        self.health.report(Part::Registry, (!up).then(|| "cannot be reached".to_owned()));
+        self.health.report(Component::Registry, (!up).then(|| "cannot be reached".to_owned()));
     }
 
     /// Who runs this relay, for messages.
@@ -280,7 +280,7 @@ impl Relay {
     }
 
     /// What the account behind a route uses here.
-    pub fn usage(&self, route: &Route) -> Arc<AccountUse> {
+    pub fn usage(&self, route: &Route) -> Arc<AccountUsage> {
         match route {
             Route::Here(served) => served.usage.clone(),
             Route::There(row) => self.accounts.visit(&row.account, &self.live.load().limits),

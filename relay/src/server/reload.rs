@@ -5,7 +5,7 @@
 
 use crate::{
     accounts::Limits,
-    auth::{Keys, Tokens, TokensError},
+    auth::{IssuerKeysError, Keys, TokenVerifier},
     certificates::Certificates,
     cluster::peer::tls::PeerTls,
     config::{self, Config},
@@ -35,19 +35,19 @@ pub struct LiveConfig {
     /// The oldest client that is served.
     pub minimum_client_version: Option<Version>,
     /// Which tokens are good.
-    pub tokens: Tokens,
+    pub tokens: TokenVerifier,
 }
 
 impl LiveConfig {
     /// The parts of a configuration.
     ///
     /// # Errors
-    /// [`TokensError`]: the keys of an issuer.
-    pub fn new(config: &Config, keys: &Keys) -> Result<Self, TokensError> {
+    /// [`IssuerKeysError`]: the keys of an issuer.
+    pub fn new(config: &Config, keys: &Keys) -> Result<Self, IssuerKeysError> {
         Ok(Self {
             limits: config.limits.clone(),
             minimum_client_version: config.access.minimum_client_version.clone(),
-            tokens: Tokens::new(&config.access, keys, &config.domain)?,
+            tokens: TokenVerifier::new(&config.access, keys, &config.domain)?,
         })
     }
 }

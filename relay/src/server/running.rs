@@ -1,7 +1,7 @@
 //! Draining and ending a relay.
 
 use super::{Running, ServeError};
-use crate::{ops::Phase, server::service};
+use crate::{ops::LifecyclePhase, server::service};
 use std::time::Duration;
 
 /// Time for load balancers to notice that a draining relay is unready; it still takes connections meanwhile.
@@ -36,7 +36,7 @@ impl Running {
     async fn drain(&self) {
         let relay = &self.relay;
         tracing::info!(sessions = relay.local.session_count(), "draining");
-        relay.health.enter(Phase::Draining);
+        relay.health.enter(LifecyclePhase::Draining);
         relay.draining.cancel();
         relay.news.notify_one();
         service::beat_once(relay).await;

@@ -4,7 +4,7 @@
 
 use crate::{
     cluster::table::RelayRecord,
-    ops::Part,
+    ops::Component,
     server::relay::{Relay, now},
 };
 use adit_store::{Pruned, Store};
@@ -45,16 +45,16 @@ pub async fn beat(relay: Arc<Relay>) -> Result<(), Unhealthy> {
         if relay.closing.is_cancelled() {
             return Ok(());
         }
-        if relay.lanes.iter().any(|lane| lane.silence() > STUCK) {
+        if relay.lanes.iter().any(|lane| lane.time_since_heartbeat() > STUCK) {
             unhealthy += 1;
-            relay.health.report(Part::Lanes, Some(Unhealthy.to_string()));
+            relay.health.report(Component::Lanes, Some(Unhealthy.to_string()));
             if unhealthy >= UNHEALTHY_BEATS {
                 return Err(Unhealthy);
             }
             continue;
         }
         unhealthy = 0;
-        relay.health.report(Part::Lanes, None);
+        relay.health.report(Component::Lanes, None);
         beat_once(&relay).await;
         relay.peers.prune();
         relay.accounts.forget_idle(Instant::now());

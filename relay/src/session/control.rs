@@ -265,7 +265,7 @@ impl Control {
             Ok(credential) if credential.account != identity.credential.account => {
                 Err((Code::CredentialInvalid, "proof: belongs to another account".to_owned()))
             }
-            Ok(credential) => Ok(relay.rules.renewed(&credential, now())),
+            Ok(credential) => Ok(relay.rules.renew(&credential, now())),
             Err(refused) => Err((refused.code, refused.message)),
         };
         let answer = match renewed {

@@ -2,7 +2,7 @@
 
 use super::random_name::random_name;
 use crate::{
-    accounts::{AccountUse, TunnelPermit},
+    accounts::{AccountUsage, TunnelPermit},
     auth::{Credential, Ticket},
     cluster::registry::{Claim, ClaimError},
     ops::metrics::Count,
@@ -34,7 +34,7 @@ pub struct Identity {
     /// The run of the client.
     pub instance: InstanceId,
     /// What the account uses.
-    pub usage: Arc<AccountUse>,
+    pub usage: Arc<AccountUsage>,
     /// What the client proved.
     pub credential: Credential,
 }

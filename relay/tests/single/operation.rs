@@ -107,8 +107,7 @@ async fn a_relay_that_is_alone_waits_for_streams_and_not_for_sessions() {
     assert_eq!((answer.status, answer.body.len()), (200, 30 * "drip\n".len()));
     let status = fixture.relay.child.wait(Duration::from_secs(60));
     assert_eq!(status.expect("the session of the client does not hold the relay").code(), Some(0));
-    fixture.region.start_again(&mut fixture.relay);
-    fixture.relay.wait_ready();
+    fixture.restart();
     let end = Instant::now() + Duration::from_secs(60);
     while !matches!(fixture.consumer().get(HOST, "/echo").await, Ok(answer) if answer.status == 200) {
         assert!(Instant::now() < end, "the client does not come back");

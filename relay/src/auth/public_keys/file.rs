@@ -40,7 +40,7 @@ pub enum KeySetError {
 
 /// What shows that a file has been changed or replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
+struct FileStamp {
     modified: (i64, i64),
     changed: (i64, i64),
     device: u64,
@@ -48,7 +48,7 @@ struct Stamp {
     length: u64,
 }
 
-impl Stamp {
+impl FileStamp {
     fn of(metadata: &Metadata) -> Self {
         Self {
             modified: (metadata.mtime(), metadata.mtime_nsec()),
@@ -76,7 +76,7 @@ pub(in crate::auth) struct KeyFile {
 
 #[derive(Debug)]
 struct LastRead {
-    stamp: Stamp,
+    stamp: FileStamp,
     /// Whether the file had not been changed shortly before.
     settled: bool,
     keys: Arc<PublicKeys>,
@@ -92,7 +92,7 @@ impl KeyFile {
 
     pub(in crate::auth) fn keys(&self) -> Arc<PublicKeys> {
         let mut last = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = std::fs::metadata(&self.path).map(|metadata| Stamp::of(&metadata));
+        let now = std::fs::metadata(&self.path).map(|metadata| FileStamp::of(&metadata));
         if now.is_ok_and(|stamp| stamp == last.stamp) && last.settled {
             return last.keys.clone();
         }
@@ -118,12 +118,12 @@ impl KeyFile {
     }
 }
 
-fn read(path: &Path) -> io::Result<(Stamp, Vec<u8>)> {
+fn read(path: &Path) -> io::Result<(FileStamp, Vec<u8>)> {
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
     }
     let mut file = File::open(path)?;
-    let stamp = Stamp::of(&file.metadata()?);
+    let stamp = FileStamp::of(&file.metadata()?);
     let mut bytes = Vec::new();
     (&mut file).take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_BYTES {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::auth::{CredentialRules, NamePattern, credential::tests::grant};
+use crate::auth::{CredentialLifetimes, NamePattern, credential::tests::grant};
 use adit_protocol::Endpoint;
 use proptest::prelude::*;
 
@@ -12,12 +12,12 @@ fn keys(bytes: &[u8]) -> RegionKeys {
     RegionKeys::parse(lines.join("\n").as_bytes()).unwrap()
 }
 
-fn seal() -> Seal {
-    Seal::new(&keys(&[1]))
+fn seal() -> ProofSealer {
+    ProofSealer::new(&keys(&[1]))
 }
 
 fn credential() -> Credential {
-    CredentialRules::default().credential(grant(false), KEY, 1_000_000)
+    CredentialLifetimes::default().credential(grant(false), KEY, 1_000_000)
 }
 
 fn ticket() -> Ticket {
@@ -56,18 +56,19 @@ fn a_ticket_is_of_use_to_its_account_and_key_only() {
         assert_eq!(seal().open_ticket(&text, account, &key, 1_000_000), Err(TicketError::Invalid));
     }
     let split = |issuer: &str, subject: &str| Account { issuer: issuer.into(), subject: subject.into() };
-    assert_ne!(bound_to(&split("a", "bc"), &KEY), bound_to(&split("ab", "c"), &KEY));
+    assert_ne!(ticket_context(&split("a", "bc"), &KEY), ticket_context(&split("ab", "c"), &KEY));
 }
 
 #[test]
 fn keys_rotate_without_a_client_noticing() {
     let (old, both, swapped, new) = (
-        Seal::new(&keys(&[1])),
-        Seal::new(&keys(&[1, 2])),
-        Seal::new(&keys(&[2, 1])),
-        Seal::new(&keys(&[2])),
+        ProofSealer::new(&keys(&[1])),
+        ProofSealer::new(&keys(&[1, 2])),
+        ProofSealer::new(&keys(&[2, 1])),
+        ProofSealer::new(&keys(&[2])),
     );
-    let opens = |by: &Seal, from: &Seal| by.open_credential(&from.credential(&credential()), 0).is_ok();
+    let opens =
+        |by: &ProofSealer, from: &ProofSealer| by.open_credential(&from.credential(&credential()), 0).is_ok();
     for (by, from) in [(&both, &old), (&old, &both), (&swapped, &both), (&both, &swapped), (&new, &swapped)] {
         assert!(opens(by, from));
     }

@@ -1,14 +1,14 @@
 //! `adit-relay admin close` and `drain`: show the effect on a running relay, ask, then carry it out.
 
-use super::client::{self, AskError};
-use crate::cli::Failure;
+use super::client::{self, AdminClientError};
+use crate::cli::CliError;
 use adit_protocol::SessionId;
 use serde::Serialize;
 use std::path::Path;
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Act {
+pub enum AdminAction {
     /// End one session; its client may come back.
     Close(SessionId),
     /// Drain the relay and end it, as SIGTERM does.
@@ -66,15 +66,15 @@ struct Effect {
 /// The relay cannot be reached, there is no such session, or the person did not agree.
 pub async fn carry_out(
     socket: &Path,
-    act: &Act,
+    act: &AdminAction,
     consent: Consent,
     json: bool,
     confirm: impl FnOnce(&str) -> bool,
-) -> Result<String, Failure> {
+) -> Result<String, CliError> {
     let effect = Effect::of(socket, act, consent == Consent::DryRun).await?;
     let infinitive = effect.describe(act, Mood::Infinitive);
     if consent == Consent::Ask && !confirm(&infinitive) {
-        return Err(Failure::unconfirmed(&infinitive));
+        return Err(CliError::unconfirmed(&infinitive));
     }
     if consent != Consent::DryRun {
         client::post(socket, &act.path()).await?;
@@ -86,7 +86,7 @@ pub async fn carry_out(
     })
 }
 
-impl Act {
+impl AdminAction {
     fn path(&self) -> String {
         match self {
             Self::Close(session) => format!("/v1/sessions/{session}/close"),
@@ -96,13 +96,13 @@ impl Act {
 }
 
 impl Effect {
-    async fn of(socket: &Path, act: &Act, dry_run: bool) -> Result<Self, Failure> {
+    async fn of(socket: &Path, act: &AdminAction, dry_run: bool) -> Result<Self, CliError> {
         let sessions = client::sessions(socket).await?;
         match act {
-            Act::Close(id) => {
+            AdminAction::Close(id) => {
                 let Some(session) = sessions.into_iter().find(|one| one.session == *id) else {
                     let detail = format!("session: this relay has no session {id}");
-                    return Err(AskError::Refused { status: 404, detail }.into());
+                    return Err(AdminClientError::Refused { status: 404, detail }.into());
                 };
                 Ok(Self {
                     action: "close",
@@ -114,7 +114,7 @@ impl Effect {
                     dry_run,
                 })
             }
-            Act::Drain => Ok(Self {
+            AdminAction::Drain => Ok(Self {
                 action: "drain",
                 session: None,
                 account: None,
@@ -127,16 +127,16 @@ impl Effect {
     }
 
     /// The effect in one clause: `close session s-1 of me: 1 tunnel, 2 open streams`.
-    fn describe(&self, act: &Act, mood: Mood) -> String {
+    fn describe(&self, act: &AdminAction, mood: Mood) -> String {
         let served =
             format!("{}, {}", count(self.tunnels, "tunnel"), count(self.streams as usize, "open stream"));
         match act {
-            Act::Close(id) => {
+            AdminAction::Close(id) => {
                 let account = adit_terminal::escape(self.account.as_deref().unwrap_or_default());
                 let verb = mood.choose("close", "closing");
                 format!("{verb} session {id} of {account}: {served}")
             }
-            Act::Drain => {
+            AdminAction::Drain => {
                 let verb = mood.choose("drain the relay and end it", "draining the relay, which then ends");
                 format!("{verb}: {}, {served}", count(self.sessions, "session"))
             }

@@ -1,8 +1,8 @@
 //! Asks a running relay, for `adit-relay admin`.
 
 use super::table;
-use crate::cli::{Exit, Failure};
-use crate::ops::admin::{Page, Problem, SessionView, TunnelView};
+use crate::cli::{CliError, ExitReason};
+use crate::ops::admin::{Page, ProblemDetails, SessionView, TunnelView};
 use bytes::Bytes;
 use http::{Method, Request, header};
 use http_body_util::{BodyExt, Full, Limited};
@@ -18,11 +18,11 @@ use tokio::net::UnixStream;
 /// The most bytes of an answer.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 /// How long one call may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const MAX_CALL_TIME: Duration = Duration::from_secs(10);
 
 /// A call of the admin API that failed.
 #[derive(Debug, thiserror::Error)]
-pub enum AskError {
+pub enum AdminClientError {
     /// Nobody answers on the socket.
     #[error("cannot reach a relay at {}", socket.display())]
     Connect {
@@ -48,21 +48,27 @@ pub enum AskError {
     Timeout,
 }
 
-impl From<AskError> for Failure {
-    fn from(error: AskError) -> Self {
+impl From<AdminClientError> for CliError {
+    fn from(error: AdminClientError) -> Self {
         let (exit, code) = match &error {
-            AskError::Connect { .. } | AskError::Timeout => (Exit::Unreachable, "relay_unreachable"),
-            AskError::Refused { .. } => (Exit::Refused, "admin_refused"),
-            AskError::Answer(_) => (Exit::Unexpected, "admin_answer"),
+            AdminClientError::Connect { .. } | AdminClientError::Timeout => {
+                (ExitReason::Unreachable, "relay_unreachable")
+            }
+            AdminClientError::Refused { .. } => (ExitReason::Refused, "admin_refused"),
+            AdminClientError::Answer(_) => (ExitReason::Unexpected, "admin_answer"),
         };
         let next = match &error {
-            AskError::Connect { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+            AdminClientError::Connect { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 "run it as the relay's user, or with sudo: the socket is the relay's own"
             }
-            AskError::Connect { .. } => "check that the relay runs, and name its socket with --socket",
-            AskError::Refused { .. } => "adit-relay admin sessions; adit-relay admin tunnels: what there is",
-            AskError::Answer(_) => "use the adit-relay of the version that runs, then try again",
-            AskError::Timeout => "read the relay's log, then try again",
+            AdminClientError::Connect { .. } => {
+                "check that the relay runs, and name its socket with --socket"
+            }
+            AdminClientError::Refused { .. } => {
+                "adit-relay admin sessions; adit-relay admin tunnels: what there is"
+            }
+            AdminClientError::Answer(_) => "use the adit-relay of the version that runs, then try again",
+            AdminClientError::Timeout => "read the relay's log, then try again",
         };
         let failure = Self::new(exit, code, error.to_string(), next);
         match std::error::Error::source(&error) {
@@ -75,32 +81,32 @@ impl From<AskError> for Failure {
 /// All sessions of the relay at `socket`, page by page.
 ///
 /// # Errors
-/// [`AskError`].
-pub async fn sessions(socket: &Path) -> Result<Vec<SessionView>, AskError> {
+/// [`AdminClientError`].
+pub async fn sessions(socket: &Path) -> Result<Vec<SessionView>, AdminClientError> {
     all(socket, "/v1/sessions").await
 }
 
 /// All tunnels of the relay at `socket`, page by page.
 ///
 /// # Errors
-/// [`AskError`].
-pub async fn tunnels(socket: &Path) -> Result<Vec<TunnelView>, AskError> {
+/// [`AdminClientError`].
+pub async fn tunnels(socket: &Path) -> Result<Vec<TunnelView>, AdminClientError> {
     all(socket, "/v1/tunnels").await
 }
 
 /// Calls a POST of the admin API.
 ///
 /// # Errors
-/// [`AskError`].
-pub async fn post(socket: &Path, path: &str) -> Result<(), AskError> {
+/// [`AdminClientError`].
+pub async fn post(socket: &Path, path: &str) -> Result<(), AdminClientError> {
     send::<serde_json::Value>(socket, Method::POST, path, String::new()).await.map(drop)
 }
 
 /// What `adit-relay admin sessions` prints: a table, or JSON.
 ///
 /// # Errors
-/// [`AskError`].
-pub async fn print_sessions(socket: &Path, json: bool, now: u64) -> Result<String, AskError> {
+/// [`AdminClientError`].
+pub async fn print_sessions(socket: &Path, json: bool, now: u64) -> Result<String, AdminClientError> {
     let sessions = sessions(socket).await?;
     Ok(if json { to_json(&sessions) } else { table::sessions(&sessions, now) })
 }
@@ -108,8 +114,8 @@ pub async fn print_sessions(socket: &Path, json: bool, now: u64) -> Result<Strin
 /// What `adit-relay admin tunnels` prints: a table, or JSON.
 ///
 /// # Errors
-/// [`AskError`].
-pub async fn print_tunnels(socket: &Path, json: bool, now: u64) -> Result<String, AskError> {
+/// [`AdminClientError`].
+pub async fn print_tunnels(socket: &Path, json: bool, now: u64) -> Result<String, AdminClientError> {
     let tunnels = tunnels(socket).await?;
     Ok(if json { to_json(&tunnels) } else { table::tunnels(&tunnels, now) })
 }
@@ -121,7 +127,7 @@ pub(super) fn to_json(items: &impl Serialize) -> String {
     text
 }
 
-pub(super) async fn all<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<Vec<T>, AskError> {
+pub(super) async fn all<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<Vec<T>, AdminClientError> {
     let mut items = Vec::new();
     let mut query = String::new();
     loop {
@@ -141,39 +147,43 @@ pub(super) async fn send<T: DeserializeOwned>(
     method: Method,
     path: &str,
     body: String,
-) -> Result<T, AskError> {
-    tokio::time::timeout(PATIENCE, ask_patiently(socket, method, path, body))
+) -> Result<T, AdminClientError> {
+    tokio::time::timeout(MAX_CALL_TIME, exchange_json(socket, method, path, body))
         .await
-        .unwrap_or(Err(AskError::Timeout))
+        .unwrap_or(Err(AdminClientError::Timeout))
 }
 
-async fn ask_patiently<T: DeserializeOwned>(
+async fn exchange_json<T: DeserializeOwned>(
     socket: &Path,
     method: Method,
     path: &str,
     body: String,
-) -> Result<T, AskError> {
+) -> Result<T, AdminClientError> {
     let connected = UnixStream::connect(socket).await;
-    let stream = connected.map_err(|source| AskError::Connect { socket: socket.to_owned(), source })?;
-    let broken = |error: hyper::Error| AskError::Answer(error.into());
+    let stream =
+        connected.map_err(|source| AdminClientError::Connect { socket: socket.to_owned(), source })?;
+    let broken = |error: hyper::Error| AdminClientError::Answer(error.into());
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let exchange = async {
         let request = Request::builder().method(method).uri(path).header(header::HOST, "adit-relay");
         let request = request.header(header::CONTENT_TYPE, "application/json");
-        let request =
-            request.body(Full::new(Bytes::from(body))).map_err(|error| AskError::Answer(error.into()))?;
+        let request = request
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|error| AdminClientError::Answer(error.into()))?;
         let response = sender.send_request(request).await.map_err(broken)?;
         let status = response.status();
-        let body =
-            Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await.map_err(AskError::Answer)?;
+        let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES)
+            .collect()
+            .await
+            .map_err(AdminClientError::Answer)?;
         let body = body.to_bytes();
         if status.is_success() {
-            return serde_json::from_slice(&body).map_err(|error| AskError::Answer(error.into()));
+            return serde_json::from_slice(&body).map_err(|error| AdminClientError::Answer(error.into()));
         }
-        let problem: Problem =
-            serde_json::from_slice(&body).map_err(|error| AskError::Answer(error.into()))?;
-        Err(AskError::Refused { status: problem.status, detail: problem.detail })
+        let problem: ProblemDetails =
+            serde_json::from_slice(&body).map_err(|error| AdminClientError::Answer(error.into()))?;
+        Err(AdminClientError::Refused { status: problem.status, detail: problem.detail })
     };
     tokio::pin!(exchange);
     tokio::pin!(connection);

@@ -1,7 +1,7 @@
 //! `adit-relay admin complaints`: the client side.
 
 use crate::cli::{
-    Failure,
+    CliError,
     admin::{
         act::{Consent, count},
         client, table,
@@ -14,7 +14,7 @@ use std::{fmt::Write as _, path::Path};
 
 /// What a person wants of complaints.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wish {
+pub enum ComplaintRequest {
     /// All of them.
     List,
     /// One, with its history.
@@ -31,30 +31,30 @@ pub enum Wish {
 /// The relay cannot be reached or refuses, or the person does not agree.
 pub async fn carry_out(
     socket: &Path,
-    wish: &Wish,
+    wish: &ComplaintRequest,
     json: bool,
     now: u64,
     confirm: impl FnOnce(&str) -> bool,
-) -> Result<String, Failure> {
+) -> Result<String, CliError> {
     match wish {
-        Wish::List => {
+        ComplaintRequest::List => {
             let all: Vec<ComplaintView> = client::all(socket, "/v1/complaints").await?;
             Ok(if json { client::to_json(&all) } else { table::complaints(&all, now) })
         }
-        Wish::Show(id) => {
+        ComplaintRequest::Show(id) => {
             let one = get(socket, id).await?;
             Ok(if json { client::to_json(&one) } else { whole(&one, now) })
         }
-        Wish::File(new) => {
+        ComplaintRequest::File(new) => {
             let body = client::to_json(new);
             let filed: ComplaintView = client::send(socket, Method::POST, "/v1/complaints", body).await?;
             Ok(if json { client::to_json(&filed) } else { format!("{}\n", filed.id) })
         }
-        Wish::Decide(id, decision, consent) => {
+        ComplaintRequest::Decide(id, decision, consent) => {
             let before = get(socket, id).await?;
             let (infinitive, past) = describe_effect(&before, decision);
             if *consent == Consent::Ask && !confirm(&infinitive) {
-                return Err(Failure::unconfirmed(&infinitive));
+                return Err(CliError::unconfirmed(&infinitive));
             }
             if *consent == Consent::DryRun {
                 return Ok(format!("would {infinitive}\n"));
@@ -67,7 +67,7 @@ pub async fn carry_out(
     }
 }
 
-async fn get(socket: &Path, id: &str) -> Result<ComplaintView, Failure> {
+async fn get(socket: &Path, id: &str) -> Result<ComplaintView, CliError> {
     let path = format!("/v1/complaints/{id}");
     Ok(client::send(socket, Method::GET, &path, String::new()).await?)
 }

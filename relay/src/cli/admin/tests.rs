@@ -1,9 +1,9 @@
 use super::{
-    act::{self, Act, Consent},
+    act::{self, AdminAction, Consent},
     client,
 };
 use crate::{
-    cli::{Exit, Failure},
+    cli::{CliError, ExitReason},
     ops::admin::{Admin, AdminSocket, BindError, Page, SessionView, TunnelView, serve},
 };
 use adit_protocol::{Account, Endpoint, Kind};
@@ -120,7 +120,7 @@ async fn sessions_are_closed_and_the_relay_drained() {
     client::post(&relay.path, "/v1/sessions/s-0001/close").await.unwrap();
     let missing = client::post(&relay.path, "/v1/sessions/s-0009/close").await.unwrap_err();
     assert_eq!(missing.to_string(), "the relay refused: session: this relay has no session s-0009 (404)");
-    assert_eq!(Failure::from(missing).exit, Exit::Refused);
+    assert_eq!(CliError::from(missing).exit, ExitReason::Refused);
     client::post(&relay.path, "/v1/drain").await.unwrap();
     assert!(raw(&relay, "POST /v1/drain HTTP/1.1", b"{}").await.starts_with("HTTP/1.1 202 "));
     assert_eq!(relay.drains.load(Ordering::Relaxed), 2);
@@ -129,25 +129,27 @@ async fn sessions_are_closed_and_the_relay_drained() {
 #[tokio::test]
 async fn what_ends_something_is_said_first_and_done_only_with_consent() {
     let relay = start(2);
-    let close = Act::Close("s-0001".parse().unwrap());
+    let close = AdminAction::Close("s-0001".parse().unwrap());
     let asked = "close session s-0001 of me: 1 tunnel, 2 open streams";
     let never = |_: &str| panic!("nobody is asked");
-    let no = act::carry_out(&relay.path, &Act::Drain, Consent::Ask, false, |_| false).await.unwrap_err();
-    assert_eq!((no.exit, no.code), (Exit::Usage, "unconfirmed"));
-    let would = act::carry_out(&relay.path, &Act::Drain, Consent::DryRun, false, never).await.unwrap();
+    let no =
+        act::carry_out(&relay.path, &AdminAction::Drain, Consent::Ask, false, |_| false).await.unwrap_err();
+    assert_eq!((no.exit, no.code), (ExitReason::Usage, "unconfirmed"));
+    let would =
+        act::carry_out(&relay.path, &AdminAction::Drain, Consent::DryRun, false, never).await.unwrap();
     assert_eq!(would, "would drain the relay and end it: 2 sessions, 1 tunnel, 4 open streams\n");
     assert_eq!(relay.drains.load(Ordering::Relaxed), 0);
     let done = act::carry_out(&relay.path, &close, Consent::Ask, false, |effect| effect == asked).await;
     assert_eq!(done.unwrap(), "closing session s-0001 of me: 1 tunnel, 2 open streams\n");
-    let done = act::carry_out(&relay.path, &Act::Drain, Consent::Given, true, never).await.unwrap();
+    let done = act::carry_out(&relay.path, &AdminAction::Drain, Consent::Given, true, never).await.unwrap();
     let done: serde_json::Value = serde_json::from_str(&done).unwrap();
     let expected = serde_json::json!(
         {"action": "drain", "sessions": 2, "tunnels": 1, "streams": 4, "dryRun": false}
     );
     assert_eq!((done, relay.drains.load(Ordering::Relaxed)), (expected, 1));
-    let missing = Act::Close("s-0009".parse().unwrap());
+    let missing = AdminAction::Close("s-0009".parse().unwrap());
     let missing = act::carry_out(&relay.path, &missing, Consent::Given, false, never).await.unwrap_err();
-    assert_eq!((missing.exit, missing.code), (Exit::Refused, "admin_refused"));
+    assert_eq!((missing.exit, missing.code), (ExitReason::Refused, "admin_refused"));
 }
 
 #[tokio::test]
@@ -187,7 +189,7 @@ async fn the_socket_is_private_and_goes_with_the_relay() {
     relay.server.await.unwrap();
     assert!(!relay.path.exists());
     let error = client::sessions(&relay.path).await.unwrap_err();
-    assert_eq!(Failure::from(error).exit, Exit::Unreachable);
+    assert_eq!(CliError::from(error).exit, ExitReason::Unreachable);
 }
 
 #[tokio::test]

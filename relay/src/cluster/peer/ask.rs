@@ -19,40 +19,40 @@ use tokio::time::timeout;
 /// Marks a question; on the answer it carries what the peer serves, as JSON.
 pub(super) const HEADER: &str = "adit-peer-ask";
 /// How long all peers together may take.
-const PATIENCE: Duration = Duration::from_millis(500);
+const MAX_ASK_TIME: Duration = Duration::from_millis(500);
 /// How long an answer is good for.
-const KEPT: Duration = Duration::from_secs(5);
+const ANSWER_TTL: Duration = Duration::from_secs(5);
 /// How many answers are kept: whoever opens made-up addresses fills no more.
-const MOST: usize = 4096;
+const MAX_CACHED_ANSWERS: usize = 4096;
 /// How many peers are asked.
-const PEERS: usize = 16;
+const MAX_ASKED_PEERS: usize = 16;
 
 const POISONED: &str = "no code panics while it holds this lock";
 
 /// The account in whose name questions travel on links.
-fn nobody() -> Account {
+fn ask_account() -> Account {
     Account::managed("adit-ask")
 }
 
 /// One answer, and when it came.
-type Kept = (Instant, Option<Arc<Row>>);
+type CachedAnswer = (Instant, Option<Arc<Row>>);
 
 /// What peers have answered.
 #[derive(Debug, Default)]
-pub struct Asked(Mutex<HashMap<Endpoint, Kept>>);
+pub struct AnswerCache(Mutex<HashMap<Endpoint, CachedAnswer>>);
 
-impl Asked {
+impl AnswerCache {
     fn get(&self, endpoint: &Endpoint) -> Option<Option<Arc<Row>>> {
         let asked = self.0.lock().expect(POISONED);
-        asked.get(endpoint).filter(|(at, _)| at.elapsed() < KEPT).map(|(_, row)| row.clone())
+        asked.get(endpoint).filter(|(at, _)| at.elapsed() < ANSWER_TTL).map(|(_, row)| row.clone())
     }
 
     fn keep(&self, endpoint: &Endpoint, row: Option<Arc<Row>>) {
         let mut asked = self.0.lock().expect(POISONED);
-        if asked.len() >= MOST {
-            asked.retain(|_, (at, _)| at.elapsed() < KEPT);
+        if asked.len() >= MAX_CACHED_ANSWERS {
+            asked.retain(|_, (at, _)| at.elapsed() < ANSWER_TTL);
         }
-        if asked.len() < MOST {
+        if asked.len() < MAX_CACHED_ANSWERS {
             asked.insert(endpoint.clone(), (Instant::now(), row));
         }
     }
@@ -60,7 +60,7 @@ impl Asked {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Known {
+struct OwnerAnswer {
     account: Account,
     instance: InstanceId,
     generation: u64,
@@ -74,8 +74,8 @@ pub(super) async fn ask(peers: &Peers, endpoint: &Endpoint) -> Option<Arc<Row>> 
         return kept;
     }
     let others = peers.others();
-    let questions = others.iter().take(PEERS).map(|peer| async move {
-        let known = timeout(PATIENCE, ask_one(peers, peer, endpoint)).await.ok()??;
+    let questions = others.iter().take(MAX_ASKED_PEERS).map(|peer| async move {
+        let known = timeout(MAX_ASK_TIME, ask_one(peers, peer, endpoint)).await.ok()??;
         let session = |session| RowSession { session, relay: peer.clone() };
         Some(Row {
             endpoint: endpoint.clone(),
@@ -92,8 +92,8 @@ pub(super) async fn ask(peers: &Peers, endpoint: &Endpoint) -> Option<Arc<Row>> 
     row
 }
 
-async fn ask_one(peers: &Peers, peer: &adit_protocol::RelayId, endpoint: &Endpoint) -> Option<Known> {
-    let (opener, _place) = peers.opener(peer, &nobody(), PATIENCE).await.ok()?;
+async fn ask_one(peers: &Peers, peer: &adit_protocol::RelayId, endpoint: &Endpoint) -> Option<OwnerAnswer> {
+    let (opener, _place) = peers.opener(peer, &ask_account(), MAX_ASK_TIME).await.ok()?;
     let request = Request::builder()
         .method(Method::HEAD)
         .uri("https://ask.invalid/")
@@ -110,7 +110,7 @@ async fn ask_one(peers: &Peers, peer: &adit_protocol::RelayId, endpoint: &Endpoi
 pub(super) fn answer(relay: &Relay, endpoint: &Endpoint, respond: &mut Responder) -> Result<(), ResetReason> {
     let mut response = status(StatusCode::NOT_FOUND);
     if let Some(served) = relay.local.endpoint(endpoint) {
-        let known = Known {
+        let known = OwnerAnswer {
             account: served.account.clone(),
             instance: served.instance.clone(),
             generation: served.generation,

@@ -8,13 +8,13 @@ use tokio::{net::TcpStream, sync::oneshot, time::timeout};
 use tokio_rustls::TlsConnector;
 
 /// The longest that a dial takes.
-pub const MOST: Duration = Duration::from_secs(5);
+pub const MAX_DIAL_TIME: Duration = Duration::from_secs(5);
 
 /// Why a dial has not led to a link.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
     /// It took too long.
-    #[error("the peer did not answer in {} s", MOST.as_secs())]
+    #[error("the peer did not answer in {} s", MAX_DIAL_TIME.as_secs())]
     Slow,
     /// There is no connection, or TLS failed.
     #[error("the peer cannot be reached")]
@@ -36,7 +36,8 @@ pub(super) async fn dial(
     tls: &PeerTls,
     metrics: &Arc<LaneMetrics>,
 ) -> Result<Opener, DialError> {
-    let dialled = timeout(MOST, connect(address, tls, metrics.clone())).await.unwrap_or(Err(DialError::Slow));
+    let dialled =
+        timeout(MAX_DIAL_TIME, connect(address, tls, metrics.clone())).await.unwrap_or(Err(DialError::Slow));
     metrics.count(if dialled.is_ok() { Count::PeerDials } else { Count::PeerFailures });
     dialled
 }

@@ -18,13 +18,13 @@ use std::{
 use tokio::{sync::Notify, time::timeout_at};
 
 /// The least number of connections to a peer.
-const CONNECTIONS: usize = 4;
+const MIN_CONNECTIONS: usize = 4;
 /// One account gets at most this many streams of one connection: no tenant can fill a link.
-const ACCOUNT_STREAMS: usize = MAX_STREAMS / 8;
+const MAX_ACCOUNT_STREAMS: usize = MAX_STREAMS / 8;
 /// How long a dial may have taken before another peer is tried, if there is one.
-pub const BRIEF: Duration = Duration::from_millis(300);
+pub const FAILOVER_DIAL_TIME: Duration = Duration::from_millis(300);
 /// After a dial that failed a peer is left alone for so long.
-const REST: Duration = Duration::from_millis(500);
+const REDIAL_DELAY: Duration = Duration::from_millis(500);
 
 const POISONED: &str = "no code panics while it holds this lock";
 
@@ -56,25 +56,25 @@ pub struct Connection {
 
 /// A place for one stream of a connection; given back when it is dropped.
 #[derive(Debug)]
-pub struct PeerPlace {
+pub struct PeerStreamPermit {
     connection: Arc<Connection>,
     account: Account,
 }
 
 impl Connection {
-    fn place(self: &Arc<Self>, account: &Account) -> Option<PeerPlace> {
+    fn place(self: &Arc<Self>, account: &Account) -> Option<PeerStreamPermit> {
         let mut accounts = self.accounts.lock().expect(POISONED);
         let taken = accounts.get(account).copied().unwrap_or(0);
-        if taken >= ACCOUNT_STREAMS || self.streams.load(Ordering::Relaxed) >= MAX_STREAMS {
+        if taken >= MAX_ACCOUNT_STREAMS || self.streams.load(Ordering::Relaxed) >= MAX_STREAMS {
             return None;
         }
         accounts.insert(account.clone(), taken + 1);
         self.streams.fetch_add(1, Ordering::Relaxed);
-        Some(PeerPlace { connection: self.clone(), account: account.clone() })
+        Some(PeerStreamPermit { connection: self.clone(), account: account.clone() })
     }
 }
 
-impl Drop for PeerPlace {
+impl Drop for PeerStreamPermit {
     fn drop(&mut self) {
         self.connection.streams.fetch_sub(1, Ordering::Relaxed);
         let mut accounts = self.connection.accounts.lock().expect(POISONED);
@@ -104,8 +104,8 @@ struct Links {
 }
 
 /// What a caller gets of the links to a peer.
-enum Found {
-    Place(PeerPlace),
+enum PlaceSearch {
+    Place(PeerStreamPermit),
     /// Nothing before the dial ends that has begun then; if that is too late, this is why.
     Nothing(Instant, LinkError),
 }
@@ -117,7 +117,7 @@ impl Links {
         lane: Option<usize>,
         each: usize,
         account: &Account,
-    ) -> (Result<Found, LinkError>, bool) {
+    ) -> (Result<PlaceSearch, LinkError>, bool) {
         self.connections.retain(|one| !one.opener.has_ended());
         let mine: Vec<_> = self.connections.iter().filter(|one| one.lane == lane).cloned().collect();
         let streams = |one: &&Arc<Connection>| one.streams.load(Ordering::Relaxed);
@@ -134,8 +134,8 @@ impl Links {
             .or_else(|| mine.iter().find_map(|one| one.place(account)));
         let why_none = if mine.is_empty() { LinkError::Slow } else { LinkError::Full };
         let found = match (place, self.dials_of(lane).min()) {
-            (Some(place), _) => Ok(Found::Place(place)),
-            (None, Some(begun)) => Ok(Found::Nothing(begun, why_none)),
+            (Some(place), _) => Ok(PlaceSearch::Place(place)),
+            (None, Some(begun)) => Ok(PlaceSearch::Nothing(begun, why_none)),
             (None, None) if mine.is_empty() => Err(LinkError::Resting),
             (None, None) => Err(LinkError::Full),
         };
@@ -171,7 +171,7 @@ impl Peer {
                 let (streams, accounts) = (AtomicUsize::new(0), Mutex::default());
                 links.connections.push(Arc::new(Connection { lane, opener, streams, accounts }));
             }
-            None => links.rests_until = Some(Instant::now() + REST),
+            None => links.rests_until = Some(Instant::now() + REDIAL_DELAY),
         }
         drop(links);
         self.dialled.notify_waiters();
@@ -188,7 +188,7 @@ pub struct Peers {
     each: usize,
     peers: Mutex<HashMap<RelayId, Arc<Peer>>>,
     metrics: Arc<LaneMetrics>,
-    pub(super) asked: super::ask::Asked,
+    pub(super) asked: super::ask::AnswerCache,
 }
 
 impl Peers {
@@ -200,7 +200,7 @@ impl Peers {
         lanes: usize,
         metrics: Arc<LaneMetrics>,
     ) -> Self {
-        let each = CONNECTIONS.div_ceil(lanes.max(1));
+        let each = MIN_CONNECTIONS.div_ceil(lanes.max(1));
         Self {
             tls: tls.map(ArcSwap::from_pointee),
             table,
@@ -208,12 +208,12 @@ impl Peers {
             each,
             peers: Mutex::default(),
             metrics,
-            asked: super::ask::Asked::default(),
+            asked: super::ask::AnswerCache::default(),
         }
     }
 
     /// A place for one stream of an account on a connection to a peer, of the caller's lane. Without any it waits for one
-    /// that is dialled, until the dial has taken as long as `patience`, [`dial::MOST`] being as long as it can take.
+    /// that is dialled, until the dial has taken as long as `patience`, [`dial::MAX_DIAL_TIME`] being as long as it can take.
     ///
     /// # Errors
     /// [`LinkError`].
@@ -222,7 +222,7 @@ impl Peers {
         id: &RelayId,
         account: &Account,
         patience: Duration,
-    ) -> Result<(Opener, PeerPlace), LinkError> {
+    ) -> Result<(Opener, PeerStreamPermit), LinkError> {
         let peer = self.peers.lock().expect(POISONED).entry(id.clone()).or_default().clone();
         let lane = lanes::current();
         loop {
@@ -231,8 +231,8 @@ impl Peers {
             let (found, wanted) = peer.links().find(lane, self.each, account);
             let dial = if wanted { self.dial(id, &peer, lane) } else { Ok(()) };
             match found? {
-                Found::Place(place) => return Ok((place.connection.opener.clone(), place)),
-                Found::Nothing(begun, why) => {
+                PlaceSearch::Place(place) => return Ok((place.connection.opener.clone(), place)),
+                PlaceSearch::Nothing(begun, why) => {
                     dial?;
                     timeout_at((begun + patience).into(), dialled).await.map_err(|_| why)?;
                 }

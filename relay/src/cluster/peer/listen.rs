@@ -16,14 +16,15 @@ use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsAcceptor;
 
 /// How long a peer may take for its TLS handshake.
-const HANDSHAKE: Duration = Duration::from_secs(5);
+const MAX_HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 
 /// Serves one link to the end.
 pub async fn serve(relay: Arc<Relay>, tcp: TcpStream, remote: SocketAddr) {
     let Some(tls) = relay.peers.tls.as_ref().map(|tls| tls.load_full()) else { return };
     // A system that refuses makes nothing but a slower link.
     let _ = adit_mux::socket::prepare(&tcp);
-    let Ok(Ok(io)) = timeout(HANDSHAKE, TlsAcceptor::from(tls.server.clone()).accept(tcp)).await else {
+    let Ok(Ok(io)) = timeout(MAX_HANDSHAKE_TIME, TlsAcceptor::from(tls.server.clone()).accept(tcp)).await
+    else {
         tracing::warn!(%remote, "a peer's TLS handshake failed");
         return;
     };

@@ -12,26 +12,26 @@ use tokio::time::timeout;
 /// Marks the question, and has the version that the asker knows already, if any: nobody sends it that one again.
 pub(super) const HEADER: &str = "adit-peer-suspensions";
 /// How long all peers together may take.
-const PATIENCE: Duration = Duration::from_secs(3);
+const MAX_ASK_TIME: Duration = Duration::from_secs(3);
 /// How many peers are asked.
-const PEERS: usize = 16;
+const MAX_ASKED_PEERS: usize = 16;
 /// The most bytes of an answer: some 100,000 suspensions.
-const MOST_BYTES: usize = 64 * 1024 * 1024;
+const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
 /// The newest suspensions that a peer knows, if they are newer than the version that this relay knows or it knows none.
 pub(super) async fn ask(peers: &Peers, known: Option<u64>) -> Option<Suspensions> {
     let others = peers.others();
     let questions = others
         .iter()
-        .take(PEERS)
-        .map(|peer| async move { timeout(PATIENCE, ask_one(peers, peer, known)).await.ok().flatten() });
+        .take(MAX_ASKED_PEERS)
+        .map(|peer| async move { timeout(MAX_ASK_TIME, ask_one(peers, peer, known)).await.ok().flatten() });
     let answers = futures_util::future::join_all(questions).await;
     let newest = answers.into_iter().flatten().max_by_key(|answer| answer.version)?;
     known.is_none_or(|known| newest.version > known).then_some(newest)
 }
 
 async fn ask_one(peers: &Peers, peer: &RelayId, known: Option<u64>) -> Option<Suspensions> {
-    let (opener, _place) = peers.opener(peer, &Account::managed("adit-ask"), PATIENCE).await.ok()?;
+    let (opener, _place) = peers.opener(peer, &Account::managed("adit-ask"), MAX_ASK_TIME).await.ok()?;
     let request = Request::builder()
         .method(Method::GET)
         .uri("https://ask.invalid/")
@@ -43,7 +43,7 @@ async fn ask_one(peers: &Peers, peer: &RelayId, known: Option<u64>) -> Option<Su
     let mut json = Vec::new();
     while let Some(chunk) = body.data().await {
         let chunk = chunk.ok()?;
-        if json.len() + chunk.len() > MOST_BYTES {
+        if json.len() + chunk.len() > MAX_ANSWER_BYTES {
             return None;
         }
         body.release(chunk.len());
@@ -71,7 +71,7 @@ pub(super) async fn answer(
     }
     let json = serde_json::to_vec(index.all()).map_err(|_| ResetReason::InternalError)?;
     let mut send = respond.send_response(status(StatusCode::OK), false).map_err(|_| ResetReason::Cancel)?;
-    match timeout(PATIENCE, send_bytes(&mut send, json.into(), true)).await {
+    match timeout(MAX_ASK_TIME, send_bytes(&mut send, json.into(), true)).await {
         Ok(Ok(true)) => Ok(()),
         _ => Err(ResetReason::Cancel),
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 /// What becomes of a row by a claim.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Decision {
+pub(super) enum ClaimDecision {
     /// This is the row now.
     Row(Row),
     /// It is in already.
@@ -18,28 +18,28 @@ pub(super) enum Decision {
 }
 
 /// Decides on a claim. The scripts in Redis decide alike, to which the contract holds both.
-pub(super) fn decide(current: Option<&Row>, claim: &Claim) -> Decision {
-    let Some(row) = current else { return Decision::Row(claim.row()) };
+pub(super) fn decide(current: Option<&Row>, claim: &Claim) -> ClaimDecision {
+    let Some(row) = current else { return ClaimDecision::Row(claim.row()) };
     if row.supersedes(claim) {
-        return Decision::Stale { generation: row.generation };
+        return ClaimDecision::Stale { generation: row.generation };
     }
     if row.generation < claim.generation {
-        return Decision::Row(claim.row());
+        return ClaimDecision::Row(claim.row());
     }
     let session = claim.row_session();
     let is_in = row.sessions.contains(&session);
     if is_in && row.tunnel == claim.tunnel {
-        return Decision::Same;
+        return ClaimDecision::Same;
     }
     if !is_in && row.sessions.len() >= MAX_SESSIONS {
-        return Decision::Full;
+        return ClaimDecision::Full;
     }
     let mut row = Row { tunnel: claim.tunnel.clone(), ..row.clone() };
     if !is_in {
         row.sessions.push(session);
         row.sessions.sort_unstable();
     }
-    Decision::Row(row)
+    ClaimDecision::Row(row)
 }
 
 /// The row without the session; `None` when it has no other.
@@ -62,13 +62,13 @@ pub(super) fn admit(table: &Table, claim: &Claim) -> Result<(), ClaimError> {
 
 /// A claim about which the registry is asked. Unless it is settled, it is taken back when this is dropped.
 #[derive(Debug)]
-pub(super) struct Pending<'a> {
+pub(super) struct PendingClaim<'a> {
     table: &'a Arc<Table>,
     claim: &'a Claim,
     settled: bool,
 }
 
-impl<'a> Pending<'a> {
+impl<'a> PendingClaim<'a> {
     /// Begins a claim, unless this relay knows already of an owner that goes before.
     pub(super) fn begin(table: &'a Arc<Table>, claim: &'a Claim) -> Result<Self, ClaimError> {
         table.update(|state| {
@@ -88,7 +88,7 @@ impl<'a> Pending<'a> {
     }
 }
 
-impl Drop for Pending<'_> {
+impl Drop for PendingClaim<'_> {
     fn drop(&mut self) {
         if !self.settled {
             self.table.update(|state| state.abandon(self.claim));

@@ -5,9 +5,11 @@
 
 use super::{
     BEAT_INTERVAL, Claim, ClaimError, RegistryError,
-    claims::{Decision, Pending, decide, without},
+    claims::{ClaimDecision, PendingClaim, decide, without},
 };
-use crate::cluster::table::{Change, MAX_RELAYS, MAX_ROWS, Plan, RelayRecord, Release, Row, Table, What};
+use crate::cluster::table::{
+    BeatPlan, Change, ChangeKind, MAX_RELAYS, MAX_ROWS, RelayRecord, Release, Row, Table,
+};
 use adit_protocol::{Endpoint, RelayId};
 use std::{
     collections::HashMap,
@@ -56,7 +58,7 @@ impl Memory {
     }
 
     pub(super) fn claim(&self, claim: &Claim) -> Result<(), ClaimError> {
-        let pending = Pending::begin(&self.table, claim)?;
+        let pending = PendingClaim::begin(&self.table, claim)?;
         lock(&self.hub).claim(claim)?;
         pending.settle();
         Ok(())
@@ -80,7 +82,7 @@ impl Memory {
         });
         let mut hub = lock(&self.hub);
         hub.beat(record)?;
-        let Plan { announce, release } = plan;
+        let BeatPlan { announce, release } = plan;
         for claim in &announce {
             // A refusal has changed the table, where the session's holder sees it.
             let _ = hub.claim(claim);
@@ -115,7 +117,7 @@ impl Hub {
         self.tables.push(Arc::downgrade(table));
     }
 
-    fn tell(&mut self, what: What) -> u64 {
+    fn tell(&mut self, what: ChangeKind) -> u64 {
         self.version += 1;
         let change = Change { version: self.version, what };
         for table in self.tables.iter().filter_map(Weak::upgrade) {
@@ -125,7 +127,7 @@ impl Hub {
     }
 
     fn set_row(&mut self, row: Row) {
-        let version = self.tell(What::Row(row.clone()));
+        let version = self.tell(ChangeKind::Row(row.clone()));
         self.rows.insert(row.endpoint.clone(), (version, row));
     }
 
@@ -135,10 +137,10 @@ impl Hub {
             return Err(ClaimError::Full);
         }
         match decide(current, claim) {
-            Decision::Row(row) => self.set_row(row),
-            Decision::Same => {}
-            Decision::Stale { generation } => return Err(ClaimError::Stale { generation }),
-            Decision::Full => return Err(ClaimError::Full),
+            ClaimDecision::Row(row) => self.set_row(row),
+            ClaimDecision::Same => {}
+            ClaimDecision::Stale { generation } => return Err(ClaimError::Stale { generation }),
+            ClaimDecision::Full => return Err(ClaimError::Full),
         }
         Ok(())
     }
@@ -158,14 +160,14 @@ impl Hub {
 
     fn drop_row(&mut self, endpoint: &Endpoint) {
         self.rows.remove(endpoint);
-        self.tell(What::Gone(endpoint.clone()));
+        self.tell(ChangeKind::Gone(endpoint.clone()));
     }
 
     fn beat(&mut self, record: &RelayRecord) -> Result<(), RegistryError> {
         if self.relays.len() >= MAX_RELAYS && !self.relays.contains_key(&record.relay) {
             return Err(RegistryError::TooManyRelays { limit: MAX_RELAYS });
         }
-        let version = self.tell(What::Beat(record.clone()));
+        let version = self.tell(ChangeKind::Beat(record.clone()));
         self.relays.insert(record.relay.clone(), (version, record.clone()));
         Ok(())
     }
@@ -186,7 +188,7 @@ impl Hub {
             }
         }
         self.relays.remove(relay);
-        self.tell(What::Left(relay.clone()));
+        self.tell(ChangeKind::Left(relay.clone()));
     }
 }
 

@@ -12,8 +12,8 @@ mod follow;
 mod scripts;
 mod wire;
 
-use super::{Claim, ClaimError, RegistryError, claims::Pending};
-use crate::cluster::table::{Change, MAX_RELAYS, RelayRecord, Release, Table, What};
+use super::{Claim, ClaimError, RegistryError, claims::PendingClaim};
+use crate::cluster::table::{Change, ChangeKind, MAX_RELAYS, RelayRecord, Release, Table};
 use adit_protocol::{Endpoint, RelayId};
 use redis::{Client, aio::MultiplexedConnection};
 use scripts::Scripts;
@@ -28,16 +28,16 @@ use tokio::{
 };
 
 /// The longest that one call may take, connecting with it.
-const CALL: Duration = Duration::from_secs(1);
+const MAX_CALL_TIME: Duration = Duration::from_secs(1);
 
 /// The part of a call's time that is waited for at once: see [`bounded`].
-const SLICE: Duration = Duration::from_millis(250);
+const CALL_SLICE: Duration = Duration::from_millis(250);
 
 /// How many claims or releases go into one call, so that no script keeps Redis busy for long.
-const BATCH: usize = 256;
+const MAX_BATCH_ITEMS: usize = 256;
 
 /// How many sessions' calls are under way at once: a beat, which comes between, waits for no more than these.
-const CALLS_MAX: usize = 64;
+const MAX_CONCURRENT_CALLS: usize = 64;
 
 /// One relay's way to the registry in Redis.
 #[derive(Clone, Debug)]
@@ -57,13 +57,13 @@ struct Shared {
     /// Whether there is a link, and whether there ever was one.
     state: watch::Sender<LinkState>,
     /// Asks the follower for something.
-    wish: Notify,
-    wished: Mutex<Option<Wish>>,
+    request: Notify,
+    requested: Mutex<Option<FollowerRequest>>,
 }
 
 /// What the follower is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Wish {
+enum FollowerRequest {
     /// A new snapshot, as the content is not what it was.
     Snapshot,
     /// A new link, as this one is broken.
@@ -103,10 +103,10 @@ impl Redis {
             table: Table::new(me.clone()),
             me: me.clone(),
             link: Mutex::default(),
-            calls: Semaphore::new(CALLS_MAX),
+            calls: Semaphore::new(MAX_CONCURRENT_CALLS),
             state: watch::Sender::default(),
-            wish: Notify::new(),
-            wished: Mutex::default(),
+            request: Notify::new(),
+            requested: Mutex::default(),
         });
         let follower = Arc::new(Follower(tokio::spawn(follow::run(Arc::clone(&shared)))));
         Ok(Self { shared, _follower: follower })
@@ -127,19 +127,19 @@ impl Redis {
 
     pub(super) async fn claim(&self, claim: &Claim) -> Result<(), ClaimError> {
         let shared = &self.shared;
-        let pending = Pending::begin(&shared.table, claim)?;
+        let pending = PendingClaim::begin(&shared.table, claim)?;
         let call = async {
             let _turn = shared.calls.acquire().await;
             shared.claims(std::slice::from_ref(claim)).await
         };
-        let answers = bounded(CALL, call).await.flatten();
+        let answers = bounded(MAX_CALL_TIME, call).await.flatten();
         match answers.map_err(ClaimError::Unavailable)?.pop() {
-            Some(Answer::Held) => {
+            Some(ClaimAnswer::Held) => {
                 pending.settle();
                 Ok(())
             }
-            Some(Answer::Stale { generation }) => Err(ClaimError::Stale { generation }),
-            Some(Answer::Full) => Err(ClaimError::Full),
+            Some(ClaimAnswer::Stale { generation }) => Err(ClaimError::Stale { generation }),
+            Some(ClaimAnswer::Full) => Err(ClaimError::Full),
             None => Err(ClaimError::Unavailable(RegistryError::Unreadable)),
         }
     }
@@ -154,7 +154,7 @@ impl Redis {
             shared.releases(&[claim.into()]).await
         };
         // What is not released now is a stray in the table, which the next beats release.
-        let _ = bounded(CALL, call).await;
+        let _ = bounded(MAX_CALL_TIME, call).await;
     }
 
     pub(super) async fn beat(&self, record: &RelayRecord, claims: &[Claim]) -> Result<(), RegistryError> {
@@ -167,13 +167,13 @@ impl Redis {
         let beat = shared.beat(record).await?;
         let mut announce = plan.announce;
         if beat.epoch != epoch || beat.version <= floor {
-            shared.wish(Wish::Snapshot);
+            shared.request(FollowerRequest::Snapshot);
             announce = shared.table.read(crate::cluster::table::State::live);
         }
-        for claims in announce.chunks(BATCH) {
+        for claims in announce.chunks(MAX_BATCH_ITEMS) {
             shared.claims(claims).await?;
         }
-        for releases in plan.release.chunks(BATCH) {
+        for releases in plan.release.chunks(MAX_BATCH_ITEMS) {
             shared.releases(releases).await?;
         }
         for (relay, endpoints) in lost {
@@ -189,7 +189,7 @@ impl Redis {
             state.clear()
         });
         // Where this fails, the record expires.
-        let _ = bounded(CALL, shared.reap(&shared.me, &endpoints, true)).await;
+        let _ = bounded(MAX_CALL_TIME, shared.reap(&shared.me, &endpoints, true)).await;
     }
 }
 
@@ -199,8 +199,8 @@ impl Redis {
 /// of them at most, and does not take what has come meanwhile for silence.
 async fn bounded<T>(time: Duration, call: impl Future<Output = T>) -> Result<T, RegistryError> {
     let mut call = std::pin::pin!(call);
-    for _ in 0..time.as_millis().div_ceil(SLICE.as_millis()) {
-        if let Ok(outcome) = timeout(SLICE, &mut call).await {
+    for _ in 0..time.as_millis().div_ceil(CALL_SLICE.as_millis()) {
+        if let Ok(outcome) = timeout(CALL_SLICE, &mut call).await {
             return Ok(outcome);
         }
     }
@@ -209,7 +209,7 @@ async fn bounded<T>(time: Duration, call: impl Future<Output = T>) -> Result<T, 
 
 /// What became of one claim.
 #[derive(Debug)]
-enum Answer {
+enum ClaimAnswer {
     Held,
     Stale { generation: u64 },
     Full,
@@ -217,7 +217,7 @@ enum Answer {
 
 /// What the registry answers to a beat.
 #[derive(Debug)]
-struct Beat {
+struct HeartbeatReply {
     epoch: u64,
     version: u64,
 }
@@ -238,27 +238,27 @@ impl Shared {
         });
     }
 
-    fn wish(&self, wish: Wish) {
-        let mut wished = self.wished.lock().unwrap_or_else(PoisonError::into_inner);
-        *wished = (*wished).max(Some(wish));
-        self.wish.notify_one();
+    fn request(&self, request: FollowerRequest) {
+        let mut requested = self.requested.lock().unwrap_or_else(PoisonError::into_inner);
+        *requested = (*requested).max(Some(request));
+        self.request.notify_one();
     }
 
-    fn take_wish(&self) -> Option<Wish> {
-        self.wished.lock().unwrap_or_else(PoisonError::into_inner).take()
+    fn take_request(&self) -> Option<FollowerRequest> {
+        self.requested.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Bounds a call, and notes when its connection is broken.
     async fn call<T>(&self, call: impl Future<Output = redis::RedisResult<T>>) -> Result<T, RegistryError> {
-        bounded(CALL, call).await?.map_err(|error| {
+        bounded(MAX_CALL_TIME, call).await?.map_err(|error| {
             if error.is_unrecoverable_error() || error.is_io_error() || error.code() == Some("READONLY") {
-                self.wish(Wish::Link);
+                self.request(FollowerRequest::Link);
             }
             RegistryError::Failed(error)
         })
     }
 
-    async fn claims(&self, claims: &[Claim]) -> Result<Vec<Answer>, RegistryError> {
+    async fn claims(&self, claims: &[Claim]) -> Result<Vec<ClaimAnswer>, RegistryError> {
         let mut connection = self.connection()?;
         let call = self.scripts.claim(claims);
         let answers: Vec<String> = self.call(call.invoke_async(&mut connection)).await?;
@@ -269,14 +269,14 @@ impl Shared {
         for answer in answers.chunks_exact(2) {
             let row = wire::row(answer[1].as_bytes());
             results.push(match answer[0].as_str() {
-                "held" => Answer::Held,
-                "full" => Answer::Full,
-                "stale" => {
-                    Answer::Stale { generation: row.as_ref().map_or(u64::MAX, |(_, row)| row.generation) }
-                }
+                "held" => ClaimAnswer::Held,
+                "full" => ClaimAnswer::Full,
+                "stale" => ClaimAnswer::Stale {
+                    generation: row.as_ref().map_or(u64::MAX, |(_, row)| row.generation),
+                },
                 _ => return Err(RegistryError::Unreadable),
             });
-            changes.extend(row.map(|(version, row)| Change { version, what: What::Row(row) }));
+            changes.extend(row.map(|(version, row)| Change { version, what: ChangeKind::Row(row) }));
         }
         self.table.update(|state| {
             // The versions of another epoch say nothing before its snapshot is here.
@@ -293,28 +293,33 @@ impl Shared {
         self.call(call.invoke_async(&mut connection)).await
     }
 
-    async fn beat(&self, record: &RelayRecord) -> Result<Beat, RegistryError> {
+    async fn beat(&self, record: &RelayRecord) -> Result<HeartbeatReply, RegistryError> {
         let mut connection = self.connection()?;
         let call = self.scripts.beat(record);
         let beat = self.call(call.invoke_async::<(u64, String)>(&mut connection)).await;
         if matches!(beat, Err(RegistryError::TimedOut)) {
             // Nothing but a few scripts goes before a beat: this connection is no good.
-            self.wish(Wish::Link);
+            self.request(FollowerRequest::Link);
         }
         match beat? {
             (_, version) if version.is_empty() => Err(RegistryError::TooManyRelays { limit: MAX_RELAYS }),
             (epoch, version) => {
-                Ok(Beat { epoch, version: version.parse().map_err(|_| RegistryError::Unreadable)? })
+                Ok(HeartbeatReply { epoch, version: version.parse().map_err(|_| RegistryError::Unreadable)? })
             }
         }
     }
 
     async fn reap(&self, relay: &RelayId, endpoints: &[Endpoint], leaves: bool) -> Result<(), RegistryError> {
         let mut connection = self.connection()?;
-        let batches = endpoints.len().div_ceil(BATCH).max(1);
+        let batches = endpoints.len().div_ceil(MAX_BATCH_ITEMS).max(1);
         for batch in 0..batches {
-            let rest = &endpoints[batch * BATCH..];
-            let call = self.scripts.reap(relay, leaves, batch + 1 == batches, &rest[..rest.len().min(BATCH)]);
+            let rest = &endpoints[batch * MAX_BATCH_ITEMS..];
+            let call = self.scripts.reap(
+                relay,
+                leaves,
+                batch + 1 == batches,
+                &rest[..rest.len().min(MAX_BATCH_ITEMS)],
+            );
             let is_gone: bool = self.call(call.invoke_async(&mut connection)).await?;
             if !is_gone {
                 break;

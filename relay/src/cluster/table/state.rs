@@ -15,7 +15,7 @@ mod relays;
 use super::{MAX_ROWS, MAX_SESSIONS, RELAY_TTL, RelayRecord, Row, RowSession};
 use adit_protocol::{Endpoint, RelayId};
 use own::Own;
-pub(crate) use own::{Plan, Release};
+pub(crate) use own::{BeatPlan, Release};
 use relays::Relays;
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -28,12 +28,12 @@ use std::{
 pub(crate) struct Change {
     /// Greater than that of every change before it, without a gap.
     pub(crate) version: u64,
-    pub(crate) what: What,
+    pub(crate) what: ChangeKind,
 }
 
 /// What a change is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum What {
+pub(crate) enum ChangeKind {
     /// An endpoint has this row now.
     Row(Row),
     /// An endpoint has no row now.
@@ -48,7 +48,7 @@ pub(crate) enum What {
 
 /// What has to be shown anew to the readers.
 #[derive(Debug, Default)]
-pub(super) struct Touched {
+pub(super) struct TouchedRows {
     pub(super) endpoints: BTreeSet<Endpoint>,
     pub(super) relays: bool,
 }
@@ -73,7 +73,7 @@ pub(crate) struct State {
     relays: Relays,
     /// What this relay says of itself.
     record: Option<RelayRecord>,
-    touched: Touched,
+    touched: TouchedRows,
 }
 
 impl State {
@@ -90,7 +90,7 @@ impl State {
             strays: HashSet::new(),
             relays: Relays::default(),
             record: None,
-            touched: Touched::default(),
+            touched: TouchedRows::default(),
         }
     }
 
@@ -111,25 +111,25 @@ impl State {
             return;
         }
         match what {
-            What::Row(row) if self.is_news(&row.endpoint, version) => self.set_row(version, row),
-            What::Gone(endpoint) if self.is_news(&endpoint, version) => {
+            ChangeKind::Row(row) if self.is_news(&row.endpoint, version) => self.set_row(version, row),
+            ChangeKind::Gone(endpoint) if self.is_news(&endpoint, version) => {
                 self.gone.insert(endpoint.clone(), version);
                 self.rows.remove(&endpoint);
                 self.touch(endpoint);
             }
-            What::Beat(record) => {
+            ChangeKind::Beat(record) => {
                 let relay = record.relay.clone();
                 if self.relays.beat(version, record) {
                     self.touch_rows_of(&relay);
                 }
                 self.touched.relays = true;
             }
-            What::Left(relay) => {
+            ChangeKind::Left(relay) => {
                 self.relays.left(version, &relay);
                 self.touch_rows_of(&relay);
                 self.touched.relays = true;
             }
-            What::Row(_) | What::Gone(_) | What::Unreadable => {}
+            ChangeKind::Row(_) | ChangeKind::Gone(_) | ChangeKind::Unreadable => {}
         }
     }
 
@@ -276,7 +276,7 @@ impl State {
         self.touched.relays = true;
     }
 
-    pub(super) fn take_touched(&mut self) -> Touched {
+    pub(super) fn take_touched(&mut self) -> TouchedRows {
         mem::take(&mut self.touched)
     }
 

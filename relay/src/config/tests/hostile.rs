@@ -40,7 +40,7 @@ const BAD_VARIABLES: &[(&[(&str, &str)], &str)] = &[
 
 #[test]
 fn bad_variables_are_named() {
-    let place = Place::new();
+    let place = ConfigFolder::new();
     for (variables, expected) in BAD_VARIABLES {
         assert_eq!(place.errors("domain: adit.localhost\n", variables), *expected, "{variables:?}");
     }
@@ -48,7 +48,7 @@ fn bad_variables_are_named() {
 
 #[test]
 fn no_error_shows_a_password_that_stands_in_the_wrong_place() {
-    let place = Place::new();
+    let place = ConfigFolder::new();
     let mut refused = 0;
     for name in environment::names(&schema::of::<raw::RawConfig>()) {
         for url in ["mysql://u:hunter2@h/db", "redis://:hunter2@h:0/0", "postgres://u:hunter2@h:x/db"] {
@@ -68,7 +68,7 @@ fn no_error_shows_a_password_that_stands_in_the_wrong_place() {
 
 #[test]
 fn all_errors_come_at_once_from_file_and_variables() {
-    let place = Place::new();
+    let place = ConfigFolder::new();
     let text = "domian: a\nlimits: {tunnels: -1}\nlisten: {http: off}\nplainHttp: serve\nkeys: {region: none, tokens: none}\n";
     assert_eq!(
         place.errors(text, &[("ADIT_LANES", "0"), ("ADIT_LANSE", "2")]),
@@ -85,7 +85,7 @@ relay.yaml: plainHttp: \"serve\" has no effect while listen.http is off"
 
 #[test]
 fn files_that_are_no_configuration_are_refused() {
-    let place = Place::new();
+    let place = ConfigFolder::new();
     let refused = |path: &Path| {
         let text = Config::load(Some(path), std::iter::empty()).unwrap_err().to_string();
         text.replace(&path.display().to_string(), "FILE")
@@ -179,18 +179,18 @@ fn value() -> impl Strategy<Value = serde_json::Value> {
 proptest! {
     #[test]
     fn no_document_panics(document in value()) {
-        let place = Place::new();
+        let place = ConfigFolder::new();
         let _ = place.load(serde_yaml::to_string(&document).unwrap(), &[]);
     }
 
     #[test]
     fn no_text_panics(text in "(domain: a.b\n)?[a-zA-Z0-9:{}\\[\\],.&*!|> \n'\"-]{0,120}") {
-        let _ = Place::new().load(text, &[]);
+        let _ = ConfigFolder::new().load(text, &[]);
     }
 
     #[test]
     fn no_variable_panics(index in any::<prop::sample::Index>(), value in "[a-z0-9:/.@*,{}\\[\\]-]{0,30}|.{0,30}") {
         let names = environment::names(&schema::of::<raw::RawConfig>());
-        let _ = Place::new().load("domain: adit.localhost\n", &[(index.get(&names).as_str(), &value)]);
+        let _ = ConfigFolder::new().load("domain: adit.localhost\n", &[(index.get(&names).as_str(), &value)]);
     }
 }

@@ -19,7 +19,7 @@ fn the_reference_in_docs_is_the_one_of_this_program() {
 
 #[test]
 fn the_reference_is_valid_and_changes_no_default() {
-    let place = Place::new();
+    let place = ConfigFolder::new();
     let written = place.load(crate::config::reference(), &[]).unwrap();
     let bare = place.load("domain: adit.localhost\n", &[]).unwrap();
     assert_eq!(format!("{written:?}"), format!("{bare:?}"));

@@ -1,6 +1,6 @@
 //! The section tls.acme.
 
-use super::{Check, shown};
+use super::{Validator, shown};
 use crate::config::{
     Acme, PairError, files,
     raw::{Challenge, RawAcme, RawDns, RawExternalAccount},
@@ -16,7 +16,7 @@ use std::path::Path;
 /// A valid key in base64 and base64url, for a configuration that is only looked at.
 const UNCHECKED_SECRET: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
-impl Check<'_> {
+impl Validator<'_> {
     pub(super) fn acme(&mut self, raw: RawAcme, domain: &DnsName) -> Option<Acme> {
         let own = domain.as_str();
         let names = if raw.names.is_empty() {

@@ -1,14 +1,14 @@
 //! The rules between fields: what contradicts something else or has no effect.
 
-use super::Check;
+use super::Validator;
 use crate::config::{Keys, Listen, Peer, PlainHttp, RegistryUrl};
 use adit_config::{Path as Field, Problem, TcpPorts};
 use adit_store::StoreUrl;
 use std::net::{IpAddr, SocketAddr};
 
-impl Check<'_> {
+impl Validator<'_> {
     /// Listeners that want the same port. Those on port 0 never do.
-    pub(super) fn overlaps(&mut self, listen: &Listen, tcp_ports: Option<TcpPorts>) {
+    pub(super) fn check_overlaps(&mut self, listen: &Listen, tcp_ports: Option<TcpPorts>) {
         let one = |name: &'static str, address: &Option<SocketAddr>| {
             address.map(|address| (Field::keys(name), address))
         };
@@ -38,7 +38,7 @@ impl Check<'_> {
         }
     }
 
-    pub(super) fn contradictions(
+    pub(super) fn check_contradictions(
         &mut self,
         listen: Option<&Listen>,
         plain_http: PlainHttp,
@@ -50,7 +50,7 @@ impl Check<'_> {
         if plain_http == PlainHttp::Serve && listen.http.is_none() {
             self.problem("plainHttp", "\"serve\" has no effect while listen.http is off");
         }
-        if self.sound(&["peer", "listen.peer"]) {
+        if self.is_sound(&["peer", "listen.peer"]) {
             match (listen.peer, peer) {
                 (Some(address), None) => {
                     self.problem("listen.peer", format!("{address} needs the section peer"));
@@ -59,20 +59,20 @@ impl Check<'_> {
                 _ => {}
             }
         }
-        let Some(registry) = registry.filter(|_| self.sound(&["registry"])) else { return };
+        let Some(registry) = registry.filter(|_| self.is_sound(&["registry"])) else { return };
         match registry {
-            RegistryUrl::Memory if peer.is_some() && self.sound(&["peer"]) => {
+            RegistryUrl::Memory if peer.is_some() && self.is_sound(&["peer"]) => {
                 self.problem("peer", "has no effect with the registry memory:, which no other relay sees");
             }
             RegistryUrl::Memory => {}
             RegistryUrl::Redis(_) => {
-                if self.sound(&["store"]) && matches!(store, Some(StoreUrl::Sqlite(_))) {
+                if self.is_sound(&["store"]) && matches!(store, Some(StoreUrl::Sqlite(_))) {
                     self.problem(
                         "store",
                         "is a SQLite file, which no other relay sees: with Redis it has to be postgres://",
                     );
                 }
-                if self.sound(&["keys"]) && keys.is_none() {
+                if self.is_sound(&["keys"]) && keys.is_none() {
                     self.problem(
                         "keys",
                         "is missing: with Redis all relays of the region need the same keys",

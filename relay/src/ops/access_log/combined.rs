@@ -3,12 +3,12 @@
 //! Log readers that know the combined format pass over what stands behind it.
 
 use super::{
-    Entry, redact,
-    stamp::Stamp,
-    text::{apache, cut, push_address, push_number},
+    LogEntry, redact,
+    stamp::TimestampCache,
+    text::{apache, push_address, push_number, truncate},
 };
 
-pub(super) fn push(out: &mut Vec<u8>, entry: &Entry<'_>, stamp: &mut Stamp) {
+pub(super) fn push(out: &mut Vec<u8>, entry: &LogEntry<'_>, stamp: &mut TimestampCache) {
     push_address(out, entry.consumer.ip());
     out.extend_from_slice(b" - - [");
     stamp.push_apache(out, entry.time_us);
@@ -29,12 +29,12 @@ pub(super) fn push(out: &mut Vec<u8>, entry: &Entry<'_>, stamp: &mut Stamp) {
     push_or_dash(out, Some(entry.bytes_out).filter(|bytes| *bytes > 0));
     out.extend_from_slice(b" \"");
     match entry.referer {
-        Some(referer) => redact::push(out, cut(referer), apache),
+        Some(referer) => redact::push(out, truncate(referer), apache),
         None => out.push(b'-'),
     }
     out.extend_from_slice(b"\" \"");
     match entry.user_agent {
-        Some(agent) => apache(out, cut(agent)),
+        Some(agent) => apache(out, truncate(agent)),
         None => out.push(b'-'),
     }
     out.extend_from_slice(b"\" ");

@@ -8,7 +8,7 @@ use std::{net::SocketAddr, time::Duration};
 /// One request, or one TCP connection, that has ended. Bodies, cookies and Authorization are never among its fields,
 /// and secrets in the query are masked when it is written.
 #[derive(Clone, Copy, Debug)]
-pub struct Entry<'a> {
+pub struct LogEntry<'a> {
     /// When it arrived, in microseconds since 1970.
     pub time_us: u64,
     /// Its id.
@@ -47,7 +47,7 @@ pub struct Entry<'a> {
     pub user_agent: Option<&'a HeaderValue>,
 }
 
-impl Entry<'_> {
+impl LogEntry<'_> {
     /// The protocol as HTTP/1.1 writes it.
     pub(super) fn protocol(&self) -> &'static str {
         match self.version {

@@ -1,12 +1,12 @@
 //! A line as one JSON object. Fields that have no value are left out.
 
 use super::{
-    Entry, redact,
-    stamp::Stamp,
-    text::{cut, json, push_address, push_number, push_thousandths},
+    LogEntry, redact,
+    stamp::TimestampCache,
+    text::{json, push_address, push_number, push_thousandths, truncate},
 };
 
-pub(super) fn push(out: &mut Vec<u8>, entry: &Entry<'_>, stamp: &mut Stamp) {
+pub(super) fn push(out: &mut Vec<u8>, entry: &LogEntry<'_>, stamp: &mut TimestampCache) {
     out.extend_from_slice(b"{\"time\":\"");
     stamp.push_iso(out, entry.time_us);
     out.extend_from_slice(b"\",\"requestId\":\"");
@@ -44,12 +44,12 @@ pub(super) fn push(out: &mut Vec<u8>, entry: &Entry<'_>, stamp: &mut Stamp) {
     push_text(out, b",\"code\":\"", entry.code.map(adit_protocol::Code::as_str));
     if let Some(referer) = entry.referer {
         out.extend_from_slice(b",\"referer\":\"");
-        redact::push(out, cut(referer), json);
+        redact::push(out, truncate(referer), json);
         out.push(b'"');
     }
     if let Some(agent) = entry.user_agent {
         out.extend_from_slice(b",\"userAgent\":\"");
-        json(out, cut(agent));
+        json(out, truncate(agent));
         out.push(b'"');
     }
     out.extend_from_slice(b"}\n");

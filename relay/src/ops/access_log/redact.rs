@@ -6,7 +6,7 @@ use super::text::Escape;
 const MASK: &[u8] = b"***";
 
 /// A parameter that has one of these in its name is a secret.
-const PARTS: &[&[u8]] = &[
+const SECRET_NAME_PARTS: &[&[u8]] = &[
     b"token",
     b"secret",
     b"passw",
@@ -22,7 +22,7 @@ const PARTS: &[&[u8]] = &[
     b"private",
 ];
 /// A parameter of exactly this name is a secret.
-const WHOLE: &[&[u8]] = &[
+const SECRET_NAMES: &[&[u8]] = &[
     b"key",
     b"code",
     b"auth",
@@ -103,7 +103,8 @@ fn is_secret(name: &[u8]) -> bool {
         at += step;
     }
     let plain = &plain[..len];
-    WHOLE.contains(&plain) || PARTS.iter().any(|part| plain.windows(part.len()).any(|window| window == *part))
+    SECRET_NAMES.contains(&plain)
+        || SECRET_NAME_PARTS.iter().any(|part| plain.windows(part.len()).any(|window| window == *part))
 }
 
 fn hex(digit: u8) -> Option<u8> {

@@ -3,7 +3,7 @@
 use super::text::push_thousandths;
 
 /// The last second that was written.
-pub(super) struct Stamp {
+pub(super) struct TimestampCache {
     second: u64,
     /// `2026-11-21T10:41:07`
     iso: [u8; 19],
@@ -11,7 +11,7 @@ pub(super) struct Stamp {
     apache: [u8; 20],
 }
 
-impl Default for Stamp {
+impl Default for TimestampCache {
     fn default() -> Self {
         Self { second: u64::MAX, iso: [b'0'; 19], apache: [b'0'; 20] }
     }
@@ -19,7 +19,7 @@ impl Default for Stamp {
 
 const MONTHS: &[u8; 36] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
 
-impl Stamp {
+impl TimestampCache {
     /// `2026-11-21T10:41:07.123Z`
     pub(super) fn push_iso(&mut self, out: &mut Vec<u8>, time_us: u64) {
         self.turn_to(time_us / 1_000_000);
@@ -77,7 +77,7 @@ fn put(to: &mut [u8], number: u32) {
 mod tests {
     use super::*;
 
-    fn iso(stamp: &mut Stamp, time_us: u64) -> String {
+    fn iso(stamp: &mut TimestampCache, time_us: u64) -> String {
         let mut out = Vec::new();
         stamp.push_iso(&mut out, time_us);
         String::from_utf8(out).unwrap()
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn times_are_written_as_they_are_also_when_the_clock_jumps() {
-        let mut stamp = Stamp::default();
+        let mut stamp = TimestampCache::default();
         assert_eq!(iso(&mut stamp, 1_795_257_667_123_999), "2026-11-21T10:41:07.123Z");
         assert_eq!(iso(&mut stamp, 1_795_257_667_999_999), "2026-11-21T10:41:07.999Z");
         assert_eq!(iso(&mut stamp, 951_782_400_000_000), "2000-02-29T00:00:00.000Z");

@@ -10,8 +10,8 @@ use std::{
 
 const NOW_US: u64 = 1_795_257_667_123_456;
 
-fn entry() -> Entry<'static> {
-    Entry {
+fn entry() -> LogEntry<'static> {
+    LogEntry {
         time_us: NOW_US,
         request_id: RequestIds::new(0, 0).next(NOW_US),
         consumer: "203.0.113.7:50000".parse().unwrap(),
@@ -33,7 +33,7 @@ fn entry() -> Entry<'static> {
     }
 }
 
-fn open(format: Format, path: Destination) -> Result<AccessLog, OpenError> {
+fn open(format: Format, path: Destination) -> Result<AccessLog, AccessLogError> {
     AccessLog::open(&config::AccessLog { format, path })
 }
 
@@ -45,7 +45,7 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-fn written(format: Format, entries: &[Entry<'_>]) -> String {
+fn written(format: Format, entries: &[LogEntry<'_>]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("access.log");
     let log = open(format, Destination::File(path.clone())).unwrap();

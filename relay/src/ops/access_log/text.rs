@@ -94,7 +94,7 @@ fn push_hex(out: &mut Vec<u8>, byte: u8) {
 }
 
 /// A header's bytes, cut where they are too long.
-pub(super) fn cut(value: &http::HeaderValue) -> &[u8] {
+pub(super) fn truncate(value: &http::HeaderValue) -> &[u8] {
     let bytes = value.as_bytes();
     if bytes.len() <= MAX_HEADER_BYTES {
         return bytes;

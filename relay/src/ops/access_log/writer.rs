@@ -1,6 +1,6 @@
 //! The thread that writes lines. Only it ever waits for a disk or a pipe.
 
-use super::{Chunk, FLUSH, Shared, lock};
+use super::{Chunk, FLUSH_INTERVAL, Shared, lock};
 use crate::config::AccessLogPath;
 use std::{
     fs::{File, OpenOptions},
@@ -11,7 +11,7 @@ use std::{
 };
 
 /// How often a failure is reported at most.
-const REPORT: Duration = Duration::from_secs(60);
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
 struct Writer {
     shared: Arc<Shared>,
@@ -53,10 +53,10 @@ impl Writer {
         let mut swept = Instant::now();
         loop {
             let closing = self.shared.closing.load(Ordering::Relaxed);
-            if let Ok(chunk) = chunks.recv_timeout(FLUSH.saturating_sub(swept.elapsed())) {
+            if let Ok(chunk) = chunks.recv_timeout(FLUSH_INTERVAL.saturating_sub(swept.elapsed())) {
                 self.write(&chunk);
             }
-            if closing || swept.elapsed() >= FLUSH {
+            if closing || swept.elapsed() >= FLUSH_INTERVAL {
                 self.sweep(chunks);
                 swept = Instant::now();
             }
@@ -108,7 +108,7 @@ impl Writer {
     }
 
     fn report(&mut self, what: &str, error: &io::Error) {
-        if self.reported.is_none_or(|at| at.elapsed() >= REPORT) {
+        if self.reported.is_none_or(|at| at.elapsed() >= REPORT_INTERVAL) {
             self.reported = Some(Instant::now());
             tracing::warn!(%error, dropped = self.shared.dropped.load(Ordering::Relaxed), "{what}");
         }

@@ -3,8 +3,8 @@
 use super::{
     Admin,
     complaints::{self, NewComplaint, NewDecision},
-    problem::Problem,
-    view::{Identified, Page},
+    problem::ProblemDetails,
+    view::{HasId, Page},
 };
 use crate::server::relay::now;
 use adit_protocol::SessionId;
@@ -23,7 +23,7 @@ const MAX_ITEMS: usize = 1000;
 /// The body of a POST: there is nothing to say yet, and what is not known is refused.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Nothing {}
+struct EmptyBody {}
 
 /// Answers one call.
 pub(super) async fn answer<B>(request: Request<B>, admin: &Admin) -> Response<Bytes>
@@ -32,10 +32,10 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let (parts, body) = request.into_parts();
-    carry_out(&parts, body, admin).await.unwrap_or_else(Problem::into_response)
+    carry_out(&parts, body, admin).await.unwrap_or_else(ProblemDetails::into_response)
 }
 
-async fn carry_out<B>(parts: &Parts, body: B, admin: &Admin) -> Result<Response<Bytes>, Problem>
+async fn carry_out<B>(parts: &Parts, body: B, admin: &Admin) -> Result<Response<Bytes>, ProblemDetails>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -47,17 +47,20 @@ where
         ["v1", "tunnels"] => method(parts, &Method::GET).and_then(|()| page(parts, (admin.tunnels)())),
         ["v1", "sessions", id, "close"] => {
             method(parts, &Method::POST)?;
-            let id: SessionId = id.parse().map_err(|error| bad(format!("session: {error}")))?;
-            read::<Nothing, _>(parts, body).await?;
+            let id: SessionId = id.parse().map_err(|error| bad_request(format!("session: {error}")))?;
+            read::<EmptyBody, _>(parts, body).await?;
             if (admin.close_session)(&id) {
                 Ok(accepted())
             } else {
-                Err(Problem::new(StatusCode::NOT_FOUND, format!("session: this relay has no session {id}")))
+                Err(ProblemDetails::new(
+                    StatusCode::NOT_FOUND,
+                    format!("session: this relay has no session {id}"),
+                ))
             }
         }
         ["v1", "complaints"] if parts.method == Method::POST => {
             let new = read::<NewComplaint, _>(parts, body).await?;
-            shown(&complaints::file(&admin.store, new, now()).await?, StatusCode::CREATED)
+            json_response(&complaints::file(&admin.store, new, now()).await?, StatusCode::CREATED)
         }
         ["v1", "complaints"] => {
             method(parts, &Method::GET)?;
@@ -65,48 +68,51 @@ where
             let items = complaints::list(&admin.store, range.after, range.limit, now()).await?;
             let next =
                 (items.len() == range.limit).then(|| items.last().map(|last| last.id.clone())).flatten();
-            shown(&Page { items, next }, StatusCode::OK)
+            json_response(&Page { items, next }, StatusCode::OK)
         }
         ["v1", "complaints", id] => {
             method(parts, &Method::GET)?;
-            shown(&complaints::one(&admin.store, id, now()).await?, StatusCode::OK)
+            json_response(&complaints::one(&admin.store, id, now()).await?, StatusCode::OK)
         }
         ["v1", "complaints", id, "decision"] => {
             method(parts, &Method::POST)?;
             let new = read::<NewDecision, _>(parts, body).await?;
-            shown(&complaints::decide(&admin.store, id, new, now()).await?, StatusCode::OK)
+            json_response(&complaints::decide(&admin.store, id, new, now()).await?, StatusCode::OK)
         }
         ["v1", "drain"] => {
             method(parts, &Method::POST)?;
-            read::<Nothing, _>(parts, body).await?;
+            read::<EmptyBody, _>(parts, body).await?;
             (admin.drain)();
             Ok(accepted())
         }
-        _ => Err(Problem::new(
+        _ => Err(ProblemDetails::new(
             StatusCode::NOT_FOUND,
             "path: /v1/sessions, /v1/tunnels, /v1/sessions/{id}/close, /v1/complaints, /v1/drain",
         )),
     }
 }
 
-fn method(parts: &Parts, allowed: &Method) -> Result<(), Problem> {
+fn method(parts: &Parts, allowed: &Method) -> Result<(), ProblemDetails> {
     if parts.method == *allowed {
         return Ok(());
     }
-    Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("method: it must be {allowed} for this path")))
+    Err(ProblemDetails::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!("method: it must be {allowed} for this path"),
+    ))
 }
 
-fn shown(value: &impl Serialize, status: StatusCode) -> Result<Response<Bytes>, Problem> {
+fn json_response(value: &impl Serialize, status: StatusCode) -> Result<Response<Bytes>, ProblemDetails> {
     let json = serde_json::to_vec(value)
-        .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+        .map_err(|error| ProblemDetails::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     let mut response = Response::new(Bytes::from(json));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
 }
 
-fn bad(detail: String) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, detail)
+fn bad_request(detail: String) -> ProblemDetails {
+    ProblemDetails::new(StatusCode::BAD_REQUEST, detail)
 }
 
 fn accepted() -> Response<Bytes> {
@@ -116,67 +122,68 @@ fn accepted() -> Response<Bytes> {
     response
 }
 
-async fn read<T, B>(parts: &Parts, body: B) -> Result<T, Problem>
+async fn read<T, B>(parts: &Parts, body: B) -> Result<T, ProblemDetails>
 where
     T: for<'de> Deserialize<'de>,
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let too_large = || Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body: it must have at most 65536 bytes");
+    let too_large =
+        || ProblemDetails::new(StatusCode::PAYLOAD_TOO_LARGE, "body: it must have at most 65536 bytes");
     if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
         return Err(too_large());
     }
     let bytes = match Limited::new(body, MAX_BODY_BYTES).collect().await {
         Ok(bytes) => bytes.to_bytes(),
         Err(error) if error.is::<LengthLimitError>() => return Err(too_large()),
-        Err(_) => return Err(bad("body: it was cut off".to_owned())),
+        Err(_) => return Err(bad_request("body: it was cut off".to_owned())),
     };
     if bytes.is_empty() {
-        return serde_json::from_str("{}").map_err(|error| bad(format!("body: {error}")));
+        return serde_json::from_str("{}").map_err(|error| bad_request(format!("body: {error}")));
     }
     if let Some(kind) = parts.headers.get(header::CONTENT_TYPE)
         && !kind.as_bytes().starts_with(b"application/json")
         // What curl says with --data and no more.
         && kind != "application/x-www-form-urlencoded"
     {
-        return Err(Problem::new(
+        return Err(ProblemDetails::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "content-type: it must be application/json",
         ));
     }
-    serde_json::from_slice(&bytes).map_err(|error| bad(format!("body: {error}")))
+    serde_json::from_slice(&bytes).map_err(|error| bad_request(format!("body: {error}")))
 }
 
 /// What a call for a list asks.
 #[derive(Debug, PartialEq, Eq)]
-struct Range<'a> {
+struct PageRange<'a> {
     limit: usize,
     after: Option<&'a str>,
 }
 
-fn range(query: &str) -> Result<Range<'_>, Problem> {
-    let mut range = Range { limit: MAX_ITEMS, after: None };
+fn range(query: &str) -> Result<PageRange<'_>, ProblemDetails> {
+    let mut range = PageRange { limit: MAX_ITEMS, after: None };
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
         match parameter.split_once('=') {
             Some(("limit", value)) => {
                 let limit = value.parse().ok().filter(|limit| (1..=MAX_ITEMS).contains(limit));
-                range.limit =
-                    limit.ok_or_else(|| bad(format!("limit: {value:?} is not a number from 1 to 1000")))?;
+                range.limit = limit
+                    .ok_or_else(|| bad_request(format!("limit: {value:?} is not a number from 1 to 1000")))?;
             }
             Some(("after", value)) => {
-                let _: SessionId = value.parse().map_err(|error| bad(format!("after: {error}")))?;
+                let _: SessionId = value.parse().map_err(|error| bad_request(format!("after: {error}")))?;
                 range.after = Some(value);
             }
             _ => {
                 let name = parameter.split('=').next().unwrap_or_default();
-                return Err(bad(format!("{name:?}: unknown parameter; there are limit and after")));
+                return Err(bad_request(format!("{name:?}: unknown parameter; there are limit and after")));
             }
         }
     }
     Ok(range)
 }
 
-fn page<T: Identified + Serialize>(parts: &Parts, mut items: Vec<T>) -> Result<Response<Bytes>, Problem> {
+fn page<T: HasId + Serialize>(parts: &Parts, mut items: Vec<T>) -> Result<Response<Bytes>, ProblemDetails> {
     let range = range(parts.uri.query().unwrap_or_default())?;
     items.sort_by(|a, b| a.id().cmp(b.id()));
     if let Some(after) = range.after {
@@ -184,7 +191,7 @@ fn page<T: Identified + Serialize>(parts: &Parts, mut items: Vec<T>) -> Result<R
     }
     let next = (items.len() > range.limit).then(|| items[range.limit - 1].id().to_owned());
     items.truncate(range.limit);
-    shown(&Page { items, next }, StatusCode::OK)
+    json_response(&Page { items, next }, StatusCode::OK)
 }
 
 #[cfg(test)]
@@ -193,8 +200,8 @@ mod tests {
 
     #[test]
     fn ranges_are_checked() {
-        assert_eq!(range("").unwrap(), Range { limit: 1000, after: None });
-        assert_eq!(range("limit=5&after=s-1&").unwrap(), Range { limit: 5, after: Some("s-1") });
+        assert_eq!(range("").unwrap(), PageRange { limit: 1000, after: None });
+        assert_eq!(range("limit=5&after=s-1&").unwrap(), PageRange { limit: 5, after: Some("s-1") });
         for (query, field) in [
             ("limit=0", "limit"),
             ("limit=-1", "limit"),

@@ -4,7 +4,7 @@
 //! - `POST /v1/complaints`: files one, as [`NewComplaint`];
 //! - `POST /v1/complaints/{id}/decision`: decides about one, as [`NewDecision`].
 
-use super::{problem::Problem, view::rfc3339};
+use super::{problem::ProblemDetails, view::rfc3339};
 use adit_store::{Complaint, Decision, Entry, Filing, Scope, Standing, Store, StoreError, Subject};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -13,9 +13,9 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 /// What complaints can be about; the words are those of the custom resource.
 const CATEGORIES: [&str; 6] = ["Phishing", "Malware", "Spam", "Copyright", "Illegal", "Other"];
 /// The most bytes of a text.
-const MAX_TEXT: usize = 4096;
+const MAX_TEXT_BYTES: usize = 4096;
 /// The most bytes of a link.
-const MAX_LINK: usize = 2048;
+const MAX_LINK_BYTES: usize = 2048;
 /// The most links.
 const MAX_LINKS: usize = 20;
 
@@ -137,20 +137,20 @@ impl ComplaintView {
     }
 }
 
-fn bad(detail: String) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, detail)
+fn bad_request(detail: String) -> ProblemDetails {
+    ProblemDetails::new(StatusCode::BAD_REQUEST, detail)
 }
 
 /// A store that refuses is one whose complaints an operator decides about.
-fn failed(error: StoreError) -> Problem {
+fn failed(error: StoreError) -> ProblemDetails {
     match error {
-        StoreError::Refused(cause) => Problem::new(
+        StoreError::Refused(cause) => ProblemDetails::new(
             StatusCode::FORBIDDEN,
             format!(
                 "the store gives this relay no right to that, its operator has it: kubectl get complaints ({cause})"
             ),
         ),
-        other => Problem::new(StatusCode::SERVICE_UNAVAILABLE, other.to_string()),
+        other => ProblemDetails::new(StatusCode::SERVICE_UNAVAILABLE, other.to_string()),
     }
 }
 
@@ -160,7 +160,7 @@ pub(super) async fn list(
     after: Option<&str>,
     limit: usize,
     now: u64,
-) -> Result<Vec<ComplaintView>, Problem> {
+) -> Result<Vec<ComplaintView>, ProblemDetails> {
     let limit = u32::try_from(limit).unwrap_or(u32::MAX);
     let complaints = store.complaints(after, limit).await.map_err(failed)?;
     let relays = store.relays_seen().await.map_err(failed)?;
@@ -169,7 +169,7 @@ pub(super) async fn list(
 }
 
 /// One complaint with its history. That it is enforced is noted as soon as somebody sees it.
-pub(super) async fn one(store: &Store, id: &str, now: u64) -> Result<ComplaintView, Problem> {
+pub(super) async fn one(store: &Store, id: &str, now: u64) -> Result<ComplaintView, ProblemDetails> {
     let mut complaint = find(store, id).await?;
     let relays = store.relays_seen().await.map_err(failed)?;
     let standing = Standing::of(&complaint, &relays, now);
@@ -181,13 +181,17 @@ pub(super) async fn one(store: &Store, id: &str, now: u64) -> Result<ComplaintVi
     Ok(ComplaintView::new(&complaint, &standing, history))
 }
 
-async fn find(store: &Store, id: &str) -> Result<Complaint, Problem> {
+async fn find(store: &Store, id: &str) -> Result<Complaint, ProblemDetails> {
     let found = store.complaint(id).await.map_err(failed)?;
-    found.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, format!("complaint: there is no {id:?}")))
+    found.ok_or_else(|| ProblemDetails::new(StatusCode::NOT_FOUND, format!("complaint: there is no {id:?}")))
 }
 
 /// Files a complaint; answers with its id.
-pub(super) async fn file(store: &Store, new: NewComplaint, now: u64) -> Result<ComplaintView, Problem> {
+pub(super) async fn file(
+    store: &Store,
+    new: NewComplaint,
+    now: u64,
+) -> Result<ComplaintView, ProblemDetails> {
     let filing = new.filing(random_id())?;
     store.judge(&filing, now).await.map_err(failed)?;
     one(store, &filing.id, now).await
@@ -199,11 +203,11 @@ pub(super) async fn decide(
     id: &str,
     new: NewDecision,
     now: u64,
-) -> Result<ComplaintView, Problem> {
+) -> Result<ComplaintView, ProblemDetails> {
     let complaint = find(store, id).await?;
-    if complaint.filing.source != SOURCE {
+    if complaint.filing.source != ADMIN_SOURCE {
         let detail = format!("complaint: {id:?} comes from {:?}: decide there", complaint.filing.source);
-        return Err(Problem::new(StatusCode::CONFLICT, detail));
+        return Err(ProblemDetails::new(StatusCode::CONFLICT, detail));
     }
     let filing = new.over(complaint.filing, now)?;
     store.judge(&filing, now).await.map_err(failed)?;
@@ -211,7 +215,7 @@ pub(super) async fn decide(
 }
 
 /// Where complaints of the admin API come from.
-const SOURCE: &str = "admin";
+const ADMIN_SOURCE: &str = "admin";
 
 /// `cpl-` and letters that are not mistaken for each other.
 fn random_id() -> String {
@@ -221,41 +225,43 @@ fn random_id() -> String {
 }
 
 impl NewComplaint {
-    fn filing(self, id: String) -> Result<Filing, Problem> {
+    fn filing(self, id: String) -> Result<Filing, ProblemDetails> {
         let (subject, against) = match (self.url, self.hostname, self.account) {
-            (Some(url), None, None) => (Subject::of_url(&url).map_err(|e| bad(format!("url: {e}")))?, url),
+            (Some(url), None, None) => {
+                (Subject::of_url(&url).map_err(|e| bad_request(format!("url: {e}")))?, url)
+            }
             (None, Some(name), None) => {
-                (Subject::of_hostname(&name).map_err(|e| bad(format!("hostname: {e}")))?, name)
+                (Subject::of_hostname(&name).map_err(|e| bad_request(format!("hostname: {e}")))?, name)
             }
             (None, None, Some(account)) => {
-                (Subject::of_account(&account).map_err(|e| bad(format!("account: {e}")))?, account)
+                (Subject::of_account(&account).map_err(|e| bad_request(format!("account: {e}")))?, account)
             }
-            _ => return Err(bad("url, hostname, account: exactly one of them is given".to_owned())),
+            _ => return Err(bad_request("url, hostname, account: exactly one of them is given".to_owned())),
         };
         if !CATEGORIES.contains(&self.category.as_str()) {
             let all = CATEGORIES.join(", ");
-            return Err(bad(format!("category: {:?} is not one of {all}", shown(&self.category))));
+            return Err(bad_request(format!("category: {:?} is not one of {all}", shown(&self.category))));
         }
         for (field, text, most) in [
-            ("description", &self.description, MAX_TEXT),
+            ("description", &self.description, MAX_TEXT_BYTES),
             ("reporter", &self.reporter, 254),
             ("by", &self.by, 254),
         ] {
             if text.len() > most {
-                return Err(bad(format!("{field}: has more than {most} bytes")));
+                return Err(bad_request(format!("{field}: has more than {most} bytes")));
             }
         }
         if self.evidence.len() > MAX_LINKS
-            || self.evidence.iter().any(|link| link.is_empty() || link.len() > MAX_LINK)
+            || self.evidence.iter().any(|link| link.is_empty() || link.len() > MAX_LINK_BYTES)
         {
-            return Err(bad(format!(
-                "evidence: has more than {MAX_LINKS} links, or one of not 1 to {MAX_LINK} bytes"
+            return Err(bad_request(format!(
+                "evidence: has more than {MAX_LINKS} links, or one of not 1 to {MAX_LINK_BYTES} bytes"
             )));
         }
         Ok(Filing {
             name: id.clone(),
             id,
-            source: SOURCE.to_owned(),
+            source: ADMIN_SOURCE.to_owned(),
             subject,
             against,
             category: self.category,
@@ -276,23 +282,23 @@ fn shown(text: &str) -> String {
 }
 
 impl NewDecision {
-    fn over(self, filing: Filing, now: u64) -> Result<Filing, Problem> {
+    fn over(self, filing: Filing, now: u64) -> Result<Filing, ProblemDetails> {
         if self.decision == Decision::Pending {
-            return Err(bad("decision: it must be acknowledged, dismissed or lifted".to_owned()));
+            return Err(bad_request("decision: it must be acknowledged, dismissed or lifted".to_owned()));
         }
         if self.scope == Scope::Hostname && matches!(filing.subject, Subject::Account(_)) {
-            return Err(bad("scope: hostname needs a complaint about a URL or hostname".to_owned()));
+            return Err(bad_request("scope: hostname needs a complaint about a URL or hostname".to_owned()));
         }
-        if self.why.trim().is_empty() || self.why.len() > MAX_TEXT {
-            return Err(bad(format!("why: a decision has a reason of 1 to {MAX_TEXT} bytes")));
+        if self.why.trim().is_empty() || self.why.len() > MAX_TEXT_BYTES {
+            return Err(bad_request(format!("why: a decision has a reason of 1 to {MAX_TEXT_BYTES} bytes")));
         }
         let until = self.until.map(|text| {
             let time = OffsetDateTime::parse(&text, &Rfc3339)
-                .map_err(|error| bad(format!("until: {:?}: {error}", shown(&text))))?;
+                .map_err(|error| bad_request(format!("until: {:?}: {error}", shown(&text))))?;
             u64::try_from(time.unix_timestamp())
                 .ok()
                 .filter(|until| *until > now)
-                .ok_or_else(|| bad(format!("until: {text} is over")))
+                .ok_or_else(|| bad_request(format!("until: {text} is over")))
         });
         Ok(Filing {
             decision: self.decision,

@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 
 /// A call that failed: field, value and rule in words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Problem {
+pub(crate) struct ProblemDetails {
     pub(crate) title: String,
     pub(crate) status: u16,
     #[serde(default)]
     pub(crate) detail: String,
 }
 
-impl Problem {
+impl ProblemDetails {
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Error").to_owned();
         Self { title, status: status.as_u16(), detail: detail.into() }

@@ -68,17 +68,17 @@ pub struct TunnelView {
 }
 
 /// What a list is sorted by.
-pub(super) trait Identified {
+pub(super) trait HasId {
     fn id(&self) -> &str;
 }
 
-impl Identified for SessionView {
+impl HasId for SessionView {
     fn id(&self) -> &str {
         self.session.as_str()
     }
 }
 
-impl Identified for TunnelView {
+impl HasId for TunnelView {
     fn id(&self) -> &str {
         self.tunnel.as_str()
     }

@@ -1,8 +1,8 @@
 //! A scrape: the lanes' numbers, summed up.
 
 use super::{
-    Kind, Sources,
-    lane::{BOUNDS_US, CLASSES, Count, Gauge, LaneMetrics, Route, Timer},
+    MetricKind, Sources,
+    lane::{BUCKET_BOUNDS_US, Count, Gauge, LaneMetrics, LatencyHistogram, Route, STATUS_CLASSES},
     process,
 };
 use adit_protocol::Code;
@@ -23,12 +23,12 @@ use std::{
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
 #[derive(Debug)]
-pub(super) struct All {
+pub(super) struct RelayCollector {
     pub(super) sources: Arc<Sources>,
     pub(super) version: &'static str,
 }
 
-impl Collector for All {
+impl Collector for RelayCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
         let lanes = self.sources.lanes.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let out = &mut encoder;
@@ -53,19 +53,19 @@ impl Collector for All {
     }
 }
 
-impl All {
+impl RelayCollector {
     fn encode_watched(&self, out: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
         let watched = self.sources.watched.lock().unwrap_or_else(PoisonError::into_inner);
         for one in watched.iter() {
             let value = (one.read)();
             match one.kind {
-                Kind::Counter => {
+                MetricKind::Counter => {
                     counter(
                         &mut out.encode_descriptor(one.name, one.help, None, MetricType::Counter)?,
                         value,
                     )?;
                 }
-                Kind::Gauge => {
+                MetricKind::Gauge => {
                     let value = i64::try_from(value).unwrap_or(i64::MAX);
                     out.encode_descriptor(one.name, one.help, None, MetricType::Gauge)?
                         .encode_gauge(&value)?;
@@ -93,7 +93,7 @@ fn encode_routes(out: &mut DescriptorEncoder<'_>, lanes: &[Arc<LaneMetrics>]) ->
     let help = "Requests and TCP connections that have ended, by class of status";
     let mut family = out.encode_descriptor("adit_requests", help, None, MetricType::Counter)?;
     for route in Route::ALL {
-        for (class, name) in CLASSES.iter().enumerate() {
+        for (class, name) in STATUS_CLASSES.iter().enumerate() {
             let total = sum(lanes, |lane| &lane.routes[route as usize].ended[class]);
             if total > 0 || *name == "2xx" {
                 let [route, via] = route_labels(route);
@@ -131,10 +131,10 @@ fn encode_timers(out: &mut DescriptorEncoder<'_>, lanes: &[Arc<LaneMetrics>]) ->
 
 fn encode_timer<'a>(
     out: &mut MetricEncoder<'_>,
-    timers: impl Iterator<Item = &'a Timer>,
+    timers: impl Iterator<Item = &'a LatencyHistogram>,
 ) -> Result<(), Error> {
-    let mut buckets = [(f64::INFINITY, 0); BOUNDS_US.len() + 1];
-    for (bucket, bound) in buckets.iter_mut().zip(BOUNDS_US) {
+    let mut buckets = [(f64::INFINITY, 0); BUCKET_BOUNDS_US.len() + 1];
+    for (bucket, bound) in buckets.iter_mut().zip(BUCKET_BOUNDS_US) {
         bucket.0 = bound as f64 / 1e6;
     }
     let mut sum_us = 0_u64;

@@ -97,26 +97,26 @@ numbers! {
 }
 
 /// The classes of status: 1xx to 5xx, and none at all.
-pub(super) const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+pub(super) const STATUS_CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// The upper bounds of the timers' buckets, in microseconds.
-pub(super) const BOUNDS_US: [u64; 14] = [
+pub(super) const BUCKET_BOUNDS_US: [u64; 14] = [
     500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
     10_000_000, 60_000_000,
 ];
 
 /// A timer: how many fell into each bucket, and their sum.
 #[derive(Debug, Default)]
-pub(super) struct Timer {
+pub(super) struct LatencyHistogram {
     /// One more than there are bounds.
-    pub(super) buckets: [AtomicU64; BOUNDS_US.len() + 1],
+    pub(super) buckets: [AtomicU64; BUCKET_BOUNDS_US.len() + 1],
     pub(super) sum_us: AtomicU64,
 }
 
-impl Timer {
+impl LatencyHistogram {
     fn record(&self, duration: Duration) {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        let bucket = BOUNDS_US.partition_point(|bound| *bound < micros);
+        let bucket = BUCKET_BOUNDS_US.partition_point(|bound| *bound < micros);
         self.buckets[bucket].fetch_add(1, Relaxed);
         self.sum_us.fetch_add(micros, Relaxed);
     }
@@ -125,9 +125,9 @@ impl Timer {
 /// The numbers of one route.
 #[derive(Debug, Default)]
 pub(super) struct RouteMetrics {
-    pub(super) ended: [AtomicU64; CLASSES.len()],
-    pub(super) answer: Timer,
-    pub(super) whole: Timer,
+    pub(super) ended: [AtomicU64; STATUS_CLASSES.len()],
+    pub(super) answer: LatencyHistogram,
+    pub(super) whole: LatencyHistogram,
     pub(super) bytes_in: AtomicU64,
     pub(super) bytes_out: AtomicU64,
 }
@@ -196,9 +196,9 @@ impl LaneMetrics {
     }
 
     /// Counts something that is open until the value is dropped.
-    pub fn open(self: &Arc<Self>, gauge: Gauge) -> Open {
+    pub fn open(self: &Arc<Self>, gauge: Gauge) -> GaugeGuard {
         self.shift(gauge, 1);
-        Open { lane: Arc::clone(self), gauge }
+        GaugeGuard { lane: Arc::clone(self), gauge }
     }
 }
 
@@ -209,12 +209,12 @@ fn index(code: Code) -> usize {
 
 /// Something that is open. Its gauge goes down when it is dropped.
 #[derive(Debug)]
-pub struct Open {
+pub struct GaugeGuard {
     lane: Arc<LaneMetrics>,
     gauge: Gauge,
 }
 
-impl Drop for Open {
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
         self.lane.shift(self.gauge, -1);
     }

@@ -60,8 +60,8 @@ fn what_is_open_is_counted_until_it_is_dropped() {
 #[test]
 fn numbers_of_others_are_shown() {
     let metrics = Metrics::new("0");
-    metrics.watch("adit_access_log_dropped", "Lines dropped", Kind::Counter, || 3);
-    metrics.watch("adit_peers", "Healthy peers", Kind::Gauge, || 2);
+    metrics.watch("adit_access_log_dropped", "Lines dropped", MetricKind::Counter, || 3);
+    metrics.watch("adit_peers", "Healthy peers", MetricKind::Gauge, || 2);
     let text = metrics.encode();
     assert_eq!(value(&text, "adit_access_log_dropped_total"), Some(3.0));
     assert_eq!(value(&text, "adit_peers"), Some(2.0));

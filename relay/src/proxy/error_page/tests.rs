@@ -4,13 +4,13 @@ use http::Request;
 
 const NOW_US: u64 = 1_795_257_667_000_000;
 
-fn asker(method: &str, headers: &[(&str, &str)]) -> Asker {
+fn asker(method: &str, headers: &[(&str, &str)]) -> Requester {
     let mut request = Request::builder().method(method);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
     let request = request.body(()).unwrap();
-    Asker::of(request.method(), request.headers())
+    Requester::of(request.method(), request.headers())
 }
 
 fn failure(code: Code) -> Failure<'static> {
@@ -51,7 +51,7 @@ fn every_code_has_a_status_of_its_side() {
         assert!(!retry || matches!(status, 429 | 502 | 503 | 504), "{code}");
         assert_eq!(retry, retry || status == 503, "{code}: every 503 says when");
     }
-    let status = |code| failure(code).response(Asker::unknown()).status().as_u16();
+    let status = |code| failure(code).response(Requester::unknown()).status().as_u16();
     for (code, expected) in [
         (Code::UnknownHost, 404),
         (Code::ServiceDown, 502),
@@ -117,7 +117,8 @@ fn programs_get_a_problem() {
     });
     assert_eq!(problem, expected);
     let offline: serde_json::Value =
-        serde_json::from_slice(self::failure(Code::TunnelOffline).response(Asker::unknown()).body()).unwrap();
+        serde_json::from_slice(self::failure(Code::TunnelOffline).response(Requester::unknown()).body())
+            .unwrap();
     assert_eq!(offline["retryAfter"], 5);
 }
 

@@ -66,7 +66,7 @@ pub enum Intent {
 
 /// A request that may be routed.
 #[derive(Clone, Debug)]
-pub struct Checked {
+pub struct CheckedRequest {
     /// Whom it is for.
     pub target: Arc<Target>,
     /// What it wants.
@@ -75,7 +75,7 @@ pub struct Checked {
 
 /// The fields that decide something, found in one walk.
 #[derive(Default)]
-struct Seen<'a> {
+struct RequestFields<'a> {
     bytes: usize,
     host: Option<&'a HeaderValue>,
     hosts: usize,
@@ -90,7 +90,7 @@ struct Seen<'a> {
     keys: usize,
 }
 
-impl Seen<'_> {
+impl RequestFields<'_> {
     fn has_body(&self) -> bool {
         self.transfer.is_some() || self.length.is_some_and(|length| length != "0")
     }
@@ -103,7 +103,7 @@ impl Seen<'_> {
 ///
 /// # Errors
 /// [`BadRequest`] with the status that the consumer gets.
-pub fn check(parts: &Parts, downstream: &Downstream) -> Result<Checked, BadRequest> {
+pub fn check(parts: &Parts, downstream: &Downstream) -> Result<CheckedRequest, BadRequest> {
     if parts.headers.len() > MAX_FIELDS {
         return Err(BadRequest::too_large("a request has at most 100 header fields"));
     }
@@ -115,11 +115,11 @@ pub fn check(parts: &Parts, downstream: &Downstream) -> Result<Checked, BadReque
     let target = find_target(parts, &seen, downstream)?;
     check_framing(parts, &seen)?;
     let intent = find_intent(parts, &seen)?;
-    Ok(Checked { target, intent })
+    Ok(CheckedRequest { target, intent })
 }
 
-fn walk(headers: &HeaderMap) -> Seen<'_> {
-    let mut seen = Seen::default();
+fn walk(headers: &HeaderMap) -> RequestFields<'_> {
+    let mut seen = RequestFields::default();
     for (name, value) in headers {
         let name = name.as_str();
         seen.bytes += name.len() + value.len() + 32;
@@ -172,7 +172,11 @@ fn check_uri(parts: &Parts) -> Result<(), BadRequest> {
     }
 }
 
-fn find_target(parts: &Parts, seen: &Seen<'_>, down: &Downstream) -> Result<Arc<Target>, BadRequest> {
+fn find_target(
+    parts: &Parts,
+    seen: &RequestFields<'_>,
+    down: &Downstream,
+) -> Result<Arc<Target>, BadRequest> {
     if seen.hosts > 1 {
         return Err(BadRequest::syntax("a request has exactly one Host"));
     }
@@ -199,7 +203,7 @@ fn find_target(parts: &Parts, seen: &Seen<'_>, down: &Downstream) -> Result<Arc<
     }
 }
 
-fn check_framing(parts: &Parts, seen: &Seen<'_>) -> Result<(), BadRequest> {
+fn check_framing(parts: &Parts, seen: &RequestFields<'_>) -> Result<(), BadRequest> {
     if let Some(coding) = seen.transfer {
         if parts.version == Version::HTTP_10 {
             return Err(BadRequest::syntax("HTTP/1.0 has no Transfer-Encoding"));
@@ -227,7 +231,7 @@ fn check_framing(parts: &Parts, seen: &Seen<'_>) -> Result<(), BadRequest> {
 
 /// An Upgrade may be ignored (RFC 9110 section 7.8): one to HTTP/2 is, because ALPN and prior knowledge are the ways
 /// there, and one that has another method than GET or a body, because an extended CONNECT cannot say it.
-fn find_intent(parts: &Parts, seen: &Seen<'_>) -> Result<Intent, BadRequest> {
+fn find_intent(parts: &Parts, seen: &RequestFields<'_>) -> Result<Intent, BadRequest> {
     if parts.method == Method::CONNECT {
         let protocol = parts.extensions.get::<hyper::ext::Protocol>();
         let protocol = protocol.ok_or_else(|| BadRequest::syntax("CONNECT is not served here"))?;
@@ -262,7 +266,7 @@ fn find_intent(parts: &Parts, seen: &Seen<'_>) -> Result<Intent, BadRequest> {
 }
 
 /// RFC 6455 section 4.2.1: GET, and a key of 16 bytes in base64.
-fn check_websocket(parts: &Parts, seen: &Seen<'_>) -> Result<(), BadRequest> {
+fn check_websocket(parts: &Parts, seen: &RequestFields<'_>) -> Result<(), BadRequest> {
     if parts.method != Method::GET || seen.has_body() {
         return Err(BadRequest::syntax("a WebSocket starts with GET and without a body"));
     }

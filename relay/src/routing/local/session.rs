@@ -2,9 +2,9 @@
 
 use super::{POISONED, bulk_detector::BulkDetector, session_selection::SessionLoad};
 use crate::{
-    accounts::{AccountUse, TunnelPermit},
+    accounts::{AccountUsage, TunnelPermit},
     auth::Permissions,
-    ops::metrics::Open,
+    ops::metrics::GaugeGuard,
 };
 use adit_mux::{MAX_STREAMS, Opener, buffered::Traffic};
 use adit_protocol::{Account, Endpoint, InstanceId, SessionId, ToClient};
@@ -33,7 +33,7 @@ pub struct Session {
     /// Who the client is.
     pub account: Account,
     /// What the account uses.
-    pub usage: Arc<AccountUse>,
+    pub usage: Arc<AccountUsage>,
     /// What its credential allows.
     pub permissions: Permissions,
     /// The run of the client.
@@ -53,7 +53,7 @@ pub struct Session {
     expires: AtomicU64,
     /// The last measured round trip in microseconds; 0 until there is one.
     pub round_trip_us: AtomicU32,
-    endpoints: Mutex<HashMap<Endpoint, (TunnelPermit, Open)>>,
+    endpoints: Mutex<HashMap<Endpoint, (TunnelPermit, GaugeGuard)>>,
     streams: AtomicUsize,
     /// How many streams have ever been opened.
     opened: AtomicU64,
@@ -87,7 +87,7 @@ impl Session {
         id: SessionId,
         lane: usize,
         account: Account,
-        usage: Arc<AccountUse>,
+        usage: Arc<AccountUsage>,
         permissions: Permissions,
         instance: InstanceId,
         remote: SocketAddr,
@@ -138,7 +138,7 @@ impl Session {
     }
 
     /// The session serves this endpoint from now on.
-    pub fn hold(&self, endpoint: Endpoint, permit: TunnelPermit, open: Open) {
+    pub fn hold(&self, endpoint: Endpoint, permit: TunnelPermit, open: GaugeGuard) {
         self.endpoints.lock().expect(POISONED).insert(endpoint, (permit, open));
     }
 

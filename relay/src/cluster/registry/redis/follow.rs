@@ -1,6 +1,6 @@
 //! Keeps the table up to date: a snapshot, then every change in order, and a new snapshot whenever one is missing.
 
-use super::{CALL, Shared, Wish, bounded, wire};
+use super::{FollowerRequest, MAX_CALL_TIME, Shared, bounded, wire};
 use crate::cluster::{
     registry::RegistryError,
     table::{Change, MAX_RELAYS, MAX_ROWS, RelayRecord, Row},
@@ -15,23 +15,23 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 /// How long Redis waits for a change before it answers that there is none.
-const WAIT: Duration = Duration::from_millis(500);
+const BLOCK_TIME: Duration = Duration::from_millis(500);
 
 /// How many changes are taken in at once.
-const READ_MAX: usize = 512;
+const MAX_READ_CHANGES: usize = 512;
 
 /// How many rows a page of a snapshot has, about.
-const PAGE: usize = 512;
+const SNAPSHOT_PAGE_ROWS: usize = 512;
 
 /// The waits between attempts to connect.
-const RETRY_FIRST: Duration = Duration::from_millis(50);
-const RETRY_LAST: Duration = Duration::from_secs(1);
+const MIN_RETRY_DELAY: Duration = Duration::from_millis(50);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// The most that may pass between two answers and counts as time in which the other relays could be heard.
-const HEARD_MAX: Duration = Duration::from_secs(1);
+const MAX_HEARD_GAP: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(shared: Arc<Shared>) {
-    let mut retry = RETRY_FIRST;
+    let mut retry = MIN_RETRY_DELAY;
     loop {
         let error = match follow(&shared).await {
             Ok(never) => match never {},
@@ -41,13 +41,13 @@ pub(super) async fn run(shared: Arc<Shared>) {
         shared.set_link(None);
         if was_up {
             warn!(error = %chain(&error), "registry lost; the last table stays in use, new claims are refused");
-            retry = RETRY_FIRST;
-        } else if retry == RETRY_FIRST {
+            retry = MIN_RETRY_DELAY;
+        } else if retry == MIN_RETRY_DELAY {
             warn!(error = %chain(&error), "registry cannot be reached");
         }
         let jitter = rand::rng().random_range(0.5..1.0);
         sleep(retry.mul_f64(jitter)).await;
-        retry = (retry * 2).min(RETRY_LAST);
+        retry = (retry * 2).min(MAX_RETRY_DELAY);
     }
 }
 
@@ -58,7 +58,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 /// Connects and follows until the link is broken.
 async fn follow(shared: &Shared) -> Result<std::convert::Infallible, RegistryError> {
-    shared.take_wish();
+    shared.take_request();
     let mut commands = connect(shared).await?;
     let mut stream = connect(shared).await?;
     loop {
@@ -74,9 +74,10 @@ async fn follow(shared: &Shared) -> Result<std::convert::Infallible, RegistryErr
 
 async fn connect(shared: &Shared) -> Result<MultiplexedConnection, RegistryError> {
     // The calls have bounds of their own; the library's would end a wait for changes.
-    let config = AsyncConnectionConfig::new().set_connection_timeout(Some(CALL)).set_response_timeout(None);
+    let config =
+        AsyncConnectionConfig::new().set_connection_timeout(Some(MAX_CALL_TIME)).set_response_timeout(None);
     let connecting = shared.client.get_multiplexed_async_connection_with_config(&config);
-    bounded(CALL, connecting).await?.map_err(RegistryError::Failed)
+    bounded(MAX_CALL_TIME, connecting).await?.map_err(RegistryError::Failed)
 }
 
 /// Names and values of a hash or of an entry.
@@ -96,7 +97,7 @@ fn take_in(shared: &Shared, snapshot: Snapshot) {
     shared.table.update(|state| state.begin_restart(epoch, version, relays));
     let mut rows = rows.into_iter().peekable();
     while rows.peek().is_some() {
-        shared.table.update(|state| state.add_rows(rows.by_ref().take(PAGE)));
+        shared.table.update(|state| state.add_rows(rows.by_ref().take(SNAPSHOT_PAGE_ROWS)));
     }
     shared.table.update(crate::cluster::table::State::end_restart);
 }
@@ -112,7 +113,7 @@ async fn snapshot(shared: &Shared, redis: &mut MultiplexedConnection) -> Result<
     let mut cursor = 0_u64;
     loop {
         let mut page = Cmd::new();
-        page.arg("HSCAN").arg(&shared.scripts.rows).arg(cursor).arg("COUNT").arg(PAGE);
+        page.arg("HSCAN").arg(&shared.scripts.rows).arg(cursor).arg("COUNT").arg(SNAPSHOT_PAGE_ROWS);
         let (next, page): (u64, Fields) = shared.call(page.query_async(redis)).await?;
         rows.extend(page.into_iter().filter_map(|(endpoint, text)| row_at(&endpoint, &text)));
         cursor = next;
@@ -149,13 +150,13 @@ async fn changes(shared: &Shared, redis: &mut MultiplexedConnection) -> Result<(
         let floor = shared.table.read(|state| state.floor());
         let entries = tokio::select! {
             entries = read(shared, redis, floor) => entries?,
-            () = shared.wish.notified() => match shared.take_wish() {
-                Some(Wish::Snapshot) => return Ok(()),
-                Some(Wish::Link) => return Err(RegistryError::Disconnected),
+            () = shared.request.notified() => match shared.take_request() {
+                Some(FollowerRequest::Snapshot) => return Ok(()),
+                Some(FollowerRequest::Link) => return Err(RegistryError::Disconnected),
                 None => continue,
             },
         };
-        let passed = heard.elapsed().min(HEARD_MAX);
+        let passed = heard.elapsed().min(MAX_HEARD_GAP);
         heard = Instant::now();
         let mut missing = false;
         shared.table.update(|state| {
@@ -186,9 +187,10 @@ async fn read(
     after: u64,
 ) -> Result<Vec<Change>, RegistryError> {
     let mut read = Cmd::new();
-    read.arg("XREAD").arg("COUNT").arg(READ_MAX).arg("BLOCK").arg(WAIT.as_millis().to_string());
+    read.arg("XREAD").arg("COUNT").arg(MAX_READ_CHANGES).arg("BLOCK").arg(BLOCK_TIME.as_millis().to_string());
     read.arg("STREAMS").arg(&shared.scripts.changes).arg(format!("{after}-0"));
-    let reply: redis::RedisResult<Streams> = bounded(WAIT + CALL, read.query_async(redis)).await?;
+    let reply: redis::RedisResult<Streams> =
+        bounded(BLOCK_TIME + MAX_CALL_TIME, read.query_async(redis)).await?;
     let entries =
         reply.map_err(RegistryError::Failed)?.into_iter().flatten().flat_map(|(_, entries)| entries);
     entries.map(change).collect()
@@ -199,7 +201,7 @@ fn change((id, fields): Entry) -> Result<Change, RegistryError> {
     let version = version.ok_or(RegistryError::Unreadable)?;
     let what = match fields.as_slice() {
         [(field, text)] => wire::what(field, text),
-        _ => crate::cluster::table::What::Unreadable,
+        _ => crate::cluster::table::ChangeKind::Unreadable,
     };
     Ok(Change { version, what })
 }

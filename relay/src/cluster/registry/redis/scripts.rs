@@ -6,7 +6,7 @@ use adit_protocol::{Endpoint, RelayId};
 use redis::{Script, ScriptInvocation};
 
 /// After so many milliseconds without any relay, Redis keeps nothing of the region.
-const KEEP_MS: u64 = 60_000;
+const IDLE_REGION_TTL_MS: u64 = 60_000;
 
 macro_rules! script {
     ($file:literal) => {
@@ -75,7 +75,7 @@ impl Scripts {
         call.arg(record.relay.as_str())
             .arg(wire::record_text(record))
             .arg(RELAY_TTL.as_millis().to_string())
-            .arg(KEEP_MS)
+            .arg(IDLE_REGION_TTL_MS)
             .arg(MAX_RELAYS);
         call
     }

@@ -3,7 +3,7 @@
 //! Another relay wrote them: what is too large, or is not what it should be, is taken for unreadable.
 
 use super::super::Claim;
-use crate::cluster::table::{MAX_SESSIONS, RelayRecord, Row, RowSession, What};
+use crate::cluster::table::{ChangeKind, MAX_SESSIONS, RelayRecord, Row, RowSession};
 use adit_protocol::{Account, Endpoint, InstanceId, RelayId, SessionId, TunnelId};
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, collections::BTreeMap};
@@ -95,15 +95,15 @@ pub(super) fn relay(text: &[u8]) -> Option<(u64, RelayRecord)> {
 }
 
 /// A change by the name of its field and its text. A row's version is that of its change.
-pub(super) fn what(field: &[u8], text: &[u8]) -> What {
+pub(super) fn what(field: &[u8], text: &[u8]) -> ChangeKind {
     let what = match field {
-        b"row" => row(text).map(|(_, row)| What::Row(row)),
-        b"gone" => plain(text).map(What::Gone),
-        b"beat" => record(text).map(What::Beat),
-        b"left" => plain(text).map(What::Left),
+        b"row" => row(text).map(|(_, row)| ChangeKind::Row(row)),
+        b"gone" => plain(text).map(ChangeKind::Gone),
+        b"beat" => record(text).map(ChangeKind::Beat),
+        b"left" => plain(text).map(ChangeKind::Left),
         _ => None,
     };
-    what.unwrap_or(What::Unreadable)
+    what.unwrap_or(ChangeKind::Unreadable)
 }
 
 fn plain<T: std::str::FromStr>(text: &[u8]) -> Option<T> {

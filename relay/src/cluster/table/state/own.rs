@@ -6,13 +6,13 @@ use adit_protocol::{Endpoint, SessionId};
 use std::collections::HashMap;
 
 /// After so many beats that do not list it, a claim that was never released is taken for forgotten.
-const MISSES_MAX: u8 = 3;
+const MAX_MISSES: u8 = 3;
 
 #[derive(Debug, Default)]
-pub(super) struct Own(HashMap<Endpoint, Vec<Held>>);
+pub(super) struct Own(HashMap<Endpoint, Vec<HeldSession>>);
 
 #[derive(Debug)]
-struct Held {
+struct HeldSession {
     claim: Claim,
     /// The registry has been asked and has not answered yet: not shown, but no stray either.
     pending: bool,
@@ -40,7 +40,7 @@ impl From<&Claim> for Release {
 
 /// What has to be said to the registry so that it has this relay's sessions, all and no others.
 #[derive(Debug, Default)]
-pub(crate) struct Plan {
+pub(crate) struct BeatPlan {
     pub(crate) announce: Vec<Claim>,
     pub(crate) release: Vec<Release>,
 }
@@ -60,7 +60,7 @@ impl Own {
         self.0.get(endpoint).is_some_and(|held| held.iter().any(|held| held.claim.session == *session))
     }
 
-    fn find(&mut self, claim: &Claim) -> Option<&mut Held> {
+    fn find(&mut self, claim: &Claim) -> Option<&mut HeldSession> {
         self.0.get_mut(&claim.endpoint)?.iter_mut().find(|held| held.claim.session == claim.session)
     }
 
@@ -71,12 +71,12 @@ impl Own {
             held.claim = claim.clone();
             held.misses = 0;
         } else {
-            let held = Held { claim: claim.clone(), pending, misses: 0 };
+            let held = HeldSession { claim: claim.clone(), pending, misses: 0 };
             self.0.entry(claim.endpoint.clone()).or_default().push(held);
         }
     }
 
-    fn remove_if(&mut self, endpoint: &Endpoint, mut condition: impl FnMut(&Held) -> bool) -> bool {
+    fn remove_if(&mut self, endpoint: &Endpoint, mut condition: impl FnMut(&HeldSession) -> bool) -> bool {
         let Some(held) = self.0.get_mut(endpoint) else { return false };
         let before = held.len();
         held.retain(|held| !condition(held));
@@ -126,7 +126,7 @@ impl State {
     }
 
     /// Takes `claims` for all that this relay's sessions serve, and compares it with what the registry says.
-    pub(crate) fn plan(&mut self, claims: &[Claim]) -> Plan {
+    pub(crate) fn plan(&mut self, claims: &[Claim]) -> BeatPlan {
         for held in self.own.0.values_mut().flatten().filter(|held| !held.pending) {
             held.misses += 1;
         }
@@ -142,13 +142,13 @@ impl State {
             .0
             .values()
             .flatten()
-            .filter(|held| held.misses >= MISSES_MAX)
+            .filter(|held| held.misses >= MAX_MISSES)
             .map(|held| held.claim.clone())
             .collect();
         for claim in forgotten {
             self.forget(&claim);
         }
-        Plan { announce: self.missing(), release: self.strays() }
+        BeatPlan { announce: self.missing(), release: self.strays() }
     }
 
     /// Gives up everything that is served here, and returns where the registry has sessions of this relay.

@@ -5,10 +5,10 @@ use adit_protocol::RelayId;
 use std::{collections::BTreeMap, time::Duration};
 
 #[derive(Debug, Default)]
-pub(super) struct Relays(BTreeMap<RelayId, Seen>);
+pub(super) struct Relays(BTreeMap<RelayId, RelaySighting>);
 
 #[derive(Debug, Default)]
-struct Seen {
+struct RelaySighting {
     record: Option<RelayRecord>,
     /// The version of its last beat, 0 when there was none in this epoch.
     beat: u64,
@@ -18,7 +18,7 @@ struct Seen {
     silence: Duration,
 }
 
-impl Seen {
+impl RelaySighting {
     fn is_lost(&self) -> bool {
         self.silence > RELAY_TTL
     }
@@ -34,7 +34,7 @@ impl Relays {
         self.entry(relay);
     }
 
-    fn entry(&mut self, relay: &RelayId) -> Option<&mut Seen> {
+    fn entry(&mut self, relay: &RelayId) -> Option<&mut RelaySighting> {
         if self.0.len() >= MAX_RELAYS && !self.0.contains_key(relay) {
             return None;
         }

@@ -66,7 +66,7 @@ fn pass(state: &mut State, time: Duration, heard: &[u8]) {
     for _ in 0..time.as_secs() {
         for number in heard {
             let version = state.floor() + 1;
-            state.follow(Change { version, what: What::Beat(record(*number)) });
+            state.follow(Change { version, what: ChangeKind::Beat(record(*number)) });
         }
         state.pass(SECOND);
     }
@@ -95,16 +95,16 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
             ends.sort_unstable();
             ends.dedup_by_key(|(session, _)| *session);
             if ends.is_empty() {
-                What::Gone(host(endpoint))
+                ChangeKind::Gone(host(endpoint))
             } else {
-                What::Row(row(endpoint, generation, &ends))
+                ChangeKind::Row(row(endpoint, generation, &ends))
             }
         });
     let what = prop_oneof![
         6 => row_or_gone,
-        1 => (1..4_u8).prop_map(|number| What::Beat(record(number))),
-        1 => (1..4_u8).prop_map(|number| What::Left(relay(number))),
-        1 => Just(What::Unreadable),
+        1 => (1..4_u8).prop_map(|number| ChangeKind::Beat(record(number))),
+        1 => (1..4_u8).prop_map(|number| ChangeKind::Left(relay(number))),
+        1 => Just(ChangeKind::Unreadable),
     ];
     vec(what, 1..40)
         .prop_map(|all| (101..).zip(all).map(|(version, what)| Change { version, what }).collect())
@@ -195,12 +195,12 @@ fn a_flushed_registry_takes_no_route_away_that_is_announced_again() {
     let mut state = started(&[row(0, 5, &[(1, 1), (2, 2)]), row(1, 1, &[(3, 3)])]);
     restart(&mut state, 2, 1_000, &[]);
     assert_eq!(sessions(&mut state, 0), [session(1, 1), session(2, 2)]);
-    state.follow(Change { version: 1_001, what: What::Row(row(0, 5, &[(1, 1)])) });
+    state.follow(Change { version: 1_001, what: ChangeKind::Row(row(0, 5, &[(1, 1)])) });
     assert_eq!(sessions(&mut state, 0), [session(1, 1), session(2, 2)]);
     // It was announced, and has ended since: now it is gone, and the other is still there.
-    state.follow(Change { version: 1_002, what: What::Gone(host(0)) });
+    state.follow(Change { version: 1_002, what: ChangeKind::Gone(host(0)) });
     assert_eq!(sessions(&mut state, 0), [session(2, 2)]);
-    state.follow(Change { version: 1_003, what: What::Row(row(0, 5, &[(2, 2)])) });
+    state.follow(Change { version: 1_003, what: ChangeKind::Row(row(0, 5, &[(2, 2)])) });
     pass(&mut state, 5 * SECOND, &[1, 2, 3]);
     assert_eq!(sessions(&mut state, 1), [session(3, 3)]);
     pass(&mut state, 2 * SECOND, &[1, 2, 3]);
@@ -228,7 +228,7 @@ fn after_a_flush_a_lesser_owner_gets_nothing_back() {
     restart(&mut state, 2, 1_000, &[row(0, 4, &[(2, 2)])]);
     assert_eq!(sessions(&mut state, 0), [session(1, 1)]);
     assert_eq!(state.superseded(&own(0, 4, 9)), Some(5));
-    state.follow(Change { version: 1_001, what: What::Row(row(0, 6, &[(3, 3)])) });
+    state.follow(Change { version: 1_001, what: ChangeKind::Row(row(0, 6, &[(3, 3)])) });
     assert_eq!(sessions(&mut state, 0), [session(3, 3)]);
 }
 
@@ -253,7 +253,7 @@ fn a_relay_is_lost_by_silence_while_others_are_heard_and_not_otherwise() {
     assert_eq!(state.lost(), [(relay(1), vec![host(0)])]);
     assert_eq!(state.healthy(), [record(2), record(3)]);
     let version = state.floor() + 1;
-    state.follow(Change { version, what: What::Beat(record(1)) });
+    state.follow(Change { version, what: ChangeKind::Beat(record(1)) });
     assert_eq!(sessions(&mut state, 0), [session(1, 1), session(2, 2)]);
     // The registry was gone in between: the time before does not count.
     pass(&mut state, 5 * SECOND, &[]);
@@ -266,19 +266,19 @@ fn a_relay_is_lost_by_silence_while_others_are_heard_and_not_otherwise() {
 #[test]
 fn a_relay_that_had_left_is_there_again_with_its_next_claim_or_beat() {
     let mut state = started(&[row(0, 5, &[(1, 1), (2, 2)])]);
-    state.follow(Change { version: 101, what: What::Left(relay(1)) });
+    state.follow(Change { version: 101, what: ChangeKind::Left(relay(1)) });
     assert_eq!(sessions(&mut state, 0), [session(2, 2)]);
     assert_eq!(state.healthy(), [record(2), record(3)]);
     // Its claim came before its beat.
-    state.follow(Change { version: 102, what: What::Row(row(1, 1, &[(3, 1)])) });
+    state.follow(Change { version: 102, what: ChangeKind::Row(row(1, 1, &[(3, 1)])) });
     assert_eq!(sessions(&mut state, 1), [session(3, 1)]);
     assert_eq!(sessions(&mut state, 0), [session(2, 2)]);
-    state.follow(Change { version: 103, what: What::Beat(record(1)) });
+    state.follow(Change { version: 103, what: ChangeKind::Beat(record(1)) });
     assert_eq!(sessions(&mut state, 0), [session(1, 1), session(2, 2)]);
     // A relay that has left for good is forgotten once no row speaks of it.
-    state.follow(Change { version: 104, what: What::Left(relay(1)) });
-    state.follow(Change { version: 105, what: What::Row(row(0, 5, &[(2, 2)])) });
-    state.follow(Change { version: 106, what: What::Gone(host(1)) });
+    state.follow(Change { version: 104, what: ChangeKind::Left(relay(1)) });
+    state.follow(Change { version: 105, what: ChangeKind::Row(row(0, 5, &[(2, 2)])) });
+    state.follow(Change { version: 106, what: ChangeKind::Gone(host(1)) });
     state.pass(RELAY_TTL * 2);
     assert!(state.lost().iter().all(|(lost, _)| *lost != relay(1)));
 }
@@ -290,7 +290,7 @@ fn a_relay_never_loses_itself() {
     state.set_record(Some(record(0)));
     pass(&mut state, 60 * SECOND, &[]);
     let version = state.floor() + 1;
-    state.follow(Change { version, what: What::Left(relay(0)) });
+    state.follow(Change { version, what: ChangeKind::Left(relay(0)) });
     assert_eq!(sessions(&mut state, 0), [session(1, 0)]);
     assert_eq!(state.healthy(), [record(0)]);
     assert!(state.lost().iter().all(|(lost, _)| *lost != relay(0)));
@@ -333,11 +333,11 @@ fn what_the_registry_lacks_is_announced_unless_it_is_superseded() {
 fn a_peer_that_misbehaves_fills_the_table_to_its_bounds_and_no_further() {
     let mut state = started(&[]);
     let many = Row { sessions: (1..=200).map(|number| session(number, number)).collect(), ..row(0, 1, &[]) };
-    state.follow(Change { version: 101, what: What::Row(many) });
+    state.follow(Change { version: 101, what: ChangeKind::Row(many) });
     assert_eq!(sessions(&mut state, 0).len(), MAX_SESSIONS);
     for number in 0..2 * super::super::MAX_RELAYS as u64 {
         let relay: RelayId = format!("flood-{number}").parse().unwrap();
-        let what = What::Beat(RelayRecord { relay, ..record(1) });
+        let what = ChangeKind::Beat(RelayRecord { relay, ..record(1) });
         state.follow(Change { version: 102 + number, what });
     }
     // The relays of which only the row speaks take places, too, but three of them have records.

@@ -9,7 +9,7 @@ fn parts(version: Version, method: &str, uri: &str, headers: &[(&str, &str)]) ->
     request.body(()).unwrap().into_parts().0
 }
 
-fn run(parts: &Parts) -> Result<Checked, BadRequest> {
+fn run(parts: &Parts) -> Result<CheckedRequest, BadRequest> {
     check(parts, &Downstream::new("192.0.2.9:50000".parse().unwrap(), true, 443))
 }
 
