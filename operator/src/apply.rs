@@ -2,8 +2,9 @@
 //! not written again.
 
 use crate::{
+    api_server::{CallError, call},
     children::{Children, Meta},
-    controller::{CallError, NamespacedName, call},
+    controller::NamespacedName,
     objects::{Kind, MANAGER, Object, REPLICAS_MANAGER},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;

@@ -1,18 +1,15 @@
 //! What the controllers of Regions, Certificates and Complaints have in common.
 //!
 //! [`run`] calls a [`Reconciler`] for each object that changes: it counts, logs, and backs off after failures.
-//! [`ObjectClient`] writes what every controller writes to its objects: finalizers and the status. [`call`] bounds each
-//! call to the API server.
+//! [`ObjectClient`] writes what every controller writes to its objects: finalizers and the status.
 
 mod backoff;
-mod call;
 mod conditions;
 mod name;
 mod object;
 mod runner;
 
-pub(crate) use call::{CallError, call};
 pub(crate) use conditions::{Blocked, ConditionValue, conditions, find_condition};
 pub(crate) use name::{NamespacedName, UnnamedObject};
-pub(crate) use object::{ObjectClient, scoped_api};
+pub(crate) use object::ObjectClient;
 pub(crate) use runner::{Guarded, ReconcileError, Reconciler, RunOptions, requeue_after, run};

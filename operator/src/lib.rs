@@ -3,6 +3,7 @@
 //! Each kind of custom resource has a module: `region`, `certificate`, `complaint`. Each reconciles in the same order:
 //! observe, decide, apply, write the status. What they share is in `controller`. [`run`] acquires the Lease and runs them.
 
+mod api_server;
 mod apply;
 mod certificate;
 mod children;

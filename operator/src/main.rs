@@ -7,7 +7,7 @@ use adit_operator::{
     settings::{Action, CommandLine, LogFormat, Settings, unknown_variables},
 };
 use clap::Parser;
-use std::{io::Write, path::Path, process::ExitCode};
+use std::{error::Error, io::Write, path::Path, process::ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -21,13 +21,13 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        Some(Action::Probe { url }) => match probe(&url) {
+        Some(Action::Probe { url }) => match block_on_probe(&url) {
             Ok(body) => {
                 print!("{body}");
                 ExitCode::SUCCESS
             }
             Err(error) => {
-                eprintln!("error: the probe failed [probe]\n  why:   {}", error_chain(&error));
+                eprintln!("error: the probe failed [probe]\n  why:   {}", error_chain(error.as_ref()));
                 ExitCode::FAILURE
             }
         },
@@ -40,6 +40,11 @@ fn main() -> ExitCode {
             operate(command_line.settings)
         }
     }
+}
+
+fn block_on_probe(url: &str) -> Result<String, Box<dyn Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(probe(url))?)
 }
 
 fn operate(settings: Settings) -> ExitCode {

@@ -1,110 +1,85 @@
 //! `kubectl adit`: what a person asks a provider on Kubernetes.
 //!
-//! It asks by kubectl itself, which has the way into the cluster and the person's rights. What relays know they are asked
-//! by `kubectl exec`: nothing of it passes the operator.
+//! The plugin reads the kubeconfig as kubectl does and has the rights of the person who runs it. It asks relays by `exec` in
+//! their pods (decision 0017): nothing of that passes the operator.
 
-mod args;
 mod certificates;
+mod cluster;
+mod command_error;
+mod command_line;
 mod complaints;
+mod completions;
+mod consumer;
 mod decide;
 mod explain;
-mod kubectl;
-mod request;
+mod level;
+mod output;
+mod relays;
 mod status;
-mod table;
 mod token;
 mod tunnels;
+mod wait;
 
-pub use args::Line;
+pub use command_line::CommandLine;
 
 use adit_api::complaint::Decision;
-use args::{Action, Format};
-use decide::Terms;
-use kubectl::{Kubectl, KubectlError};
-use std::{fmt, process::ExitCode};
+use cluster::Cluster;
+use command_error::CommandError;
+use command_line::{Command, Format};
+use decide::AcknowledgeOptions;
+use output::Output;
+use std::process::ExitCode;
 
-/// Why a command did not do what it was asked; as text `error: what [code]`, why, and what to do next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Failure {
-    what: String,
-    code: &'static str,
-    why: Option<String>,
-    next: Option<String>,
-    exit: u8,
-}
+/// The exit code of a command that found a problem.
+const PROBLEM_EXIT_CODE: u8 = 8;
 
-/// The cluster or a relay cannot be reached.
-const UNREACHABLE: u8 = 7;
-/// The answer is that there is a problem.
-const PROBLEM: u8 = 8;
-
-impl Failure {
-    fn usage(code: &'static str, what: String, next: String) -> Self {
-        Self { what, code, why: None, next: Some(next), exit: 2 }
-    }
-}
-
-impl From<KubectlError> for Failure {
-    fn from(error: KubectlError) -> Self {
-        let why = std::error::Error::source(&error).map(ToString::to_string).or_else(|| error.said());
-        Self { what: error.to_string(), code: "cluster_unreachable", why, next: None, exit: UNREACHABLE }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {} [{}]", self.what, self.code)?;
-        if let Some(why) = &self.why {
-            write!(f, "\n  why:   {}", why.trim().replace('\n', "\n         "))?;
+/// Runs one command and prints its output. Returns the exit code of the program.
+pub fn run(line: &CommandLine) -> ExitCode {
+    // Fails only if a provider is installed already, which will do as well.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result =
+        runtime.map_err(CommandError::no_runtime).and_then(|runtime| runtime.block_on(execute(line)));
+    match result {
+        Ok(output) => {
+            print!("{}", output.text);
+            ExitCode::from(if output.is_problem { PROBLEM_EXIT_CODE } else { 0 })
         }
-        if let Some(next) = &self.next {
-            write!(f, "\n  next:  {next}")?;
-        }
-        Ok(())
-    }
-}
-
-/// What a command has found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Answer {
-    text: String,
-    is_problem: bool,
-}
-
-/// Runs one command, prints what it finds, and says with what code the program ends.
-pub fn run(line: &Line) -> ExitCode {
-    match answer(line) {
-        Ok(answer) => {
-            print!("{}", answer.text);
-            ExitCode::from(if answer.is_problem { PROBLEM } else { 0 })
-        }
-        Err(failure) => {
-            eprintln!("{failure}");
-            ExitCode::from(failure.exit)
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(error.exit_code)
         }
     }
 }
 
-fn answer(line: &Line) -> Result<Answer, Failure> {
-    let kubectl = Kubectl::new(line);
+async fn execute(line: &CommandLine) -> Result<Output, CommandError> {
+    match &line.command {
+        Command::Completions => return Ok(Output::new(completions::SCRIPT)),
+        Command::Complete { words } => return Ok(Output::new(completions::complete(words))),
+        _ => {}
+    }
+    let cluster = Cluster::connect(line).await?;
     let json = line.output == Some(Format::Json);
-    match &line.action {
-        Action::Status => status::status(&kubectl, json),
-        Action::Tunnels { region } => tunnels::tunnels(&kubectl, region.as_deref(), json),
-        Action::Explain { url } => explain::explain(&kubectl, url, json),
-        Action::Token(token) => token::token(&kubectl, token),
-        Action::Certificates => certificates::certificates(&kubectl, json),
-        Action::Renew { name, wait, timeout } => {
-            certificates::renew(&kubectl, name, wait.then_some(timeout), json)
+    match &line.command {
+        Command::Status => status::status(&cluster, json).await,
+        Command::Tunnels { region } => tunnels::tunnels(&cluster, region.as_deref(), json).await,
+        Command::Explain { url } => explain::explain(&cluster, url, json).await,
+        Command::Token(options) => token::token(&cluster, options).await,
+        Command::Certificates => certificates::certificates(&cluster, json).await,
+        Command::Renew { name, wait, timeout } => {
+            certificates::renew(&cluster, name, wait.then_some(timeout.as_str()), json).await
         }
-        Action::Complaints { all } => complaints::complaints(&kubectl, *all, json),
-        Action::Acknowledge { scope, until, decide } => {
-            let terms = Terms { scope: *scope, until: until.as_deref() };
-            decide::decide(&kubectl, Decision::Acknowledged, decide, terms, json)
+        Command::Complaints { all } => complaints::complaints(&cluster, *all, json).await,
+        Command::Acknowledge { scope, until, decision } => {
+            let options = AcknowledgeOptions { scope: *scope, until: until.as_deref() };
+            decide::decide(&cluster, Decision::Acknowledged, decision, options, json).await
         }
-        Action::Dismiss(decide) => {
-            decide::decide(&kubectl, Decision::Dismissed, decide, Terms::default(), json)
+        Command::Dismiss(decision) => {
+            decide::decide(&cluster, Decision::Dismissed, decision, AcknowledgeOptions::default(), json).await
         }
-        Action::Lift(decide) => decide::decide(&kubectl, Decision::Lifted, decide, Terms::default(), json),
+        Command::Lift(decision) => {
+            decide::decide(&cluster, Decision::Lifted, decision, AcknowledgeOptions::default(), json).await
+        }
+        Command::Completions | Command::Complete { .. } => Ok(Output::new("")),
     }
 }

@@ -1,10 +1,11 @@
 //! The life of the operator: acquire the Lease, reconcile, release the Lease.
 
 use crate::{
+    api_server::scoped_api,
     certificate::{self, CertificateSettings},
     children::{self, Children},
     complaint::{self, ComplaintSettings},
-    controller::{Guarded, NamespacedName, scoped_api},
+    controller::{Guarded, NamespacedName},
     error_chain::error_chain,
     events::Events,
     leader::{Candidate, LeaderError},

@@ -3,5 +3,5 @@
 use clap::Parser;
 
 fn main() -> std::process::ExitCode {
-    adit_operator::plugin::run(&adit_operator::plugin::Line::parse())
+    adit_operator::plugin::run(&adit_operator::plugin::CommandLine::parse())
 }

@@ -1,6 +1,9 @@
 //! Why a Certificate has no certificate.
 
-use crate::controller::{Blocked, CallError, ReconcileError};
+use crate::{
+    api_server::CallError,
+    controller::{Blocked, ReconcileError},
+};
 use adit_store::StoreError;
 
 /// Why a certificate could not be provided.

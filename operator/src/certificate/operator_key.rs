@@ -1,7 +1,8 @@
 //! The operator's own key: accounts at CAs and orders are sealed to it. It is kept in a Secret.
 
 use crate::{
-    controller::{CallError, NamespacedName, call},
+    api_server::{CallError, call},
+    controller::NamespacedName,
     error_chain::error_chain,
     objects::MANAGED_BY,
 };

@@ -2,7 +2,8 @@
 
 use super::handshake::{self, HandshakeError};
 use crate::{
-    controller::{CallError, Guarded, call, scoped_api},
+    api_server::{CallError, call, scoped_api},
+    controller::Guarded,
     error_chain::error_chain,
     objects::pod_selector,
     pods::{has_name_prefix, pod_name_prefix},

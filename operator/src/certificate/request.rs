@@ -1,7 +1,7 @@
 //! Turns a Certificate into a request for the issuer, and finds the mistakes that the schema does not see.
 
 use super::error::CertificateError;
-use crate::controller::{Blocked, call};
+use crate::{api_server::call, controller::Blocked};
 use adit_acme::{
     Binding, Ca, Dns01 as Dns, KeyAlgorithm as Algorithm, Proof, Request,
     dns::{InvalidTsigKey, TsigKey},

@@ -2,7 +2,8 @@
 
 use super::{context::CertificateContext, operator_key, relay_prober::RelayProber};
 use crate::{
-    controller::{self, Guarded, NamespacedName, RunOptions, scoped_api},
+    api_server::scoped_api,
+    controller::{self, Guarded, NamespacedName, RunOptions},
     events::Events,
     metrics::Metrics,
     store_view::StoreView,

@@ -5,7 +5,8 @@ use super::{
     request::{algorithm, effective_request},
 };
 use crate::{
-    controller::{Blocked, call},
+    api_server::call,
+    controller::Blocked,
     objects::{MANAGED_BY, MANAGER},
 };
 use adit_acme::{Failure, Issuer, Spread, certificate, decide::renewal_time, digest};

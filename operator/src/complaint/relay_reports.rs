@@ -1,7 +1,7 @@
 //! The relays' reports: which version of the suspensions each has confirmed, and which relays are proven gone.
 
 use crate::{
-    controller::{CallError, call, scoped_api},
+    api_server::{CallError, call, scoped_api},
     error_chain::error_chain,
     objects::pod_selector,
     pods::{has_name_prefix, pod_name_prefix},

@@ -5,8 +5,9 @@ use super::{
     relay_reports::{RelayReports, remove_lost_relays},
 };
 use crate::{
+    api_server::scoped_api,
     clock::unix_seconds,
-    controller::{self, Guarded, RunOptions, scoped_api},
+    controller::{self, Guarded, RunOptions},
     error_chain::error_chain,
     events::Events,
     metrics::{Metrics, ResourceKind},

@@ -1,10 +1,10 @@
 //! What every controller writes to its own objects: finalizers and the status.
 
-use super::{
-    call::{CallError, call},
-    name::{NamespacedName, UnnamedObject},
+use super::name::{NamespacedName, UnnamedObject};
+use crate::{
+    api_server::{CallError, call, scoped_api},
+    objects::MANAGER,
 };
-use crate::objects::MANAGER;
 use k8s_openapi::NamespaceResourceScope;
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -13,17 +13,6 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use std::fmt::Debug;
-
-/// The objects of kind `K` in one namespace, or in all.
-pub(crate) fn scoped_api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-{
-    match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    }
-}
 
 /// Writes to one object of kind `K` by server-side apply. An object that is gone meanwhile is not an error.
 #[derive(Clone)]

@@ -1,7 +1,8 @@
 //! Runs a reconciler for every object of a kind.
 
-use super::{backoff::Backoff, call::CallError, name::UnnamedObject, object::has_finalizer};
+use super::{backoff::Backoff, name::UnnamedObject, object::has_finalizer};
 use crate::{
+    api_server::CallError,
     error_chain::error_chain,
     metrics::{Metrics, Outcome, ResourceKind},
 };

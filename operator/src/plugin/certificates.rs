@@ -1,132 +1,122 @@
-//! `kubectl adit certificates` and `renew`: what relays serve, until when, and another one now.
+//! `kubectl adit certificates` and `renew`: what relays serve, when it expires, and another certificate now.
 
 use super::{
-    Answer, Failure, PROBLEM, complaints::shown, decide::patience, kubectl::Kubectl, request::pretty,
-    table::columns,
+    PROBLEM_EXIT_CODE,
+    cluster::{Cluster, id_of},
+    command_error::CommandError,
+    output::{Output, to_json},
+    wait::{parse_timeout, wait_until},
 };
+use crate::controller::find_condition;
 use adit_api::{Certificate, certificate::RENEW_ANNOTATION};
+use adit_terminal::{Table, escape};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use kube::ResourceExt;
-use std::{
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use serde_json::json;
 
-/// Between two looks while something is waited for.
-const PAUSE: Duration = Duration::from_millis(500);
+/// What is said of a Certificate without conditions.
+const NO_STATUS: &str = "the operator has not written a status yet";
 
-/// All Certificates, those that end first at the top; a problem if one is not served everywhere.
-pub(super) fn certificates(kubectl: &Kubectl, json: bool) -> Result<Answer, Failure> {
-    let mut found = kubectl.certificates()?;
-    let end = |one: &Certificate| one.status.as_ref().and_then(|status| status.not_after.clone());
-    found.sort_by_key(|one| (end(one), one.namespace(), one.name_any()));
+/// Shows all Certificates, those that expire first at the top. One that is not served everywhere is a problem.
+pub(super) async fn certificates(cluster: &Cluster, json: bool) -> Result<Output, CommandError> {
+    let mut found: Vec<Certificate> = cluster.list().await?;
+    let not_after = |one: &Certificate| one.status.as_ref().and_then(|status| status.not_after.clone());
+    found.sort_by_key(|one| (not_after(one), one.namespace(), one.name_any()));
     let is_problem = found.iter().any(|one| !is_good(one));
-    let text = if json { pretty(&found) } else { text(&found) };
-    Ok(Answer { text, is_problem })
+    let text = if json { to_json(&found) } else { text(&found) };
+    Ok(Output { text, is_problem })
 }
 
-/// Asks for another certificate. With a time to wait, that is waited for.
-pub(super) fn renew(
-    kubectl: &Kubectl,
+/// Requests another certificate. With `wait`, a timeout, it waits until every relay serves it.
+pub(super) async fn renew(
+    cluster: &Cluster,
     name: &str,
-    wait: Option<&String>,
+    wait: Option<&str>,
     json: bool,
-) -> Result<Answer, Failure> {
-    let wait = wait.map(|timeout| patience(timeout).map(|patience| (timeout, patience))).transpose()?;
-    let wish = format!("{RENEW_ANNOTATION}={}", Timestamp::now());
-    let before = kubectl.annotate_certificate(name, &wish)?;
+) -> Result<Output, CommandError> {
+    let wait = wait.map(|text| parse_timeout(text).map(|timeout| (text, timeout))).transpose()?;
+    let before: Certificate = cluster.get(name).await?;
     if before.spec.secret_ref.is_some() {
-        return Err(Failure::usage(
-            "not_issued_here",
-            format!("Certificate {name:?} is of a Secret: whoever keeps that renews it"),
-            "renew the Secret; relays follow".to_owned(),
-        ));
+        let what = format!("Certificate {name:?} comes from a Secret, which others renew");
+        return Err(CommandError::usage("not_issued_here", what, "renew the Secret; relays follow"));
     }
-    let Some((timeout, patience)) = wait else {
+    let patch = json!({ "metadata": { "annotations": { RENEW_ANNOTATION: Timestamp::now().to_string() } } });
+    let before: Certificate = cluster.merge_patch(name, &patch, false).await?;
+    let Some((text, timeout)) = wait else {
         let text = format!(
-            "another certificate is asked for; revision {} is served until it is there\n\
+            "another certificate was requested; relays serve revision {} until they have it\n\
              next: kubectl adit certificates\n",
             revision(&before)
         );
-        return Ok(Answer { text: if json { pretty(&before) } else { text }, is_problem: false });
+        return Ok(Output::new(if json { to_json(&before) } else { text }));
     };
-    let end = Instant::now() + patience;
-    loop {
-        let now = kubectl.certificate(name)?;
-        let failure = |code, what, why: String| Failure {
-            what,
-            code,
-            why: Some(shown(&why)),
-            next: Some(
-                "kubectl adit certificates; docs/certificates.md says what the reasons mean".to_owned(),
-            ),
-            exit: PROBLEM,
-        };
-        match outcome(&before, &now) {
-            Outcome::Served => {
-                let served =
-                    now.status.as_ref().map(|status| status.served.summary.clone()).unwrap_or_default();
-                let text = format!("revision {} is served by {served} relays\n", revision(&now));
-                return Ok(Answer { text: if json { pretty(&now) } else { text }, is_problem: false });
-            }
-            Outcome::Failed(why) => {
-                let what = format!("no other certificate was issued for {name}; the one before is served");
-                return Err(failure("not_renewed", what, why));
-            }
-            Outcome::UnderWay(why) if Instant::now() >= end => {
-                let what = format!("{name} is not renewed and served everywhere after {timeout}");
-                return Err(failure("not_renewed", what, why));
-            }
-            Outcome::UnderWay(_) => sleep(PAUSE),
+    let read = async || cluster.get::<Certificate>(name).await;
+    let is_done = |now: &Certificate| !matches!(renewal(&before, now), Renewal::InProgress(_));
+    let now = wait_until(timeout, read, is_done).await?;
+    let (what, why) = match renewal(&before, &now) {
+        Renewal::Served => {
+            let relays = now.status.as_ref().map(|status| status.served.summary.as_str()).unwrap_or_default();
+            let text = format!("revision {} is served by {relays} relays\n", revision(&now));
+            return Ok(Output::new(if json { to_json(&now) } else { text }));
         }
-    }
+        Renewal::Failed(why) => {
+            (format!("the renewal of {name} failed; relays serve the certificate before"), why)
+        }
+        Renewal::InProgress(why) => {
+            (format!("{name} is not renewed and served everywhere after {text}"), why)
+        }
+    };
+    Err(CommandError {
+        what,
+        code: "not_renewed",
+        why: Some(escape(&why).into_owned()),
+        next: Some("kubectl adit certificates; docs/certificates.md explains the reasons".to_owned()),
+        exit_code: PROBLEM_EXIT_CODE,
+    })
 }
 
-/// How a wish stands.
+/// How far a renewal has come.
 #[derive(Debug, PartialEq, Eq)]
-enum Outcome {
+enum Renewal {
     /// Every relay serves another certificate.
     Served,
-    /// The attempt has failed: why.
+    /// The attempt failed, for this reason.
     Failed(String),
-    /// Not yet: what is said of it.
-    UnderWay(String),
+    /// It has not ended; the condition that tells why.
+    InProgress(String),
 }
 
 fn revision(certificate: &Certificate) -> i64 {
     certificate.status.as_ref().and_then(|status| status.revision).unwrap_or(0)
 }
 
-fn outcome(before: &Certificate, now: &Certificate) -> Outcome {
-    let next = |one: &Certificate| one.status.as_ref().and_then(|status| status.next_attempt.clone());
-    let said = |kind: &str| {
-        condition(now, kind).map_or("the operator has not looked at it yet".to_owned(), |one| {
-            format!("{}: {}", one.reason, one.message)
-        })
-    };
+fn renewal(before: &Certificate, now: &Certificate) -> Renewal {
+    let next_attempt = |one: &Certificate| one.status.as_ref().and_then(|status| status.next_attempt.clone());
+    let message = |kind: &str| condition(now, kind).map_or_else(|| NO_STATUS.to_owned(), message_of);
     if revision(now) > revision(before) {
-        return if is_true(now, "RolledOut") {
-            Outcome::Served
-        } else {
-            Outcome::UnderWay(said("RolledOut"))
-        };
+        let is_served = is_true(now, "RolledOut");
+        return if is_served { Renewal::Served } else { Renewal::InProgress(message("RolledOut")) };
     }
-    // Each attempt that fails says when the next one is.
-    if next(now).is_some() && next(now) != next(before) {
-        return Outcome::Failed(said("Issuing"));
+    // Each attempt that fails sets the time of the next one.
+    if next_attempt(now).is_some() && next_attempt(now) != next_attempt(before) {
+        return Renewal::Failed(message("Issuing"));
     }
-    Outcome::UnderWay(said("Issuing"))
+    Renewal::InProgress(message("Issuing"))
+}
+
+fn message_of(condition: &Condition) -> String {
+    format!("{}: {}", condition.reason, condition.message)
 }
 
 fn condition<'a>(certificate: &'a Certificate, kind: &str) -> Option<&'a Condition> {
-    certificate.status.as_ref()?.conditions.iter().find(|one| one.type_ == kind)
+    find_condition(&certificate.status.as_ref()?.conditions, kind)
 }
 
 fn is_true(certificate: &Certificate, kind: &str) -> bool {
     condition(certificate, kind).is_some_and(|one| one.status == "True")
 }
 
-/// It is there and everywhere, and its renewal does not fail.
+/// Whether every relay serves the certificate and its renewal does not fail.
 fn is_good(certificate: &Certificate) -> bool {
     let fails = condition(certificate, "Ready").is_some_and(|one| one.reason == "RenewalFailing");
     is_true(certificate, "Ready") && is_true(certificate, "RolledOut") && !fails
@@ -136,31 +126,27 @@ fn text(certificates: &[Certificate]) -> String {
     if certificates.is_empty() {
         return "there are no Certificates here\n".to_owned();
     }
-    let head = ["CERTIFICATE", "READY", "SERVED", "EXPIRES", "RENEWS", "NAMES"];
-    let mut rows = vec![head.map(str::to_owned).to_vec()];
-    let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    rows.extend(certificates.iter().map(|one| {
+    let mut table = Table::new(["CERTIFICATE", "READY", "SERVED", "EXPIRES", "RENEWS", "NAMES"]);
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    for one in certificates {
         let status = one.status.clone().unwrap_or_default();
-        vec![
-            format!("{}/{}", one.namespace().unwrap_or_default(), one.name_any()),
-            or_none(condition(one, "Ready").map(|one| one.status.clone())),
+        table.push([
+            id_of(one).to_string(),
+            or_dash(condition(one, "Ready").map(|one| one.status.clone())),
             status.served.summary,
-            or_none(status.not_after),
-            or_none(status.renewal_time),
+            or_dash(status.not_after),
+            or_dash(status.renewal_time),
             one.spec.dns_names.join(","),
-        ]
-    }));
-    let mut text = columns(&rows);
+        ]);
+    }
+    let mut text = table.to_string();
     for one in certificates.iter().filter(|one| !is_good(one)) {
-        let said = ["Ready", "RolledOut"]
+        let problem = ["Ready", "RolledOut"]
             .iter()
             .filter_map(|kind| condition(one, kind))
             .find(|one| one.status != "True" || one.reason == "RenewalFailing");
-        let why = said.map_or("the operator has not looked at it yet".to_owned(), |one| {
-            format!("{}: {}", one.reason, shown(&one.message))
-        });
-        let (namespace, name) = (one.namespace().unwrap_or_default(), one.name_any());
-        text.push_str(&format!("{namespace}/{name}: {why}\n"));
+        let problem = problem.map_or_else(|| NO_STATUS.to_owned(), message_of);
+        text.push_str(&format!("{}: {}\n", id_of(one), escape(&problem)));
     }
     text
 }
@@ -188,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wish_is_fulfilled_when_another_one_is_served_everywhere_and_fails_with_its_attempt() {
+    fn a_renewal_ends_when_all_relays_serve_it_or_the_attempt_fails() {
         let with = |revision: i64, next: &str, rolled_out: &str| {
             let mut one = certificate("one", ("True", "Issued", "valid"), rolled_out);
             let status = one.status.as_mut().unwrap();
@@ -198,16 +184,16 @@ mod tests {
         };
         let before = with(3, "10:00", "True");
         for waits in ["10:00", ""] {
-            assert!(matches!(outcome(&before, &with(3, waits, "True")), Outcome::UnderWay(_)));
+            assert!(matches!(renewal(&before, &with(3, waits, "True")), Renewal::InProgress(_)));
         }
-        let rolling = outcome(&before, &with(4, "", "False"));
-        assert_eq!(rolling, Outcome::UnderWay("RollingOut: 1 of 2 relays serve it".to_owned()));
-        assert_eq!(outcome(&before, &with(4, "", "True")), Outcome::Served);
-        assert!(matches!(outcome(&before, &with(3, "10:10", "True")), Outcome::Failed(_)));
+        let rolling = renewal(&before, &with(4, "", "False"));
+        assert_eq!(rolling, Renewal::InProgress("RollingOut: 1 of 2 relays serve it".to_owned()));
+        assert_eq!(renewal(&before, &with(4, "", "True")), Renewal::Served);
+        assert!(matches!(renewal(&before, &with(3, "10:10", "True")), Renewal::Failed(_)));
     }
 
     #[test]
-    fn what_is_wrong_stands_below_in_the_ca_s_own_words() {
+    fn problems_stand_below_the_table() {
         let good = certificate("good", ("True", "Issued", "valid"), "True");
         let partly = certificate("partly", ("True", "Issued", "valid"), "False");
         let limited = certificate("limited", ("False", "RateLimited", "too many\u{1b}[2J"), "False");
@@ -221,13 +207,13 @@ mod tests {
             "{text}"
         );
         assert_eq!(lines[5], "tunnels/partly: RollingOut: 1 of 2 relays serve it");
-        assert_eq!(lines[6], "tunnels/limited: RateLimited: too many?[2J");
+        assert_eq!(lines[6], "tunnels/limited: RateLimited: too many\\u{1b}[2J");
         assert_eq!(lines[7], "tunnels/failing: RenewalFailing: caa: forbidden");
         assert_eq!(lines.len(), 8);
     }
 
     #[test]
-    fn none_is_said() {
+    fn an_empty_list_is_a_sentence() {
         assert_eq!(text(&[]), "there are no Certificates here\n");
     }
 }

@@ -1,23 +1,30 @@
-//! `kubectl adit complaints`: what waits for a decision, and what has become of the others.
+//! `kubectl adit complaints`: complaints that wait for a decision, and the state of the others.
 
-use super::{Answer, Failure, kubectl::Kubectl, request::pretty, status::Level, table::columns};
+use super::{
+    cluster::{Cluster, id_of},
+    command_error::CommandError,
+    level::Level,
+    output::{Output, to_json},
+};
+use crate::controller::find_condition;
 use adit_api::{
     Complaint,
     complaint::{Against, Phase, Scope},
 };
+use adit_terminal::{Table, age};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::ResourceExt;
 use serde::Serialize;
 
-/// Complaints: those that wait, the oldest first, then those in force; with `all` also those that are over.
-pub(super) fn complaints(kubectl: &Kubectl, all: bool, json: bool) -> Result<Answer, Failure> {
-    let mut found = kubectl.complaints()?;
+/// Shows complaints: those that wait, the oldest first, then those in force; with `all` also those that are over.
+pub(super) async fn complaints(cluster: &Cluster, all: bool, json: bool) -> Result<Output, CommandError> {
+    let mut found: Vec<Complaint> = cluster.list().await?;
     found.retain(|one| all || !is_over(phase(one)));
-    found.sort_by_key(|one| (phase(one) != Phase::Open, filed(one), one.name_any()));
-    let text = if json { pretty(&found) } else { text(&found, Timestamp::now().as_second()) };
-    Ok(Answer { text, is_problem: false })
+    found.sort_by_key(|one| (phase(one) != Phase::Open, filed_at(one), one.name_any()));
+    Ok(Output::new(if json { to_json(&found) } else { text(&found, Timestamp::now().as_second()) }))
 }
 
+/// The phase of a complaint.
 pub(super) fn phase(complaint: &Complaint) -> Phase {
     complaint.status.as_ref().and_then(|status| status.phase).unwrap_or(Phase::Open)
 }
@@ -26,38 +33,26 @@ fn is_over(phase: Phase) -> bool {
     matches!(phase, Phase::Lifted | Phase::Dismissed | Phase::Expired)
 }
 
-fn filed(complaint: &Complaint) -> i64 {
+/// When a complaint was filed, in seconds since 1970.
+fn filed_at(complaint: &Complaint) -> i64 {
     complaint.metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second())
 }
 
-/// What was written by strangers, without what would steer a terminal.
-pub(super) fn shown(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
-}
-
-fn subject(complaint: &Complaint) -> &str {
+/// The target of a complaint, as it was written.
+pub(super) fn target(complaint: &Complaint) -> &str {
     match &complaint.spec.against {
         Against::Url(text) | Against::Hostname(text) | Against::Account(text) => text,
     }
 }
 
-pub(super) fn against(complaint: &Complaint) -> String {
-    shown(subject(complaint))
-}
-
-/// Its namespace and name.
-pub(super) fn place(complaint: &Complaint) -> String {
-    format!("{}/{}", complaint.namespace().unwrap_or_default(), complaint.name_any())
-}
-
-/// What somebody should know of complaints: how many wait for a decision, and which wait for relays.
+/// Warnings about complaints: how many wait for a decision, and which wait for relays.
 pub(super) fn warnings(complaints: &[Complaint], now: i64) -> Vec<String> {
     let mut warnings = vec![];
     if complaints.iter().any(|one| phase(one) == Phase::Open) {
-        warnings.push(format!("{}; next: kubectl adit complaints", summary(complaints, now).trim_end()));
+        warnings.push(format!("{}; next: kubectl adit complaints", summary(complaints, now)));
     }
     for one in complaints.iter().filter(|one| phase(one) == Phase::Enforcing) {
-        warnings.push(format!("{} {}", place(one), shown(&unconfirmed(one))));
+        warnings.push(format!("{}: {}", id_of(one), enforced_message(one)));
     }
     warnings
 }
@@ -65,7 +60,7 @@ pub(super) fn warnings(complaints: &[Complaint], now: i64) -> Vec<String> {
 /// A complaint that waits for a person or for relays, for programs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Waiting {
+pub(super) struct OutstandingComplaint {
     level: Level,
     namespace: String,
     complaint: String,
@@ -78,39 +73,39 @@ pub(super) struct Waiting {
     message: String,
 }
 
-/// All that wait, the oldest first.
-pub(super) fn waiting(complaints: &[Complaint]) -> Vec<Waiting> {
-    let mut all: Vec<&Complaint> =
+/// The complaints that wait for a person or for relays, the oldest first.
+pub(super) fn outstanding_complaints(complaints: &[Complaint]) -> Vec<OutstandingComplaint> {
+    let mut outstanding: Vec<&Complaint> =
         complaints.iter().filter(|one| matches!(phase(one), Phase::Open | Phase::Enforcing)).collect();
-    all.sort_by_key(|one| (filed(one), one.name_any()));
-    let of = |one: &&Complaint| {
+    outstanding.sort_by_key(|one| (filed_at(one), one.name_any()));
+    let report = |one: &&Complaint| {
         let status = one.status.clone().unwrap_or_default();
         let message = match phase(one) {
             Phase::Open => "waits for a decision".to_owned(),
-            _ => unconfirmed(one),
+            _ => enforced_message(one).to_owned(),
         };
-        Waiting {
+        OutstandingComplaint {
             level: Level::Warn,
             namespace: one.namespace().unwrap_or_default(),
             complaint: one.name_any(),
             phase: phase(one),
-            against: subject(one).to_owned(),
+            against: target(one).to_owned(),
             account: status.account,
             relays: status.relays.summary,
             filed: one.metadata.creation_timestamp.clone(),
             message,
         }
     };
-    all.iter().map(of).collect()
+    outstanding.iter().map(report).collect()
 }
 
-/// What the operator says of the relays that have not confirmed.
-fn unconfirmed(complaint: &Complaint) -> String {
-    let conditions = complaint.status.iter().flat_map(|status| &status.conditions);
-    conditions.filter(|one| one.type_ == "Enforced").map(|one| one.message.as_str()).collect()
+/// The message of the condition `Enforced`: it names the relays that have not confirmed the decision.
+fn enforced_message(complaint: &Complaint) -> &str {
+    let conditions = complaint.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    find_condition(conditions, "Enforced").map_or("", |one| &one.message)
 }
 
-/// Whether a complaint is about a host, or about the account that publishes it (issuer, |, subject) with all that it has.
+/// Whether a complaint concerns a host, or the account that publishes it (issuer, `|`, subject).
 pub(super) fn concerns(complaint: &Complaint, host: &str, account: Option<&str>) -> bool {
     let names = match &complaint.spec.against {
         Against::Url(url) => host_of(url).as_deref() == Some(host),
@@ -129,51 +124,43 @@ fn host_of(url: &str) -> Option<String> {
     Some(url.parse::<http::Uri>().ok()?.host()?.trim_end_matches('.').to_ascii_lowercase())
 }
 
-/// Whether it keeps somebody offline now.
+/// Whether a complaint keeps its target offline.
 pub(super) fn is_in_force(complaint: &Complaint) -> bool {
     matches!(phase(complaint), Phase::Enforcing | Phase::Enforced)
 }
 
-/// One line about those that wait.
+/// How many complaints wait for a decision, and how long the oldest has waited.
 fn summary(complaints: &[Complaint], now: i64) -> String {
     let open: Vec<_> = complaints.iter().filter(|one| phase(one) == Phase::Open).collect();
-    match open.iter().map(|one| filed(one)).min() {
-        Some(oldest) => format!("{} open, oldest {}\n", open.len(), age(now - oldest)),
-        None => "none is open\n".to_owned(),
+    match open.iter().map(|one| filed_at(one)).min() {
+        Some(oldest) => format!("{} open, oldest {}", open.len(), age(age_seconds(oldest, now))),
+        None => "none is open".to_owned(),
     }
+}
+
+fn age_seconds(since: i64, now: i64) -> u64 {
+    u64::try_from(now - since).unwrap_or(0)
 }
 
 fn text(complaints: &[Complaint], now: i64) -> String {
-    let mut text = summary(complaints, now);
+    let summary = summary(complaints, now);
     if complaints.is_empty() {
-        return text;
+        return format!("{summary}\n");
     }
-    let head = ["COMPLAINT", "AGE", "PHASE", "AGAINST", "CATEGORY", "ACCOUNT", "RELAYS"];
-    let mut rows = vec![head.map(str::to_owned).to_vec()];
-    rows.extend(complaints.iter().map(|one| {
+    let mut table = Table::new(["COMPLAINT", "AGE", "PHASE", "AGAINST", "CATEGORY", "ACCOUNT", "RELAYS"]);
+    for one in complaints {
         let status = one.status.clone().unwrap_or_default();
-        vec![
-            place(one),
-            age(now - filed(one)),
+        table.push([
+            id_of(one).to_string(),
+            age(age_seconds(filed_at(one), now)),
             format!("{:?}", phase(one)),
-            against(one),
+            target(one).to_owned(),
             format!("{:?}", one.spec.category),
-            status.account.map_or_else(|| "-".to_owned(), |account| shown(&account)),
+            status.account.unwrap_or_else(|| "-".to_owned()),
             status.relays.summary,
-        ]
-    }));
-    text.push_str(&columns(&rows));
-    text
-}
-
-/// The largest unit alone.
-pub(super) fn age(seconds: i64) -> String {
-    match seconds.max(0) {
-        seconds @ 0..120 => format!("{seconds} s"),
-        seconds @ 120..7_200 => format!("{} min", seconds / 60),
-        seconds @ 7_200..172_800 => format!("{} h", seconds / 3600),
-        seconds => format!("{} d", seconds / 86_400),
+        ]);
     }
+    format!("{summary}\n{table}")
 }
 
 #[cfg(test)]
@@ -192,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_that_waits_and_the_age_of_the_oldest_come_first() {
+    fn the_number_of_open_complaints_comes_first() {
         let all = [
             complaint("old", "2026-11-21T10:00:00Z", "Open"),
             complaint("new", "2026-11-21T12:00:00Z", "Open"),
@@ -201,51 +188,59 @@ mod tests {
         let now = "2026-11-21T13:00:00Z".parse::<Timestamp>().unwrap().as_second();
         let text = text(&all, now);
         let mut lines = text.lines();
-        assert_eq!(lines.next(), Some("2 open, oldest 3 h"));
+        assert_eq!(lines.next(), Some("2 open, oldest 3h"));
         assert!(lines.next().unwrap().starts_with("COMPLAINT"));
         let first: Vec<_> = lines.next().unwrap().split("  ").filter(|cell| !cell.is_empty()).collect();
         assert_eq!(
             first.iter().map(|cell| cell.trim()).collect::<Vec<_>>(),
-            ["tunnels/old", "3 h", "Open", "https://shop.eu.example.com/?[2J", "Phishing", "adit|eve", "2/2"]
+            [
+                "tunnels/old",
+                "3h",
+                "Open",
+                "https://shop.eu.example.com/\\u{1b}[2J",
+                "Phishing",
+                "adit|eve",
+                "2/2"
+            ]
         );
-        assert_eq!(summary(&all[2..], now), "none is open\n");
-        assert_eq!(warnings(&all, now), ["2 open, oldest 3 h; next: kubectl adit complaints"]);
+        assert_eq!(summary(&all[2..], now), "none is open");
+        assert_eq!(warnings(&all, now), ["2 open, oldest 3h; next: kubectl adit complaints"]);
         let mut slow = complaint("slow", "2026-11-21T10:00:00Z", "Enforcing");
         slow.status.as_mut().unwrap().conditions = serde_json::from_value(json!([{"type": "Enforced",
-            "status": "False", "reason": "Waiting", "message": "waits for 1 of 2 relays: b of eu",
+            "status": "False", "reason": "Waiting", "message": "1 of 2 relays have not confirmed it: b of eu",
             "lastTransitionTime": "2026-11-21T10:00:00Z"}]))
         .unwrap();
-        assert_eq!(warnings(&[slow.clone()], now), ["tunnels/slow waits for 1 of 2 relays: b of eu"]);
+        assert_eq!(
+            warnings(&[slow.clone()], now),
+            ["tunnels/slow: 1 of 2 relays have not confirmed it: b of eu"]
+        );
 
         let [_, new, done] = all;
-        let waiting = serde_json::to_value(waiting(&[new, done, slow])).unwrap();
+        let waiting = serde_json::to_value(outstanding_complaints(&[new, done, slow])).unwrap();
         let names: Vec<_> = waiting.as_array().unwrap().iter().map(|one| &one["complaint"]).collect();
-        assert_eq!(names, ["slow", "new"], "the oldest first, and none that waits for nothing");
-        assert_eq!(waiting[0]["message"], "waits for 1 of 2 relays: b of eu");
+        assert_eq!(names, ["slow", "new"], "the oldest first");
+        assert_eq!(waiting[0]["message"], "1 of 2 relays have not confirmed it: b of eu");
         assert_eq!(
             (&waiting[1]["phase"], &waiting[1]["filed"]),
             (&json!("Open"), &json!("2026-11-21T12:00:00Z"))
         );
-        assert_eq!(
-            waiting[1]["against"], "https://shop.eu.example.com/\u{1b}[2J",
-            "programs get it as it is"
-        );
+        assert_eq!(waiting[1]["against"], "https://shop.eu.example.com/\u{1b}[2J", "JSON is not escaped");
     }
 
     #[test]
-    fn a_complaint_is_about_its_host_and_about_all_that_its_account_has() {
+    fn a_complaint_concerns_its_host_and_its_account() {
         let concerns = |one: &Complaint, host, account| super::concerns(one, host, account);
         let mut one = complaint("one", "2026-11-21T10:00:00Z", "Enforced");
         one.spec.against = Against::Url("https://Shop.eu.example.com:8443/x".to_owned());
         one.status.as_mut().unwrap().hostnames = vec!["blog.us.example.com".to_owned()];
         assert!(concerns(&one, "shop.eu.example.com", None));
-        assert!(concerns(&one, "blog.us.example.com", None), "what the account had when it was decided");
+        assert!(concerns(&one, "blog.us.example.com", None), "a host of the account at the decision");
         assert!(concerns(&one, "late.eu.example.com", Some("adit|eve")));
         assert!(!concerns(&one, "late.eu.example.com", Some("adit|bob")));
         assert!(!concerns(&one, "eu.example.com", None));
         one.spec.scope = Scope::Hostname;
-        assert!(concerns(&one, "shop.eu.example.com", Some("adit|bob")), "whoever has the name");
-        assert!(!concerns(&one, "blog.us.example.com", Some("adit|eve")), "the other names stay");
+        assert!(concerns(&one, "shop.eu.example.com", Some("adit|bob")), "whichever account has the name");
+        assert!(!concerns(&one, "blog.us.example.com", Some("adit|eve")), "the account's other names");
         one.spec.scope = Scope::Account;
         one.spec.against = Against::Account("adit|eve".to_owned());
         assert!(concerns(&one, "late.eu.example.com", Some("adit|eve")));

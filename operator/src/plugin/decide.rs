@@ -1,16 +1,20 @@
 //! `kubectl adit acknowledge`, `dismiss`, `lift`: a person decides about a Complaint.
 
 use super::{
-    Answer, Failure, PROBLEM,
-    args::{Decide, ScopeName},
-    complaints::{against, shown},
-    kubectl::{Kubectl, KubectlError},
-    request::pretty,
+    PROBLEM_EXIT_CODE,
+    cluster::Cluster,
+    command_error::CommandError,
+    command_line::DecisionOptions,
+    complaints::target,
+    output::{Output, to_json},
+    wait::{parse_timeout, wait_until},
 };
+use crate::{api_server::CallError, controller::find_condition};
 use adit_api::{
     Complaint,
-    complaint::{DECIDED_BY_ANNOTATION, Decision, REASON_ANNOTATION},
+    complaint::{DECIDED_BY_ANNOTATION, Decision, REASON_ANNOTATION, Scope},
 };
+use adit_terminal::escape;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::{Value, json};
@@ -19,204 +23,227 @@ use std::{
     time::Duration,
 };
 
-/// The longest reason.
-const MAX_REASON: usize = 4096;
-/// How many hostnames are named before the decision.
-const NAMED: usize = 10;
+/// Maximum length of a reason in bytes.
+const MAX_REASON_BYTES: usize = 4096;
+/// Maximum host names that are shown before a decision.
+const MAX_SHOWN_NAMES: usize = 10;
 
-/// A decision that can be made: what the person wants, about whom.
+/// A valid decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Wanted<'a> {
+struct DecisionRequest<'a> {
     decision: Decision,
     reason: &'a str,
-    scope: Option<ScopeName>,
+    scope: Option<Scope>,
     until: Option<Timestamp>,
+    timeout: Duration,
 }
 
-/// What else an acknowledgement may say.
+/// Options of an acknowledgement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Terms<'a> {
-    pub(super) scope: Option<ScopeName>,
+pub(super) struct AcknowledgeOptions<'a> {
+    /// What is taken offline; `None` for the Complaint's scope.
+    pub(super) scope: Option<Scope>,
+    /// When the suspension ends (RFC 3339); `None` for the Complaint's end.
     pub(super) until: Option<&'a str>,
 }
 
-pub(super) fn decide(
-    kubectl: &Kubectl,
+/// Makes a decision. After an acknowledgement it waits until all relays have confirmed it.
+pub(super) async fn decide(
+    cluster: &Cluster,
     decision: Decision,
-    line: &Decide,
-    terms: Terms<'_>,
+    options: &DecisionOptions,
+    acknowledge: AcknowledgeOptions<'_>,
     json: bool,
-) -> Result<Answer, Failure> {
-    let wanted = wanted(decision, line, terms, Timestamp::now())?;
-    let complaint = kubectl.complaint(&line.name)?;
-    let effect = effect(&complaint, &wanted);
-    let by = line.by.clone().unwrap_or_else(|| kubectl.whoami());
-    let patch = patch(&complaint, &wanted, &by);
-    if line.dry_run {
-        kubectl.patch_complaint(&complaint, &patch, true).map_err(|error| refused(&line.name, error))?;
-        return Ok(Answer { text: format!("would do: {effect}\n"), is_problem: false });
+) -> Result<Output, CommandError> {
+    let request = request(decision, options, acknowledge, Timestamp::now())?;
+    let name = options.name.as_str();
+    let complaint: Complaint = cluster.get(name).await?;
+    let effect = effect(&complaint, &request);
+    let by = match &options.by {
+        Some(by) => by.clone(),
+        None => cluster.user_name().await,
+    };
+    let patch = patch(&complaint, &request, &by);
+    let verb = verb(decision);
+    if options.dry_run {
+        cluster.merge_patch::<Complaint>(name, &patch, true).await.map_err(|error| refused(name, error))?;
+        return Ok(Output::new(format!("would {verb} {effect}\n")));
     }
-    if !line.yes && !agreed(&effect) {
-        let failure = Failure::usage("unconfirmed", "nothing was done".to_owned(), "add --yes".to_owned());
-        return Err(Failure { why: Some(format!("it {effect}")), ..failure });
+    if !options.yes && !is_confirmed(verb, &effect) {
+        let error = CommandError::usage("unconfirmed", "nothing was changed", "add --yes");
+        return Err(CommandError { why: Some(format!("it would {verb} {effect}")), ..error });
     }
-    kubectl.patch_complaint(&complaint, &patch, false).map_err(|error| refused(&line.name, error))?;
-    if decision == Decision::Acknowledged {
-        kubectl.wait_enforced(&complaint, &line.timeout);
+    let patched = cluster.merge_patch(name, &patch, false).await.map_err(|error| refused(name, error))?;
+    if decision != Decision::Acknowledged {
+        return Ok(Output::new(if json {
+            to_json(&patched)
+        } else {
+            format!("{}\n", done(&patched, &effect))
+        }));
     }
-    let now = kubectl.complaint(&line.name)?;
-    let outstanding = (decision == Decision::Acknowledged).then(|| outstanding(&now)).flatten();
+    let read = async || cluster.get::<Complaint>(name).await;
+    let now = wait_until(request.timeout, read, |now| outstanding(now).is_none()).await?;
+    let outstanding = outstanding(&now);
     if json {
-        return Ok(Answer { text: pretty(&now), is_problem: outstanding.is_some() });
+        return Ok(Output { text: to_json(&now), is_problem: outstanding.is_some() });
     }
     match outstanding {
-        None => Ok(Answer { text: done(&now, &effect), is_problem: false }),
-        Some(why) => Err(Failure {
-            what: format!("{} is not enforced everywhere after {}", line.name, line.timeout),
+        None => Ok(Output::new(format!("{}\n{}", done(&now, &effect), enforcement(&now)))),
+        Some(why) => Err(CommandError {
+            what: format!("{name} is not enforced everywhere after {}", options.timeout),
             code: "not_enforced",
             why: Some(why),
-            next: Some(format!("kubectl wait cpl/{} --for=condition=Enforced", line.name)),
-            exit: PROBLEM,
+            next: Some(format!(
+                "kubectl wait cpl/{name} -n {} --for=condition=Enforced",
+                cluster.namespace()
+            )),
+            exit_code: PROBLEM_EXIT_CODE,
         }),
     }
 }
 
-fn wanted<'a>(
+fn request<'a>(
     decision: Decision,
-    line: &'a Decide,
-    terms: Terms<'_>,
+    options: &'a DecisionOptions,
+    acknowledge: AcknowledgeOptions<'_>,
     now: Timestamp,
-) -> Result<Wanted<'a>, Failure> {
-    let usage = |what: String, next: &str| Failure::usage("usage", what, next.to_owned());
-    if line.reason.trim().is_empty() || line.reason.len() > MAX_REASON {
-        let what = format!("--reason: has to have 1 to {MAX_REASON} bytes");
-        return Err(usage(what, "say why: it stays in the complaint's history"));
+) -> Result<DecisionRequest<'a>, CommandError> {
+    let usage = |what: String, next: &str| CommandError::usage("usage", what, next);
+    if options.reason.trim().is_empty() || options.reason.len() > MAX_REASON_BYTES {
+        let what = format!("--reason: needs 1 to {MAX_REASON_BYTES} bytes");
+        return Err(usage(what, "give a reason: it stays in the complaint's history"));
     }
-    patience(&line.timeout)?;
-    let read = |text: &str| {
-        let example = "a time like 2027-01-01T00:00:00Z";
+    let parse_until = |text: &str| {
+        let next = "give a time like 2027-01-01T00:00:00Z";
         let until: Timestamp =
-            text.parse().map_err(|_| usage(format!("--until: {text:?} is no time"), example))?;
-        if until <= now { Err(usage(format!("--until: {text} is over"), example)) } else { Ok(until) }
+            text.parse().map_err(|_| usage(format!("--until: {text:?} is not a time"), next))?;
+        if until <= now { Err(usage(format!("--until: {text} is in the past"), next)) } else { Ok(until) }
     };
-    Ok(Wanted {
+    Ok(DecisionRequest {
         decision,
-        reason: &line.reason,
-        scope: terms.scope,
-        until: terms.until.map(read).transpose()?,
+        reason: &options.reason,
+        scope: acknowledge.scope,
+        until: acknowledge.until.map(parse_until).transpose()?,
+        timeout: parse_timeout(&options.timeout)?,
     })
 }
 
-/// How long a person is ready to wait.
-pub(super) fn patience(timeout: &str) -> Result<Duration, Failure> {
-    let (count, unit) = timeout.split_at(timeout.trim_end_matches(['s', 'm']).len());
-    match (count.parse::<u16>(), unit) {
-        (Ok(count), "s") => Ok(Duration::from_secs(count.into())),
-        (Ok(count), "m") => Ok(Duration::from_secs(u64::from(count) * 60)),
-        _ => {
-            let what = format!("--timeout: {timeout:?} is no duration");
-            Err(Failure::usage("usage", what, "for example 30s or 5m".to_owned()))
-        }
+/// The verb of a decision.
+fn verb(decision: Decision) -> &'static str {
+    match decision {
+        Decision::Acknowledged => "acknowledge",
+        Decision::Dismissed => "dismiss",
+        Decision::Lifted => "lift",
+        Decision::Pending => "leave open",
     }
 }
 
-/// What a decision does, for whoever is about to make it.
-fn effect(complaint: &Complaint, wanted: &Wanted<'_>) -> String {
+/// The Complaint's name and what a decision about it changes.
+fn effect(complaint: &Complaint, request: &DecisionRequest<'_>) -> String {
     let (name, status) = (complaint.name_any(), complaint.status.clone().unwrap_or_default());
-    let address = against(complaint);
-    let until = wanted.until.map_or(String::new(), |until| format!(" until {until}"));
-    let scope = wanted.scope.map_or(complaint.spec.scope, ScopeName::scope);
-    match (wanted.decision, scope, status.account.as_deref().map(shown)) {
-        (Decision::Acknowledged, adit_api::complaint::Scope::Account, Some(account)) => {
-            let mut names: Vec<String> =
-                status.hostnames.iter().take(NAMED).map(|name| shown(name)).collect();
-            if status.hostnames.len() > NAMED {
-                names.push(format!("{} more", status.hostnames.len() - NAMED));
-            }
-            let what = if names.is_empty() { "which has no names".to_owned() } else { names.join(", ") };
-            format!("acknowledges {name}: takes account {account} offline in every region{until}: {what}")
+    let target = escape(target(complaint)).into_owned();
+    let until = request.until.map_or(String::new(), |until| format!(" until {until}"));
+    let account = status.account.as_deref().map(|account| format!("account {}", escape(account)));
+    match (request.decision, request.scope.unwrap_or(complaint.spec.scope), account) {
+        (Decision::Acknowledged, Scope::Account, Some(account)) => {
+            let names = shown_names(&status.hostnames);
+            format!("{name}: {account} goes offline in every region{until}: {names}")
         }
-        (Decision::Acknowledged, ..) => format!("acknowledges {name}: takes {address} offline{until}"),
+        (Decision::Acknowledged, ..) => format!("{name}: {target} goes offline{until}"),
         (Decision::Dismissed, _, account) => {
-            format!("dismisses {name}: {} is not offline because of it", account.unwrap_or(address))
+            format!("{name}: it keeps {} offline no longer", account.unwrap_or(target))
         }
-        (Decision::Lifted, _, account) => {
-            format!("lifts {name}: {} may come back", account.unwrap_or(address))
-        }
-        (Decision::Pending, ..) => format!("leaves {name} open"),
+        (Decision::Lifted, _, account) => format!("{name}: {} may come back", account.unwrap_or(target)),
+        (Decision::Pending, ..) => name,
     }
 }
 
-/// The change, on condition that nobody else has changed the object since it was read.
-fn patch(complaint: &Complaint, wanted: &Wanted<'_>, by: &str) -> Value {
-    let mut spec = json!({ "decision": wanted.decision });
-    if let Some(scope) = wanted.scope {
-        spec["scope"] = json!(scope.scope());
+fn shown_names(hostnames: &[String]) -> String {
+    let mut names: Vec<String> =
+        hostnames.iter().take(MAX_SHOWN_NAMES).map(|name| escape(name).into_owned()).collect();
+    if hostnames.len() > MAX_SHOWN_NAMES {
+        names.push(format!("{} more", hostnames.len() - MAX_SHOWN_NAMES));
     }
-    if let Some(until) = wanted.until {
+    if names.is_empty() { "it has no names".to_owned() } else { names.join(", ") }
+}
+
+/// The change, on condition that nobody has changed the object since it was read.
+fn patch(complaint: &Complaint, request: &DecisionRequest<'_>, by: &str) -> Value {
+    let mut spec = json!({ "decision": request.decision });
+    if let Some(scope) = request.scope {
+        spec["scope"] = json!(scope);
+    }
+    if let Some(until) = request.until {
         spec["until"] = json!(until.to_string());
     }
     json!({
         "metadata": {
             "resourceVersion": complaint.metadata.resource_version,
-            "annotations": { DECIDED_BY_ANNOTATION: by, REASON_ANNOTATION: wanted.reason },
+            "annotations": { DECIDED_BY_ANNOTATION: by, REASON_ANNOTATION: request.reason },
         },
         "spec": spec,
     })
 }
 
-fn refused(name: &str, error: KubectlError) -> Failure {
-    let said = error.said().unwrap_or_default();
-    if said.contains("Conflict") || said.contains("has been modified") {
-        let what = format!("somebody has changed {name} meanwhile; nothing was done");
-        let next = format!("kubectl get cpl {name} -o yaml, then decide again");
-        return Failure::usage("changed_meanwhile", what, next);
+/// The error for a change that the API server refused.
+fn refused(name: &str, error: CallError) -> CommandError {
+    match error.code() {
+        Some(409) => {
+            let what = format!("someone else has changed {name} meanwhile; nothing was changed");
+            let next = format!("kubectl get cpl {name} -o yaml, then decide again");
+            CommandError::usage("changed_meanwhile", what, next)
+        }
+        Some(422) => {
+            let what = format!("the API server refused the change of {name}");
+            let next = format!("kubectl get cpl {name} -o yaml");
+            CommandError { why: CommandError::from(error).why, ..CommandError::usage("refused", what, next) }
+        }
+        _ => error.into(),
     }
-    if said.contains("is invalid") {
-        let next = format!("kubectl get cpl {name} -o yaml");
-        return Failure {
-            why: Some(said),
-            ..Failure::usage("refused", format!("{name} cannot be so"), next)
-        };
-    }
-    error.into()
 }
 
-/// What the condition `Enforced` says if it is not so.
+/// Why a Complaint is not enforced on all relays; `None` if it is.
 fn outstanding(complaint: &Complaint) -> Option<String> {
     let status = complaint.status.clone().unwrap_or_default();
-    let condition = status.conditions.into_iter().find(|one| one.type_ == "Enforced");
-    match condition {
+    match find_condition(&status.conditions, "Enforced") {
         Some(one) if one.observed_generation != complaint.metadata.generation => {
-            Some("the operator has not seen it yet: does it run?".to_owned())
+            Some("the operator has not seen the decision yet: is it running?".to_owned())
         }
         Some(one) if one.status == "True" => None,
-        Some(one) => Some(one.message),
-        None => Some("the operator has not said anything yet: does it run?".to_owned()),
+        Some(one) => Some(one.message.clone()),
+        None => Some("the operator has not written a status yet: is it running?".to_owned()),
     }
 }
 
 fn done(complaint: &Complaint, effect: &str) -> String {
-    let status = complaint.status.clone().unwrap_or_default();
-    match (complaint.spec.decision, &status.acknowledged_at, &status.enforced_at) {
-        (Decision::Acknowledged, Some(began), Some(ended)) => format!(
-            "{effect}\noffline on {} relays after {} s; {} sessions were closed\n",
-            status.relays.summary,
-            (ended.0.as_second() - began.0.as_second()).max(0),
-            status.sessions_closed
-        ),
-        _ => format!("{effect}\n"),
-    }
+    let participle = match complaint.spec.decision {
+        Decision::Acknowledged => "acknowledged",
+        Decision::Dismissed => "dismissed",
+        Decision::Lifted => "lifted",
+        Decision::Pending => "left open",
+    };
+    format!("{participle} {effect}")
 }
 
-/// Asks whoever sits at the terminal; nobody is asked elsewhere.
-fn agreed(effect: &str) -> bool {
+/// How long the enforcement took, as a line; empty if it is not known.
+fn enforcement(complaint: &Complaint) -> String {
+    let status = complaint.status.clone().unwrap_or_default();
+    let (Some(began), Some(ended)) = (&status.acknowledged_at, &status.enforced_at) else {
+        return String::new();
+    };
+    let seconds = (ended.0.as_second() - began.0.as_second()).max(0);
+    let (relays, sessions) = (&status.relays.summary, status.sessions_closed);
+    format!("offline on {relays} relays after {seconds} s; {sessions} sessions were closed\n")
+}
+
+/// Asks the person at the terminal. Without a terminal the answer is no.
+fn is_confirmed(verb: &str, effect: &str) -> bool {
     let (stdin, mut stderr) = (std::io::stdin(), std::io::stderr());
     if !stdin.is_terminal() || !stderr.is_terminal() {
         return false;
     }
     let mut answer = String::new();
-    let asked = write!(stderr, "It {effect}.\nDo it? [y/N] ").and_then(|()| stderr.flush());
+    let asked = write!(stderr, "This will {verb} {effect}.\nContinue? [y/N] ").and_then(|()| stderr.flush());
     asked.is_ok() && stdin.lock().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
 }
 
@@ -231,13 +258,13 @@ mod tests {
             "spec": {"against": {"url": "https://shop.eu.example.com/"}, "category": "Phishing"},
             "status": {"account": "adit|eve", "hostnames": ["shop.eu.example.com"], "conditions": [
                 {"type": "Enforced", "status": "False", "reason": "Waiting", "observedGeneration": 2,
-                 "message": "waits for 1 of 2 relays: b of eu", "lastTransitionTime": "2027-01-01T00:00:00Z"}]},
+                 "message": "1 of 2 relays have not confirmed it: b of eu", "lastTransitionTime": "2027-01-01T00:00:00Z"}]},
         }))
         .unwrap()
     }
 
-    fn line(reason: &str) -> Decide {
-        Decide {
+    fn options(reason: &str) -> DecisionOptions {
+        DecisionOptions {
             name: "cpl-1".to_owned(),
             reason: reason.to_owned(),
             by: None,
@@ -248,42 +275,36 @@ mod tests {
     }
 
     #[test]
-    fn a_decision_has_a_reason_and_an_end_that_is_to_come() {
+    fn a_decision_has_a_reason_and_an_end_in_the_future() {
         let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
-        let said = |reason: &str, until: Option<&str>| {
-            let (line, terms) = (line(reason), Terms { scope: None, until });
-            wanted(Decision::Acknowledged, &line, terms, now)
-                .map(|wanted| wanted.until)
-                .map_err(|failure| failure.what)
+        let until = |reason: &str, until: Option<&str>| {
+            let (options, acknowledge) = (options(reason), AcknowledgeOptions { scope: None, until });
+            request(Decision::Acknowledged, &options, acknowledge, now)
+                .map(|request| request.until)
+                .map_err(|error| error.what)
         };
-        assert_eq!(said(" ", None).unwrap_err(), "--reason: has to have 1 to 4096 bytes");
-        assert!(said("x", Some("tomorrow")).unwrap_err().contains("is no time"));
-        assert!(said("x", Some("2020-01-01T00:00:00Z")).unwrap_err().contains("is over"));
+        assert_eq!(until(" ", None).unwrap_err(), "--reason: needs 1 to 4096 bytes");
+        assert!(until("x", Some("tomorrow")).unwrap_err().contains("is not a time"));
+        assert!(until("x", Some("2020-01-01T00:00:00Z")).unwrap_err().contains("is in the past"));
         let end = "2027-01-01T00:00:00Z";
-        assert_eq!(said("x", Some(end)).unwrap(), Some(end.parse().unwrap()));
+        assert_eq!(until("x", Some(end)).unwrap(), Some(end.parse().unwrap()));
     }
 
     #[test]
-    fn a_timeout_has_a_unit() {
-        for bad in ["", "30", "s", "-1s", "30é"] {
-            let line = Decide { timeout: bad.to_owned(), ..line("x") };
-            let said = wanted(Decision::Lifted, &line, Terms::default(), Timestamp::now()).unwrap_err();
-            assert!(said.what.starts_with("--timeout"), "{bad}");
-        }
-    }
-
-    #[test]
-    fn what_it_does_is_said_before_and_changed_only_if_nobody_was_faster() {
-        let wide = Wanted { decision: Decision::Acknowledged, reason: "a copy", scope: None, until: None };
+    fn the_effect_is_shown_and_the_patch_is_conditional() {
+        let wide = DecisionRequest {
+            decision: Decision::Acknowledged,
+            reason: "a copy",
+            scope: None,
+            until: None,
+            timeout: Duration::ZERO,
+        };
         assert_eq!(
             effect(&complaint(), &wide),
-            "acknowledges cpl-1: takes account adit|eve offline in every region: shop.eu.example.com"
+            "cpl-1: account adit|eve goes offline in every region: shop.eu.example.com"
         );
-        let narrow = Wanted { scope: Some(ScopeName::Hostname), ..wide.clone() };
-        assert_eq!(
-            effect(&complaint(), &narrow),
-            "acknowledges cpl-1: takes https://shop.eu.example.com/ offline"
-        );
+        let narrow = DecisionRequest { scope: Some(Scope::Hostname), ..wide.clone() };
+        assert_eq!(effect(&complaint(), &narrow), "cpl-1: https://shop.eu.example.com/ goes offline");
         assert_eq!(
             patch(&complaint(), &narrow, "ana"),
             json!({
@@ -294,11 +315,11 @@ mod tests {
     }
 
     #[test]
-    fn who_has_not_confirmed_is_named() {
+    fn relays_that_have_not_confirmed_are_named() {
         let mut complaint = complaint();
-        assert_eq!(outstanding(&complaint).as_deref(), Some("waits for 1 of 2 relays: b of eu"));
+        assert_eq!(outstanding(&complaint).as_deref(), Some("1 of 2 relays have not confirmed it: b of eu"));
         complaint.metadata.generation = Some(3);
-        assert!(outstanding(&complaint).unwrap().contains("has not seen it yet"));
+        assert!(outstanding(&complaint).unwrap().contains("has not seen the decision yet"));
         complaint.metadata.generation = Some(2);
         complaint.status.as_mut().unwrap().conditions[0].status = "True".to_owned();
         assert_eq!(outstanding(&complaint), None);

@@ -1,42 +1,21 @@
-//! `kubectl adit status`: every region, and what is wrong with it.
+//! `kubectl adit status`: every region and its problems.
 
 use super::{
-    Answer, Failure,
-    complaints::{self, Waiting},
-    kubectl::{Kubectl, place},
-    request::pretty,
-    table::columns,
+    cluster::{Cluster, id_of},
+    command_error::CommandError,
+    complaints::{self, OutstandingComplaint},
+    level::Level,
+    output::{Output, to_json},
 };
 use adit_api::Region;
+use adit_terminal::{Table, escape};
 use k8s_openapi::jiff::Timestamp;
 use serde::Serialize;
 
-/// How something is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Level {
-    /// As it should be.
-    Ok,
-    /// Somebody should know.
-    Warn,
-    /// It does not work.
-    Fail,
-}
-
-impl Level {
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Warn => "warn",
-            Self::Fail => "FAIL",
-        }
-    }
-}
-
-/// A region, and what there is to say.
+/// A region and its problems.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Line {
+struct RegionReport {
     level: Level,
     namespace: String,
     region: String,
@@ -47,39 +26,40 @@ struct Line {
     image: Option<String>,
     address: Option<String>,
     not_after: Option<String>,
-    /// Conditions that are not as they should be, in their own words.
+    /// Conditions that show a problem, with their messages.
     problems: Vec<String>,
 }
 
-/// All of it, for programs.
+/// The whole output, for programs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-struct Overview {
-    regions: Vec<Line>,
-    /// Those that wait for a person or for relays; nothing for who may not see complaints.
-    complaints: Option<Vec<Waiting>>,
+struct StatusReport {
+    regions: Vec<RegionReport>,
+    /// Complaints that wait for a person or for relays; `null` if the person may not read Complaints.
+    complaints: Option<Vec<OutstandingComplaint>>,
 }
 
-pub(super) fn status(kubectl: &Kubectl, json: bool) -> Result<Answer, Failure> {
-    let regions: Vec<Line> = kubectl.regions()?.iter().map(line).collect();
-    let is_problem = regions.iter().any(|line| line.level == Level::Fail);
-    // Who may not see complaints sees the rest.
-    let complaints = kubectl.complaints().ok();
+/// Shows every region, and the complaints that wait for something.
+pub(super) async fn status(cluster: &Cluster, json: bool) -> Result<Output, CommandError> {
+    let regions: Vec<RegionReport> = cluster.list::<Region>().await?.iter().map(region_report).collect();
+    let is_problem = regions.iter().any(|region| region.level == Level::Fail);
+    // A person who may not read Complaints sees the regions all the same.
+    let complaints = cluster.list().await.ok();
     if json {
-        let complaints = complaints.as_deref().map(complaints::waiting);
-        return Ok(Answer { text: pretty(&Overview { regions, complaints }), is_problem });
+        let complaints = complaints.as_deref().map(complaints::outstanding_complaints);
+        return Ok(Output { text: to_json(&StatusReport { regions, complaints }), is_problem });
     }
-    let waiting = complaints::warnings(&complaints.unwrap_or_default(), Timestamp::now().as_second());
-    Ok(Answer { text: text(&regions, &waiting), is_problem })
+    let warnings = complaints::warnings(&complaints.unwrap_or_default(), Timestamp::now().as_second());
+    Ok(Output { text: text(&regions, &warnings), is_problem })
 }
 
-fn line(region: &Region) -> Line {
-    let (namespace, name) = place(region);
+fn region_report(region: &Region) -> RegionReport {
+    let id = id_of(region);
     let status = region.status.clone().unwrap_or_default();
-    let (level, problems) = judged(region);
-    Line {
+    let (level, problems) = assess(region);
+    RegionReport {
         level,
-        namespace: namespace.to_owned(),
-        region: name.to_owned(),
+        namespace: id.namespace,
+        region: id.name,
         domain: region.spec.domain.clone(),
         relays: status.relays.summary,
         sessions: status.sessions.unwrap_or(0),
@@ -91,72 +71,67 @@ fn line(region: &Region) -> Line {
     }
 }
 
-/// How a region is, and the conditions that say why.
-pub(super) fn judged(region: &Region) -> (Level, Vec<String>) {
+/// The level of a region, and the conditions that are the reason.
+pub(super) fn assess(region: &Region) -> (Level, Vec<String>) {
     let status = region.status.clone().unwrap_or_default();
     if status.conditions.is_empty() {
-        return (Level::Warn, vec!["the operator has not said anything yet: does it run?".to_owned()]);
+        return (Level::Warn, vec!["the operator has not written a status yet: is it running?".to_owned()]);
     }
     let mut level = Level::Ok;
     let mut problems = Vec::new();
     for condition in &status.conditions {
-        let says = |status: &str| condition.status == status;
-        let seen = match condition.type_.as_str() {
-            // Of one's own free will.
-            "Ready" if says("False") && condition.reason == "Suspended" => Level::Warn,
-            "Ready" if !says("True") => Level::Fail,
-            "RegistryReachable" | "StoreReachable" if says("False") => Level::Warn,
-            "CertificateServed" if says("False") => Level::Warn,
-            "Progressing" if says("True") => Level::Warn,
+        let is = |status: &str| condition.status == status;
+        let condition_level = match condition.type_.as_str() {
+            // A person wants it so.
+            "Ready" if is("False") && condition.reason == "Suspended" => Level::Warn,
+            "Ready" if !is("True") => Level::Fail,
+            "RegistryReachable" | "StoreReachable" | "CertificateServed" if is("False") => Level::Warn,
+            "Progressing" if is("True") => Level::Warn,
             _ => continue,
         };
-        level = level.max(seen);
+        level = level.max(condition_level);
         problems.push(format!("{}: {}", condition.type_, condition.message));
     }
     if region.metadata.generation.is_some() && status.observed_generation != region.metadata.generation {
         level = level.max(Level::Warn);
-        problems.push("the operator has not seen the newest spec yet: does it run?".to_owned());
+        problems.push("the operator has not seen the newest spec yet: is it running?".to_owned());
     }
     (level, problems)
 }
 
-fn text(lines: &[Line], complaints: &[String]) -> String {
-    if lines.is_empty() && complaints.is_empty() {
+fn text(regions: &[RegionReport], warnings: &[String]) -> String {
+    if regions.is_empty() && warnings.is_empty() {
         return "there are no Regions\n".to_owned();
     }
-    let row = |line: &Line| {
-        vec![
-            format!("  {}", line.level.word()),
-            format!("{}/{}", line.namespace, line.region),
-            line.domain.clone(),
-            format!("{} relays", line.relays),
-            format!("{} sessions", line.sessions),
-            format!("{} tunnels", line.tunnels),
-            line.image.clone().unwrap_or_default(),
-        ]
-    };
-    let table = columns(&lines.iter().map(row).collect::<Vec<_>>());
+    let mut table = Table::without_headings();
+    for region in regions {
+        table.push([
+            region.level.as_str().to_owned(),
+            format!("{}/{}", region.namespace, region.region),
+            region.domain.clone(),
+            format!("{} relays", region.relays),
+            format!("{} sessions", region.sessions),
+            format!("{} tunnels", region.tunnels),
+            region.image.clone().unwrap_or_default(),
+        ]);
+    }
     let mut text = "REGIONS\n".to_owned();
-    for (line, shown) in lines.iter().zip(table.lines()) {
-        text.push_str(shown);
-        text.push('\n');
-        for problem in &line.problems {
-            text.push_str(&format!("        {problem}\n"));
+    for (region, line) in regions.iter().zip(table.lines()) {
+        text.push_str(&format!("  {line}\n"));
+        for problem in &region.problems {
+            text.push_str(&format!("        {}\n", escape(problem)));
         }
     }
-    if !complaints.is_empty() {
+    if !warnings.is_empty() {
         text.push_str("COMPLAINTS\n");
     }
-    for complaint in complaints {
-        text.push_str(&format!("  {}  {complaint}\n", Level::Warn.word()));
+    for warning in warnings {
+        text.push_str(&format!("  {}  {}\n", Level::Warn.as_str(), escape(warning)));
     }
-    let count = |level: Level| lines.iter().filter(|line| line.level == level).count();
-    let some = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-    text.push_str(&format!(
-        "{}, {}\n",
-        some(count(Level::Fail), "failure"),
-        some(count(Level::Warn) + complaints.len(), "warning")
-    ));
+    let count = |level: Level| regions.iter().filter(|region| region.level == level).count();
+    let noun = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
+    let warnings = noun(count(Level::Warn) + warnings.len(), "warning");
+    text.push_str(&format!("{}, {warnings}\n", noun(count(Level::Fail), "failure")));
     text
 }
 
@@ -180,37 +155,37 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_as_it_should_be_is_said_and_the_worst_counts() {
+    fn the_worst_condition_decides_the_level() {
         let good = json!([condition("Ready", "True", "Serving"), condition("Progressing", "False", "Done")]);
-        assert_eq!(judged(&region(good)), (Level::Ok, Vec::new()));
+        assert_eq!(assess(&region(good)), (Level::Ok, Vec::new()));
         let both = json!([
             condition("Ready", "False", "NotReady"),
             condition("StoreReachable", "False", "ConnectFailed")
         ]);
-        let (level, problems) = judged(&region(both));
+        let (level, problems) = assess(&region(both));
         assert_eq!((level, problems.len()), (Level::Fail, 2));
         let asked = json!([condition("Ready", "False", "Suspended")]);
-        assert_eq!(judged(&region(asked)).0, Level::Warn);
-        assert_eq!(judged(&region(json!([]))).0, Level::Warn);
+        assert_eq!(assess(&region(asked)).0, Level::Warn);
+        assert_eq!(assess(&region(json!([]))).0, Level::Warn);
     }
 
     #[test]
-    fn a_newest_spec_that_nobody_has_seen_is_said() {
+    fn a_spec_that_the_operator_has_not_seen_is_a_warning() {
         let mut region = region(json!([condition("Ready", "True", "Serving")]));
         region.metadata.generation = Some(3);
-        let (level, problems) = judged(&region);
+        let (level, problems) = assess(&region);
         assert_eq!(level, Level::Warn);
-        assert!(problems[0].contains("does it run?"));
+        assert!(problems[0].contains("is it running?"));
     }
 
     #[test]
-    fn people_read_a_line_and_what_is_wrong_below_it() {
-        let lines = [line(&region(json!([condition("Ready", "False", "NotReady")])))];
+    fn problems_stand_below_their_region() {
+        let reports = [region_report(&region(json!([condition("Ready", "False", "NotReady")])))];
         assert_eq!(
-            text(&lines, &[]),
+            text(&reports, &[]),
             "REGIONS\n  FAIL  tunnels/eu  eu.example.com  3/3 relays  0 sessions  0 tunnels\n        Ready: because\n1 failure, 0 warnings\n"
         );
-        let both = text(&lines, &["2 open".to_owned()]);
+        let both = text(&reports, &["2 open".to_owned()]);
         assert!(both.ends_with("COMPLAINTS\n  warn  2 open\n1 failure, 1 warning\n"), "{both}");
         assert_eq!(text(&[], &[]), "there are no Regions\n");
         assert!(text(&[], &["2 open".to_owned()]).contains("COMPLAINTS"));

@@ -1,25 +1,27 @@
-//! `kubectl adit token`: a relay makes it, so that the key never leaves the cluster.
+//! `kubectl adit token`: a relay issues the token, so that the key never leaves the cluster.
 
 use super::{
-    Answer, Failure, UNREACHABLE,
-    args::Token,
-    kubectl::{Kubectl, place},
+    cluster::{Cluster, id_of},
+    command_error::{CommandError, UNREACHABLE_EXIT_CODE},
+    command_line::TokenOptions,
+    output::Output,
+    relays::{ready_relays, run_in_relay},
 };
 
-pub(super) fn token(kubectl: &Kubectl, token: &Token) -> Result<Answer, Failure> {
-    let region = kubectl.region(token.region.as_deref())?;
-    let (namespace, name) = place(&region);
-    let relay = kubectl.relays(&region)?.into_iter().next().ok_or_else(|| Failure {
-        what: format!("no relay of {name} is ready to make a token"),
+/// Prints a token of a Region.
+pub(super) async fn token(cluster: &Cluster, options: &TokenOptions) -> Result<Output, CommandError> {
+    let region = id_of(&cluster.region(options.region.as_deref()).await?);
+    let relay = ready_relays(cluster, &region).await?.into_iter().next().ok_or_else(|| CommandError {
+        what: format!("no relay of Region {region} is ready to issue a token"),
         code: "no_relay",
         why: None,
-        next: Some(format!("kubectl adit status -n {namespace}")),
-        exit: UNREACHABLE,
+        next: Some(format!("kubectl adit status -n {}", region.namespace)),
+        exit_code: UNREACHABLE_EXIT_CODE,
     })?;
-    let mut words = vec!["token", "--config", "/etc/adit/relay.yaml"];
-    words.extend(["--account", &token.account, "--ttl", &token.ttl, "--kinds", &token.kinds]);
-    if let Some(names) = &token.names {
-        words.extend(["--names", names]);
+    let mut arguments = vec!["token", "--config", "/etc/adit/relay.yaml", "--account", &options.account];
+    arguments.extend(["--ttl", &options.ttl, "--kinds", &options.kinds]);
+    if let Some(names) = &options.names {
+        arguments.extend(["--names", names]);
     }
-    Ok(Answer { text: kubectl.relay(&region, &relay, &words)?, is_problem: false })
+    Ok(Output::new(run_in_relay(cluster, &region, &relay, &arguments).await?))
 }

@@ -1,39 +1,49 @@
-//! `kubectl adit tunnels`: what the relays of a region have now.
+//! `kubectl adit tunnels`: the tunnels of a region, as its relays have them.
 
-use super::{Answer, Failure, kubectl::Kubectl, table::columns};
-use adit_api::Region;
+use super::{
+    cluster::{Cluster, id_of},
+    command_error::CommandError,
+    output::{Output, to_json},
+    relays::ask_every_relay,
+};
+use crate::controller::NamespacedName;
+use adit_terminal::Table;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-const ADMIN: [&str; 5] = ["admin", "tunnels", "--json", "--socket", "/var/lib/adit/admin.sock"];
+/// The command that lists a relay's tunnels.
+const LIST_TUNNELS: [&str; 5] = ["admin", "tunnels", "--json", "--socket", "/var/lib/adit/admin.sock"];
 
-/// A tunnel, over all relays.
+/// A tunnel of a region.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Tunnel {
     pub(super) url: String,
     pub(super) kind: String,
     pub(super) account: Value,
-    pub(super) relays: Vec<Served>,
+    pub(super) relays: Vec<ServingRelay>,
 }
 
 /// A relay that serves a tunnel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Served {
+pub(super) struct ServingRelay {
     pub(super) relay: String,
     pub(super) sessions: u64,
     pub(super) streams: u64,
 }
 
-/// All tunnels of a region.
-pub(super) fn of(kubectl: &Kubectl, region: &Region) -> Result<Vec<Tunnel>, Failure> {
-    Ok(together(&kubectl.every_relay(region, &ADMIN)?))
+/// The tunnels of a region.
+pub(super) async fn tunnels_of(
+    cluster: &Cluster,
+    region: &NamespacedName,
+) -> Result<Vec<Tunnel>, CommandError> {
+    Ok(merge(&ask_every_relay(cluster, region, &LIST_TUNNELS).await?))
 }
 
-/// What relays say, tunnel by tunnel.
-fn together(answers: &[(String, Value)]) -> Vec<Tunnel> {
+/// Merges the relays' lists by URL.
+fn merge(answers: &[(String, Value)]) -> Vec<Tunnel> {
     let mut tunnels: BTreeMap<String, Tunnel> = BTreeMap::new();
     for (relay, views) in answers {
         for view in views.as_array().into_iter().flatten() {
@@ -45,7 +55,7 @@ fn together(answers: &[(String, Value)]) -> Vec<Tunnel> {
                 account: view["account"].clone(),
                 relays: Vec::new(),
             });
-            tunnel.relays.push(Served {
+            tunnel.relays.push(ServingRelay {
                 relay: relay.clone(),
                 sessions: view["sessions"].as_array().map_or(0, |all| all.len() as u64),
                 streams: view["streams"].as_u64().unwrap_or(0),
@@ -55,8 +65,8 @@ fn together(answers: &[(String, Value)]) -> Vec<Tunnel> {
     tunnels.into_values().collect()
 }
 
-/// An account as people write it: the subject, with its issuer where it is not the provider's own.
-pub(super) fn account(account: &Value) -> String {
+/// An account for people: the subject, with its issuer unless that is the provider.
+pub(super) fn account_name(account: &Value) -> String {
     match account {
         Value::String(text) => text.clone(),
         other => match (other["issuer"].as_str(), other["subject"].as_str()) {
@@ -67,33 +77,40 @@ pub(super) fn account(account: &Value) -> String {
     }
 }
 
-/// An account as complaints have it: issuer, |, subject.
-pub(super) fn key(account: &Value) -> String {
-    let shown = self::account(account);
-    if shown.contains('|') { shown } else { format!("adit|{shown}") }
+/// An account as Complaints name it: issuer, `|`, subject.
+pub(super) fn account_id(account: &Value) -> String {
+    let name = account_name(account);
+    if name.contains('|') { name } else { format!("adit|{name}") }
 }
 
-pub(super) fn tunnels(kubectl: &Kubectl, region: Option<&str>, json: bool) -> Result<Answer, Failure> {
-    let tunnels = of(kubectl, &kubectl.region(region)?)?;
-    let text = if json { super::request::pretty(&tunnels) } else { table(&tunnels) };
-    Ok(Answer { text, is_problem: false })
+/// Shows the tunnels of a region.
+pub(super) async fn tunnels(
+    cluster: &Cluster,
+    region: Option<&str>,
+    json: bool,
+) -> Result<Output, CommandError> {
+    let region = id_of(&cluster.region(region).await?);
+    let tunnels = tunnels_of(cluster, &region).await?;
+    Ok(Output::new(if json { to_json(&tunnels) } else { table(&tunnels) }))
 }
 
 fn table(tunnels: &[Tunnel]) -> String {
-    let mut rows =
-        vec![["URL", "KIND", "ACCOUNT", "RELAYS", "SESSIONS", "STREAMS"].map(str::to_owned).to_vec()];
+    let mut table = Table::new(["URL", "KIND", "ACCOUNT", "RELAYS", "SESSIONS", "STREAMS"])
+        .right_align(3)
+        .right_align(4)
+        .right_align(5);
     for tunnel in tunnels {
-        let sum = |part: fn(&Served) -> u64| tunnel.relays.iter().map(part).sum::<u64>().to_string();
-        rows.push(vec![
+        let sum = |part: fn(&ServingRelay) -> u64| tunnel.relays.iter().map(part).sum::<u64>().to_string();
+        table.push([
             tunnel.url.clone(),
             tunnel.kind.clone(),
-            account(&tunnel.account),
+            account_name(&tunnel.account),
             tunnel.relays.len().to_string(),
-            sum(|served| served.sessions),
-            sum(|served| served.streams),
+            sum(|relay| relay.sessions),
+            sum(|relay| relay.streams),
         ]);
     }
-    columns(&rows)
+    table.to_string()
 }
 
 #[cfg(test)]
@@ -102,12 +119,12 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_tunnel_of_two_relays_is_one_line() {
+    fn a_tunnel_of_two_relays_is_one_row() {
         let view = |streams: u64| {
             json!([{"url": "https://shop.eu.example.com", "kind": "http", "account": "me",
             "sessions": ["s-1", "s-2"], "streams": streams}])
         };
-        let tunnels = together(&[("eu-a".to_owned(), view(1)), ("eu-b".to_owned(), view(2))]);
+        let tunnels = merge(&[("eu-a".to_owned(), view(1)), ("eu-b".to_owned(), view(2))]);
         let table = table(&tunnels);
         let cells: Vec<_> = table.lines().nth(1).unwrap().split_whitespace().collect();
         assert_eq!(cells, ["https://shop.eu.example.com", "http", "me", "2", "4", "3"]);
@@ -116,14 +133,14 @@ mod tests {
 
     #[test]
     fn an_account_of_another_issuer_is_shown_with_it() {
-        assert_eq!(account(&json!("me")), "me");
+        assert_eq!(account_name(&json!("me")), "me");
         assert_eq!(
-            account(&json!({"issuer": "https://id.example.com", "subject": "me"})),
+            account_name(&json!({"issuer": "https://id.example.com", "subject": "me"})),
             "https://id.example.com|me"
         );
-        assert_eq!(key(&json!("me")), "adit|me");
+        assert_eq!(account_id(&json!("me")), "adit|me");
         assert_eq!(
-            key(&json!({"issuer": "https://id.example.com", "subject": "me"})),
+            account_id(&json!({"issuer": "https://id.example.com", "subject": "me"})),
             "https://id.example.com|me"
         );
     }

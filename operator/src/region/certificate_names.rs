@@ -1,6 +1,6 @@
 //! The names of the Certificates whose uids are in the store. An object with one uid keeps its name for life.
 
-use crate::controller::{call, scoped_api};
+use crate::api_server::{call, scoped_api};
 use adit_api::Certificate;
 use kube::{Client, api::ListParams};
 use std::{

@@ -7,7 +7,8 @@ use super::{
     status::DeploymentState,
 };
 use crate::{
-    controller::{CallError, NamespacedName, call},
+    api_server::{CallError, call},
+    controller::NamespacedName,
     objects::{MANAGER, REGION_LABEL, REPLICAS_MANAGER, digest, pod_selector},
     store_view::Reachability,
 };

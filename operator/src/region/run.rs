@@ -2,9 +2,10 @@
 
 use super::{certificate_names::CertificateNames, context::RegionContext, desired::ProviderDefaults};
 use crate::{
+    api_server::scoped_api,
     apply::Applier,
     children::Children,
-    controller::{self, Guarded, NamespacedName, RunOptions, scoped_api},
+    controller::{self, Guarded, NamespacedName, RunOptions},
     events::Events,
     metrics::Metrics,
     store_view::{Reachability, StoreView, Wake},

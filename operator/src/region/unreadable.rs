@@ -1,7 +1,8 @@
 //! Regions that cannot be read: an API server accepted them before it had today's rules, or the rules do not cover them.
 
 use crate::{
-    controller::{CallError, NamespacedName, ReconcileError, UnnamedObject, call},
+    api_server::{CallError, call},
+    controller::{NamespacedName, ReconcileError, UnnamedObject},
     objects::MANAGER,
 };
 use adit_api::Region;

@@ -382,7 +382,7 @@ async fn a_person_decides_with_kubectl_adit() {
     let (code, unsure) = adit(&acknowledge).await;
     assert!(code == Some(2) && unsure.contains("[unconfirmed]"), "nobody is there who could agree: {unsure}");
     let (code, would) = adit(&[&acknowledge[..], &["--dry-run"]].concat()).await;
-    let what = "would do: acknowledges cpl-1: takes account adit|eve offline in every region";
+    let what = "would acknowledge cpl-1: account adit|eve goes offline in every region";
     assert!(code == Some(0) && would.starts_with(what), "{would}");
     let bad = [&acknowledge[..], &["--dry-run", "--scope", "hostname"]].concat();
     let (code, refused) = adit(&bad).await;

@@ -1,5 +1,7 @@
-//! Calls to the API server, each within a bound.
+//! Calls to the API server, each with a timeout.
 
+use k8s_openapi::NamespaceResourceScope;
+use kube::{Api, Client, Resource};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -60,5 +62,16 @@ pub(crate) async fn call<T>(
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(CallError::Failed { action, target: target.into(), source: Box::new(error) }),
         Err(_) => Err(CallError::TimedOut { action, target: target.into() }),
+    }
+}
+
+/// The objects of kind `K` in one namespace, or in all.
+pub(crate) fn scoped_api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
     }
 }
