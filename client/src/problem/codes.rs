@@ -101,13 +101,13 @@ codes! {
     "credential_expired" 401 3
         what ["{region} refused the credential", "the relay refused the credential"]
         why ["it has expired"]
-        next ["get a fresh token from your provider, as you got this one"]
+        next ["on the relay's machine: {tokenCommand}", "get a fresh token from your provider, as you got this one"]
         "What the relay gave for the token has expired, and renewing it takes a fresh token. --token-command gets one \
          each time that it is needed."
     "credential_invalid" 401 3
         what ["{region} refused the credential", "the relay refused the credential"]
         why ["it was not sealed by this region"]
-        next ["get a fresh token from your provider, as you got this one"]
+        next ["on the relay's machine: {tokenCommand}", "get a fresh token from your provider, as you got this one"]
         "What an earlier relay gave for the token is of no use here: the region's key has changed, or the relays of one \
          region have different keys (keys.region in relay.yaml)."
     "dns_elsewhere" 421 2
@@ -201,7 +201,7 @@ codes! {
     "possession_failed" 401 3
         what ["{region} refused the credential", "the relay refused the credential"]
         why ["it is bound to another key"]
-        next ["get a fresh token from your provider, as you got this one"]
+        next ["on the relay's machine: {tokenCommand}", "get a fresh token from your provider, as you got this one"]
         "A credential works only together with the client's own key, on the connection that was opened with it. A copied \
          credential is of no use; neither is one through a proxy that ends TLS."
     "protocol_error" 502 1
@@ -295,7 +295,7 @@ codes! {
     "token_expired" 401 3
         what ["{region} refused the token", "the relay refused the token"]
         why ["it expired at {expired} UTC", "it has expired"]
-        next ["get a fresh token from your provider, as you got this one"]
+        next ["on the relay's machine: {tokenCommand}", "get a fresh token from your provider, as you got this one"]
         "Tokens of the provider live for 15 minutes and are exchanged for a credential when the client starts. \
          Standalone: adit-relay token --account NAME > token. On Kubernetes: kubectl adit token --account NAME > token. For programs: --token-command."
     "token_file" 500 3
@@ -306,7 +306,7 @@ codes! {
     "token_issuer" 401 3
         what ["{region} refused the token", "the relay refused the token"]
         why ["it comes from \"{issuer}\", which this region does not trust", "it comes from an issuer that this region does not trust"]
-        next ["get a token from the region's own provider"]
+        next ["on the relay's machine: {tokenCommand}", "get a token from {issuers}", "get a token from the region's own provider"]
         "The region accepts tokens of its own and of the issuers in its configuration, and this is of neither."
     "token_malformed" 401 3
         what ["{region} refused the token", "the token cannot be used"]
@@ -322,12 +322,12 @@ codes! {
     "token_signature" 401 3
         what ["{region} refused the token", "the relay refused the token"]
         why ["it is signed with a key that this region does not know"]
-        next ["get a token from this region's provider"]
+        next ["on the relay's machine: {tokenCommand}", "get a token from this region's provider"]
         "The token was made for another provider, or the region's signing key has changed. Standalone: adit-relay token --account NAME > token. On Kubernetes: kubectl adit token --account NAME > token."
     "token_used" 401 3
         what ["{region} refused the token", "the relay refused the token"]
         why ["a token works once, and this one was used before"]
-        next ["get a fresh token from your provider, as you got this one"]
+        next ["on the relay's machine: {tokenCommand}", "get a fresh token from your provider, as you got this one"]
         "A token of the provider is good for one start of one client, so that a stolen copy is of no use. \
          Standalone: adit-relay token --account NAME > token. On Kubernetes: kubectl adit token --account NAME > token. For programs: --token-command."
     "too_many_names" 429 4

@@ -42,7 +42,11 @@ pub(super) fn action_after(refused: &Refused, has_other: bool) -> RefusalAction 
 pub(super) fn problem_of(refused: &Refused, claims: &[(&'static str, String)], now: u64) -> Problem {
     let at = |seconds: u64| Time::from_unix_ms(seconds.saturating_mul(1000)).to_seconds();
     let clock = |seconds: u64| at(seconds)[11..19].to_owned();
-    let mut problem = Problem::new(refused.code.as_str()).with("message", refused.message.as_str());
+    let mut problem = Problem::new(refused.code.as_str());
+    for (fact, value) in &refused.facts {
+        problem = problem.with(fact, value.as_str());
+    }
+    problem = problem.with("message", refused.message.as_str());
     if refused.code.as_str().starts_with("token_") || refused.code == Code::ClockSkew {
         problem = claims.iter().fold(problem, |problem, (fact, value)| problem.with(fact, value.as_str()));
     }
@@ -102,6 +106,7 @@ mod tests {
             retry_after_ms,
             provider: Default::default(),
             suspension: None,
+            facts: Default::default(),
         }
     }
 
@@ -118,6 +123,15 @@ mod tests {
         assert_eq!(of(Code::Overloaded, None, false), RefusalAction::Retry(None));
         assert_eq!(of(Code::CredentialExpired, None, true), RefusalAction::UseToken);
         assert_eq!(of(Code::CredentialExpired, None, false), RefusalAction::Final);
+    }
+
+    #[test]
+    fn a_region_says_where_its_tokens_are_made() {
+        let command = ("tokenCommand".to_owned(), "adit-relay token --account NAME > token".to_owned());
+        let expired = Refused { facts: [command].into(), ..refused(Code::TokenExpired, None) };
+        let next = problem_of(&expired, &[], 0).next;
+        let expected = "on the relay's machine: adit-relay token --account NAME > token";
+        assert_eq!(next.as_deref(), Some(expected));
     }
 
     #[test]

@@ -63,6 +63,7 @@ impl Answer {
                 abuse: "abuse@example.com".into(),
             },
             suspension: None,
+            facts: Default::default(),
         }))
     }
 }

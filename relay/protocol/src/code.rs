@@ -134,6 +134,27 @@ codes! {
     Internal = "internal",
 }
 
+impl Code {
+    /// Whether a token, a credential or the client's key was refused.
+    pub fn is_about_proof(self) -> bool {
+        matches!(
+            self,
+            Self::TokenMissing
+                | Self::TokenMalformed
+                | Self::TokenAlgorithm
+                | Self::TokenSignature
+                | Self::TokenIssuer
+                | Self::TokenAudience
+                | Self::TokenClaims
+                | Self::TokenExpired
+                | Self::ClockSkew
+                | Self::TokenUsed
+                | Self::CredentialInvalid
+                | Self::CredentialExpired
+        )
+    }
+}
+
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

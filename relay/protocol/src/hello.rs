@@ -2,11 +2,16 @@
 
 use crate::{Account, Code, Endpoint, InstanceId, Kind, RelayId, SessionId, SuspensionNotice, TunnelId};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The most tunnels that one hello may open.
 pub const MAX_TUNNELS: usize = 100;
 /// The most relays that one hello may avoid, and the most that it may be for.
 pub const MAX_AVOID: usize = 16;
+
+/// Facts of a refusal by name, for the texts that a client shows: `limit`, `tokenCommand`, `issuers`. A client passes over
+/// names that it does not know.
+pub type Facts = BTreeMap<String, String>;
 
 /// What a client says first.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -207,4 +212,7 @@ pub struct Refused {
     /// With [`Code::Suspended`]: what the account is told of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspension: Option<Box<SuspensionNotice>>,
+    /// What the refusal is about, for the client's texts.
+    #[serde(default, skip_serializing_if = "Facts::is_empty")]
+    pub facts: Facts,
 }

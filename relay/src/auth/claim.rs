@@ -40,18 +40,21 @@ impl Token<'_> {
     }
 
     pub(super) fn check_audience(&self, expected: &str) -> Result<(), TokenError> {
-        let named = match self.claims.get("aud") {
+        let named: Vec<&str> = match self.claims.get("aud") {
             None => return Err(invalid_claim("aud: is missing")),
-            Some(Value::String(one)) => one == expected,
+            Some(Value::String(one)) => vec![one],
             Some(Value::Array(all)) if all.len() <= MAX_AUDIENCES && all.iter().all(Value::is_string) => {
-                all.iter().any(|one| one == expected)
+                all.iter().filter_map(Value::as_str).collect()
             }
             Some(other) => {
                 let text = format!("aud: {} is not text or a list of up to {MAX_AUDIENCES}", shown(other));
                 return Err(invalid_claim(text));
             }
         };
-        if named { Ok(()) } else { Err(TokenError::Audience { expected: expected.to_owned() }) }
+        if named.contains(&expected) {
+            return Ok(());
+        }
+        Err(TokenError::Audience { named: named.join(", "), expected: expected.to_owned() })
     }
 
     /// Checks that the token has begun and is not over; answers with its end.

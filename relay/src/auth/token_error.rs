@@ -23,11 +23,13 @@ pub enum TokenError {
     #[error("signature: was made with a key that this region does not know")]
     Signature,
     /// Its issuer is not trusted.
-    #[error("iss: {0} is not an issuer that this region trusts")]
+    #[error("iss: {} is not an issuer that this region trusts", quoted(.0))]
     Issuer(String),
     /// It was made for somebody else.
-    #[error("aud: does not name {}", quoted(.expected))]
+    #[error("aud: {} does not name {}", quoted(.named), quoted(.expected))]
     Audience {
+        /// What it names, with commas between several.
+        named: String,
         /// What it has to name.
         expected: String,
     },
@@ -79,6 +81,7 @@ impl TokenError {
     }
 }
 
+/// A time in RFC 3339.
 fn utc(seconds: u64) -> String {
     let time =
         i64::try_from(seconds).ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());

@@ -81,7 +81,7 @@ impl TokenVerifier {
     pub fn verify(&self, token: &str, now: u64) -> Result<TokenGrant, TokenError> {
         let token = Token::parse(token)?;
         let issuer = token.text("iss")?;
-        let unknown = || TokenError::Issuer(quoted(issuer));
+        let unknown = || TokenError::Issuer(issuer.to_owned());
         match &self.0 {
             TrustRule::Managed { keys, audience } => {
                 if issuer != MANAGED_ISSUER {

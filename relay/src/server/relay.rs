@@ -7,7 +7,7 @@ use crate::{
     auth::{Credential, CredentialLifetimes, Keys, ProofSealer, TokenGrant},
     certificates::{TlsConfigs, challenges::Challenges, served::ServedCertificates},
     cluster::{peer::Peers, registry::Registry, table::Row},
-    config::Config,
+    config::{self, Config, RegistryUrl},
     lanes::Lane,
     ops::{
         Component, Health,
@@ -26,7 +26,11 @@ use crate::{
     },
     suspensions::SuspensionSet,
 };
-use adit_protocol::{Code, Endpoint, Refused, RelayId, frame::FrameError, hello::Provider};
+use adit_protocol::{
+    Code, Endpoint, Refused, RelayId,
+    frame::FrameError,
+    hello::{Facts, Provider},
+};
 use adit_store::{Store, UseTokenError};
 use arc_swap::ArcSwap;
 use std::{
@@ -153,7 +157,25 @@ impl Relay {
             retry_after_ms: None,
             provider: self.provider(),
             suspension: None,
+            facts: self.token_facts(code),
         }
+    }
+
+    /// The facts of a refused proof: `tokenCommand`, which makes a token of this region on the relay's machine, or `issuers`,
+    /// which the region trusts. A region with other relays has neither: only its operator knows where its tokens are made.
+    fn token_facts(&self, code: Code) -> Facts {
+        let fact = match (&self.config.access.tokens, &self.config.registry) {
+            _ if !code.is_about_proof() => None,
+            (config::Tokens::Issuers(issuers), _) => {
+                let names: Vec<&str> = issuers.iter().map(|issuer| issuer.issuer.as_str()).collect();
+                Some(("issuers", names.join(", ")))
+            }
+            (config::Tokens::Managed {}, RegistryUrl::Memory) => {
+                Some(("tokenCommand", "adit-relay token --account NAME > token".to_owned()))
+            }
+            (config::Tokens::Managed {}, RegistryUrl::Redis(_)) => None,
+        };
+        fact.into_iter().map(|(name, fact)| (name.to_owned(), fact)).collect()
     }
 
     /// The refusal of what is no hello at all.

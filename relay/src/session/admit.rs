@@ -82,7 +82,10 @@ pub async fn admit(
     let usage = relay.accounts.get(&credential.account, &limits);
     let in_region = relay.registry.table().sessions_of(&credential.account);
     let permit = usage.try_session(in_region).map_err(|exceeded| {
-        refuse(exceeded.code, format!("the account has {} sessions already", exceeded.limit))
+        let message = format!("the account has {} sessions already", exceeded.limit);
+        let mut refused = relay.refused(exceeded.code, message);
+        refused.facts.insert("limit".to_owned(), exceeded.limit.to_string());
+        Reply::Refused(refused)
     })?;
     let identity =
         Arc::new(Identity { session: random_session(), instance: hello.instance.clone(), usage, credential });

@@ -87,7 +87,7 @@ async fn what_cannot_be_served_is_said_clearly() {
 }
 
 #[tokio::test]
-async fn a_name_of_another_account_is_refused_and_a_used_token_too() {
+async fn a_taken_name_a_used_token_and_another_region_are_refused() {
     let service = Service::start().await;
     let fixture = RelayFixture::publishing(region(), service.address()).await;
     let RelayFixture { relay, region, .. } = &fixture;
@@ -103,6 +103,14 @@ async fn a_name_of_another_account_is_refused_and_a_used_token_too() {
     assert!(format!("{taken:?}").contains("name_taken"), "{taken:?}");
     let used = builder(&token, "mine").open().await.expect_err("the token has been used by another key");
     assert!(format!("{used:?}").contains("token_used"), "{used:?}");
+    let next = "on the relay's machine: adit-relay token --account NAME > token";
+    assert!(format!("{used:?}").contains(next), "{used:?}");
+    let other = Tunnel::http(service.address().to_string())
+        .relay(format!("connect.{DOMAIN}:{}", relay.https().port()))
+        .token(token)
+        .ca(region.ca());
+    let other = format!("{:?}", other.open().await.expect_err("another region's name"));
+    assert!(other.contains("certificate_invalid") && !other.contains("alert"), "{other}");
 }
 
 #[tokio::test]
