@@ -1,5 +1,7 @@
 //! One run of the client: events, keys, signals and output, until it ends.
 
+mod wake;
+
 use super::{
     desktop,
     display_state::DisplayState,
@@ -16,10 +18,8 @@ use crate::{
     problem::Problem,
 };
 use std::{io, time::Duration};
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
+use wake::{Signals, WakeReason};
 
 /// How long answers in flight have after the first Ctrl-C.
 const GRACE_PERIOD: Duration = Duration::from_secs(5);
@@ -37,8 +37,8 @@ const REMARK_DURATION: Duration = Duration::from_secs(3);
 const DROPPED_NOTICE_INTERVAL: Duration = Duration::from_secs(1);
 /// How many events are taken before keys, signals and output get their turn.
 const MAX_EVENT_BATCH: usize = 512;
-/// The same signal within this time of the first is the same wish: `timeout` sends it to its child and then to the process
-/// group, and a terminal's Ctrl-C may come with a shell's. No person asks twice that fast.
+/// The same signal within this time of the first counts once: `timeout` sends it to its child and then to the process
+/// group. No person sends a second one that fast.
 const REPEATED_SIGNAL_TIME: Duration = Duration::from_millis(100);
 /// The code of the second Ctrl-C.
 const INTERRUPTED_EXIT_CODE: u8 = 130;
@@ -72,8 +72,8 @@ struct Stopping {
 }
 
 impl Stopping {
-    /// Whether another signal is a second wish, and not the first one delivered twice.
-    fn is_second_wish(&self, reason: &str, now: Instant) -> bool {
+    /// Whether another signal is a second one, and not the first delivered twice.
+    fn is_second_signal(&self, reason: &str, now: Instant) -> bool {
         reason != self.reason || now >= self.since + REPEATED_SIGNAL_TIME
     }
 }
@@ -105,51 +105,6 @@ impl RunState {
         }
         let reason = self.stopping.map_or("the client has ended", |stopping| stopping.reason);
         RunEnd { exit_code: 0, reason: reason.into(), problem: None }
-    }
-}
-
-/// The signals that matter.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hang_up: Signal,
-    resize: Signal,
-    resume: Signal,
-}
-
-/// What woke the run.
-enum WakeReason {
-    Event(Option<Event>),
-    Key(char),
-    /// The first says why to stop, the second leaves.
-    Stop(&'static str),
-    Redraw,
-    Resume,
-    Reader(tokio::net::UnixStream),
-    Flushed,
-    StdoutClosed,
-    Time,
-}
-
-impl Signals {
-    fn listen() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
-            resize: signal(SignalKind::window_change())?,
-            resume: signal(SignalKind::from_raw(libc::SIGCONT))?,
-        })
-    }
-
-    async fn next(&mut self) -> WakeReason {
-        tokio::select! {
-            _ = self.interrupt.recv() => WakeReason::Stop("Ctrl-C"),
-            _ = self.terminate.recv() => WakeReason::Stop("SIGTERM"),
-            _ = self.hang_up.recv() => WakeReason::Stop("SIGHUP"),
-            _ = self.resize.recv() => WakeReason::Redraw,
-            _ = self.resume.recv() => WakeReason::Resume,
-        }
     }
 }
 
@@ -187,7 +142,7 @@ impl Run {
         }
     }
 
-    /// Does what it woke for. Answers with how the run ends, if it does.
+    /// Handles one wake-up. Returns how the run ends, if it does.
     fn handle_wake(&mut self, wake: WakeReason, run_state: &mut RunState) -> Option<RunEnd> {
         run_state.dirty |= !matches!(wake, WakeReason::Reader(_) | WakeReason::Flushed | WakeReason::Time);
         match wake {
@@ -203,7 +158,7 @@ impl Run {
             }
             WakeReason::Stop(reason) if run_state.stopping.is_some() => {
                 let stopping = run_state.stopping?;
-                if !stopping.is_second_wish(reason, Instant::now()) {
+                if !stopping.is_second_signal(reason, Instant::now()) {
                     return None;
                 }
                 return Some(RunEnd {
@@ -221,7 +176,7 @@ impl Run {
                     socket.answer(stream, &ClientSnapshot::of(&self.info, &self.state));
                 }
             }
-            // Only the reader of events is missed: whoever has read the URL may close stdout.
+            // Only a reader of events is needed: a reader of the URL may close stdout once it has it.
             WakeReason::StdoutClosed if self.output.json => self.stop("stdout was closed", run_state),
             WakeReason::Redraw | WakeReason::StdoutClosed | WakeReason::Flushed | WakeReason::Time => {}
         }
@@ -245,7 +200,7 @@ impl Run {
     fn draw(&mut self, run_state: &mut RunState) {
         let now = Instant::now();
         if run_state.in_background {
-            // Nobody says when a job that runs is brought to the foreground.
+            // There is no signal for a running job that is brought to the foreground.
             if now >= run_state.drawn + FOREGROUND_CHECK_INTERVAL {
                 run_state.drawn = now;
                 self.resume(run_state);
@@ -307,7 +262,7 @@ impl Run {
         }
     }
 
-    /// Tells those who read events that some are missing, at most once a second.
+    /// Reports dropped events, at most once a second.
     fn tell_dropped(&mut self, run_state: &mut RunState) {
         let dropped = self.source.dropped();
         let (told, at) = run_state.dropped;
@@ -435,8 +390,8 @@ mod tests {
     fn a_signal_that_is_delivered_twice_is_one_wish() {
         let since = Instant::now();
         let stopping = Stopping { reason: "SIGTERM", since, deadline: since + GRACE_PERIOD };
-        assert!(!stopping.is_second_wish("SIGTERM", since + Duration::from_millis(1)));
-        assert!(stopping.is_second_wish("SIGTERM", since + REPEATED_SIGNAL_TIME));
-        assert!(stopping.is_second_wish("Ctrl-C", since + Duration::from_millis(1)));
+        assert!(!stopping.is_second_signal("SIGTERM", since + Duration::from_millis(1)));
+        assert!(stopping.is_second_signal("SIGTERM", since + REPEATED_SIGNAL_TIME));
+        assert!(stopping.is_second_signal("Ctrl-C", since + Duration::from_millis(1)));
     }
 }
