@@ -1,4 +1,4 @@
-//! adit.yaml: what it says, or everything that is wrong with it.
+//! Reads adit.yaml, or reports all of its errors at once.
 
 mod reader;
 
@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-/// What adit.yaml says. Paths in it are relative to the file's directory.
+/// The content of adit.yaml. Its paths are relative to the file's directory.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct File {
     /// The region.
@@ -62,10 +62,15 @@ const KEYS: [&str; 11] = [
     "tunnels",
 ];
 
+/// The keys of each tunnel, of HTTP tunnels, and of TCP tunnels.
+const TUNNEL_KEYS: [&str; 4] = ["http", "tcp", "name", "enabled"];
+const HTTP_KEYS: [&str; 4] = ["anyName", "hostHeader", "upstreamProtocol", "upstreamCa"];
+const TCP_KEYS: [&str; 1] = ["port"];
+
 /// Reads the text of a file in this directory.
 ///
 /// # Errors
-/// All that is wrong with it, one line each: field, value and rule.
+/// All errors, one line each: field, value and rule.
 pub(super) fn parse(text: &str, directory: &Path) -> Result<File, Vec<String>> {
     let document = yaml::parse(text);
     let mut reader = Reader::new(document.problems, document.keys);
@@ -118,11 +123,11 @@ fn tunnel_of(key: &str, mut entry: Mapping<'_>, directory: &Path) -> Option<Tunn
     if is_http && !entry.has("name") {
         entry.check_key(|| values::name(key).err());
     }
-    let mut known = vec!["http", "tcp", "name", "enabled"];
+    let mut known = TUNNEL_KEYS.to_vec();
     let enabled = entry.boolean("enabled").unwrap_or(true);
     let mut spec = http.or(tcp).map(TunnelSpec::new);
     if is_http {
-        known.extend(["anyName", "hostHeader", "upstreamProtocol", "upstreamCa"]);
+        known.extend(HTTP_KEYS);
         let any_name = entry.boolean("anyName").unwrap_or(false);
         let host_header = entry.text("hostHeader", values::host_header);
         let protocol = entry.text("upstreamProtocol", values::upstream_protocol);
@@ -137,7 +142,7 @@ fn tunnel_of(key: &str, mut entry: Mapping<'_>, directory: &Path) -> Option<Tunn
             spec.upstream_ca = ca;
         }
     } else {
-        known.push("port");
+        known.extend(TCP_KEYS);
         let port = entry.scalar("port", values::port);
         if let Some(spec) = &mut spec {
             spec.port = port;

@@ -1,4 +1,4 @@
-//! Reads fields out of a document and gathers what is wrong with them.
+//! Reads the fields of a document and collects their errors.
 
 use adit_config::{
     Path, Problem, nearest,

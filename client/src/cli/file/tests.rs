@@ -112,3 +112,25 @@ fn authorities_for_a_service_without_tls_are_refused() {
     let errors = read("tunnels: {shop: {http: 3000, upstreamCa: ca.pem}}").unwrap_err();
     assert_eq!(errors, ["tunnels.shop.upstreamCa: http://127.0.0.1:3000 does not speak TLS: write https://"]);
 }
+
+/// The key of a flag: `tokenFile` for `--token-file`.
+fn key_of(flag: &str) -> String {
+    let mut words = flag.split('-');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |key, word| key + &word[..1].to_uppercase() + &word[1..])
+}
+
+#[test]
+fn each_flag_is_a_variable_and_a_key() {
+    let keys = [&KEYS[..], &TUNNEL_KEYS, &HTTP_KEYS, &TCP_KEYS].concat();
+    let command = crate::cli::args::command();
+    let published = command.get_subcommands().filter(|c| ["http", "tcp", "start"].contains(&c.get_name()));
+    for flag in published.flat_map(clap::Command::get_arguments).chain(command.get_arguments()) {
+        let Some(name) = flag.get_long().filter(|name| !["help", "version", "config"].contains(name)) else {
+            continue;
+        };
+        // Kubernetes sets ADIT_PORT for a Service of that name.
+        assert!(flag.get_env().is_some() || name == "port", "--{name} is no variable");
+        assert!(keys.contains(&key_of(name).as_str()), "--{name} is no key of adit.yaml");
+    }
+}

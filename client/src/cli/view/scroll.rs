@@ -14,7 +14,7 @@ use crate::{
 const MIN_FULL_WIDTH: usize = 60;
 
 /// One request or connection on one row; `None` for other events. A TCP connection is shown when it ends: most are short.
-/// What has no room is cut, with `…`.
+/// Longer text is cut, with `…`.
 pub(crate) fn exchange_line(event: &Event, state: &DisplayState, clock: Clock, width: usize) -> Option<Line> {
     let (exchange, is_request) = match &event.kind {
         EventKind::Request(exchange) => (exchange, true),
@@ -53,7 +53,7 @@ fn status(exchange: &Exchange, is_request: bool) -> (String, Style) {
     }
 }
 
-/// A problem: what, why, next.
+/// The lines of a problem: message, why, next.
 pub(crate) fn problem_lines(problem: &Problem, is_error: bool) -> Vec<Line> {
     let head = if is_error { (Style::Bad, "error: ") } else { (Style::Warn, "warning: ") };
     let mut lines = vec![Line::default().and(head.0, head.1).and(Style::Plain, problem.to_string())];

@@ -1,4 +1,4 @@
-//! The second line: how the tunnel is, in one word and what explains it.
+//! The status line: the tunnel's state in one word, and its explanation.
 
 use super::{
     super::{
@@ -25,7 +25,7 @@ pub(super) fn lines(state: &DisplayState, tunnel: Option<&TunnelView>, frame: &F
     of_tunnel.map_or_else(|| client_lines(state, frame), |line| vec![line])
 }
 
-/// What the tunnel itself has to say while the client is connected.
+/// The tunnel's own status while the client is connected; `None` if all is well.
 fn of_tunnel(tunnel: &TunnelView) -> Option<Line> {
     let reason = tunnel.reason.as_deref();
     Some(match tunnel.state {
@@ -73,7 +73,7 @@ fn coded(text: &str, code: Option<Code>) -> String {
     code.map_or_else(|| text.to_owned(), |code| format!("{text} [{code}]"))
 }
 
-/// What the client as a whole has to say.
+/// The status of the client as a whole.
 pub(super) fn client_lines(state: &DisplayState, frame: &Frame) -> Vec<Line> {
     let reason = state.reason.as_deref();
     let waited = number::ago(frame.now.since(state.since));
@@ -89,7 +89,11 @@ pub(super) fn client_lines(state: &DisplayState, frame: &Frame) -> Vec<Line> {
             vec![labelled(Style::Warn, "connecting", text)]
         }
         ClientState::Connected => vec![moving(state).unwrap_or_else(|| connected(state, frame))],
-        ClientState::Reconnecting => vec![labelled(Style::Warn, "reconnecting", reconnecting(state, frame))],
+        // While the only relay drains, dials for its successor fail.
+        ClientState::Reconnecting if state.relays().is_empty() => {
+            vec![moving(state).unwrap_or_else(|| reconnecting(state, frame))]
+        }
+        ClientState::Reconnecting => vec![reconnecting(state, frame)],
         ClientState::Offline => offline(state, frame),
         ClientState::Suspended => {
             vec![labelled(Style::Bad, "suspended", reason.unwrap_or("by the provider"))]
@@ -134,7 +138,7 @@ fn moving(state: &DisplayState) -> Option<Line> {
     Some(labelled(Style::Warn, "moving", text))
 }
 
-fn reconnecting(state: &DisplayState, frame: &Frame) -> String {
+fn reconnecting(state: &DisplayState, frame: &Frame) -> Line {
     let relays = state.relays();
     let mut text = match (&state.lost, &state.reason) {
         (Some(lost), _) if relays.contains_key(lost.relay.as_str()) => {
@@ -155,7 +159,7 @@ fn reconnecting(state: &DisplayState, frame: &Frame) -> String {
     } else if !others.is_empty() {
         text.push_str(&format!("; {} carry on", others.join(" and ")));
     }
-    text
+    labelled(Style::Warn, "reconnecting", text)
 }
 
 fn offline(state: &DisplayState, frame: &Frame) -> Vec<Line> {
@@ -210,7 +214,7 @@ pub(super) fn word(tunnel: &TunnelView) -> (&'static str, Style) {
     }
 }
 
-/// What was refused.
+/// The state of a refused tunnel, by what was refused.
 pub(crate) fn refused_word(code: Option<Code>) -> &'static str {
     match code {
         Some(Code::NameInvalid | Code::NameReserved | Code::NameTaken | Code::NameNotAllowed) => {

@@ -88,6 +88,9 @@ fn moving_says_which_relay_drains_and_which_has_taken_over() {
     assert_eq!(second_lines(&state, 4), ["moving         eu-7c9f drains, eu-02aa has taken over"]);
     script::play(&mut state, 5, &["session s1 eu-7c9f closed"]);
     assert_eq!(second_lines(&state, 5), ["connected      eu-02aa 9 ms, eu-b41d 14 ms"]);
+    let mut only = script::state(&UP);
+    script::play(&mut only, 1, &["session s1 eu-7c9f moving", "reconnecting connection refused in 500"]);
+    assert_eq!(second_lines(&only, 1), ["moving         eu-7c9f drains, another relay is dialled"]);
 }
 
 #[test]
