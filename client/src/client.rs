@@ -32,7 +32,7 @@ impl Client {
         ClientBuilder::default()
     }
 
-    /// What happens in this client from now on, and what has happened already and was not read by anyone.
+    /// The client's events from now on, and earlier ones that nobody has read.
     ///
     /// With `requests`, each request and connection is reported too, which costs a little. Of several readers each event
     /// reaches one.
@@ -64,7 +64,7 @@ impl Client {
         }
     }
 
-    /// Ends the client: its tunnels are closed, and what is under way has this time to end.
+    /// Ends the client: closes its tunnels, and gives open requests this time to end.
     pub async fn stop(self, grace: Duration) {
         let (done, finished) = oneshot::channel();
         if self.commands.send(ClientCommand::Stop { grace, done }).await.is_ok() {

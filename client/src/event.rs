@@ -1,4 +1,4 @@
-//! What a client reports about itself: the lines of `adit --json`, and what [`crate`]'s users get from a running client.
+//! Events of a client: the lines of `adit --json`, and what a program gets from [`crate::Client::events`].
 //!
 //! Each event is one JSON object with `v`, `time`, `event` and that event's own fields. Fields are only ever added
 //! within one `v`; an optional field without a value is left out.
@@ -32,7 +32,7 @@ impl Event {
     }
 }
 
-/// What happened. The `event` field has the names below.
+/// The kinds of events; the `event` field has the names below.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all_fields = "camelCase")]
 #[non_exhaustive]
@@ -89,10 +89,10 @@ pub enum EventKind {
     /// One TCP connection.
     #[serde(rename = "connection")]
     Connection(Exchange),
-    /// Something that a person should know. The client goes on.
+    /// A warning. The client goes on.
     #[serde(rename = "notice")]
     Notice(Problem),
-    /// Something that failed. If it is fatal, the client ends.
+    /// A failure. If it is fatal, the client ends.
     #[serde(rename = "error")]
     Error(Problem),
     /// The client ends. It comes once, last.
@@ -170,7 +170,7 @@ pub struct Tunnel {
     /// The name that was asked for, or the tunnel's key in `adit.yaml`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// What it carries.
+    /// The kind of traffic that it carries.
     pub kind: Kind,
     /// The local service as people write it: `http://127.0.0.1:3000`, `127.0.0.1:22`.
     pub service: String,
@@ -219,7 +219,7 @@ pub struct TunnelStatus {
     /// Why it is refused, limited, closed or has another name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<Code>,
-    /// The same for a person: `127.0.0.1:3000 refuses connections`, `200 requests/s reached; 14 consumers got 429`.
+    /// The reason for a person: `127.0.0.1:3000 refuses connections`, `200 requests/s reached; 14 consumers got 429`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// When the client asks for it again.

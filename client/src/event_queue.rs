@@ -1,4 +1,4 @@
-//! The way of events from the sessions to whoever watches the client: bounded, and never in the way of a request.
+//! The bounded queue of events from sessions to the client's user. A full queue drops events rather than delay a request.
 
 use crate::event::{Event, EventKind};
 use std::{
@@ -14,12 +14,12 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// How many events wait before those of requests are dropped.
-const REQUESTS: usize = 4096;
-/// How many events wait before all are dropped.
-const ALL: usize = REQUESTS + 1024;
+/// The queue length above which events of requests are dropped.
+const MAX_WITH_REQUESTS: usize = 4096;
+/// The queue length above which all events are dropped.
+const MAX_EVENTS: usize = MAX_WITH_REQUESTS + 1024;
 /// The reader is woken at most this often: waking another thread costs more than serving a request.
-const PAUSE: Duration = Duration::from_millis(10);
+const MIN_WAKE_INTERVAL: Duration = Duration::from_millis(10);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -43,15 +43,18 @@ impl Inner {
     }
 }
 
-/// Where events go in.
+/// The sending side.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EventQueue(Arc<Inner>);
 
 impl EventQueue {
-    /// Reports something that happens now.
+    /// Adds an event that happens now.
     pub(crate) fn send(&self, what: EventKind) {
-        let limit =
-            if matches!(what, EventKind::Request(_) | EventKind::Connection(_)) { REQUESTS } else { ALL };
+        let limit = if matches!(what, EventKind::Request(_) | EventKind::Connection(_)) {
+            MAX_WITH_REQUESTS
+        } else {
+            MAX_EVENTS
+        };
         let event = Event::now(what);
         {
             let mut queue = self.0.queue();
@@ -65,7 +68,7 @@ impl EventQueue {
         self.0.wake();
     }
 
-    /// Whether someone wants to know of each request: it costs a little.
+    /// Whether the reader wants an event for each request.
     pub(crate) fn wants_requests(&self) -> bool {
         self.0.requests.load(Ordering::Relaxed)
     }
@@ -76,14 +79,14 @@ impl EventQueue {
         self.0.wake();
     }
 
-    /// Where events come out.
+    /// The receiving side.
     pub(crate) fn events(&self, requests: bool) -> Events {
         self.0.requests.store(requests, Ordering::Relaxed);
         Events { inner: self.0.clone(), last: None }
     }
 }
 
-/// What a client reports, in order.
+/// The events of a client, in order.
 #[derive(Debug)]
 pub struct Events {
     inner: Arc<Inner>,
@@ -103,11 +106,11 @@ impl Events {
                 return None;
             }
             if let Some(last) = self.last.take() {
-                sleep_until(last + PAUSE).await;
+                sleep_until(last + MIN_WAKE_INTERVAL).await;
                 continue;
             }
             self.inner.waiting.store(true, Ordering::Release);
-            // An event may have come in between: it has seen no one waiting.
+            // An event may have come in between, before `waiting` was set.
             if self.inner.queue().is_empty() && !self.inner.ended.load(Ordering::Acquire) {
                 self.inner.wake.notified().await;
             }
@@ -151,10 +154,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn requests_are_dropped_before_states_and_all_drops_are_counted() {
+    async fn requests_are_dropped_before_states_and_all_are_counted() {
         let event_queue = EventQueue::default();
         let mut events = event_queue.events(true);
-        for _ in 0..REQUESTS + 5 {
+        for _ in 0..MAX_WITH_REQUESTS + 5 {
             event_queue.send(request());
         }
         event_queue.send(state());
@@ -164,8 +167,8 @@ mod tests {
         while let Some(event) = events.next().await {
             seen.push(event);
         }
-        assert_eq!(seen.len(), REQUESTS + 1);
-        assert_eq!(seen[REQUESTS].kind, state());
+        assert_eq!(seen.len(), MAX_WITH_REQUESTS + 1);
+        assert_eq!(seen[MAX_WITH_REQUESTS].kind, state());
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! Who this client is: its key, the run that it is, and what relays gave it to show so.
+//! The client's identity: its key, the id of this run, and the credential that relays issued.
 
 pub(crate) mod file;
 
@@ -21,7 +21,7 @@ use std::{
 /// A credential that ends within this many seconds is not used for a new session.
 const MIN_CREDENTIAL_LIFETIME_S: u64 = 10;
 
-/// What a relay gave for a token, bound to the client's key.
+/// A credential that a relay issued for a token, bound to the client's key.
 #[derive(Clone)]
 struct Credential {
     text: String,
@@ -40,7 +40,7 @@ pub(crate) struct Identity {
     file: Option<StateFile>,
 }
 
-/// How a client showed who it is in one hello.
+/// The proof of one hello.
 pub(crate) struct PresentedProof {
     pub(crate) proof: Proof,
     /// The digest of the token that the proof stands on.
@@ -48,7 +48,7 @@ pub(crate) struct PresentedProof {
 }
 
 impl PresentedProof {
-    /// What the token says of itself, as facts; none of a credential, which only relays can read.
+    /// The token's claims, as facts for a problem. A credential has none: only relays can read it.
     pub(crate) fn claims(&self) -> Vec<(&'static str, String)> {
         match &self.proof {
             Proof::Token { token } => crate::token::claims(token),
@@ -100,7 +100,7 @@ impl Identity {
         Ok(Self { instance: random_id("in_"), key, tokens, credential: Mutex::new(credential), file })
     }
 
-    /// This run.
+    /// The id of this run.
     pub(crate) fn instance(&self) -> &InstanceId {
         &self.instance
     }
@@ -119,7 +119,7 @@ impl Identity {
         self.credential.lock().expect("no code panics while it holds this lock")
     }
 
-    /// What to show in the next hello: the credential while it is good, else a token.
+    /// The proof for the next hello: the credential while it is valid, else a token.
     ///
     /// # Errors
     /// `token_missing`, or why the token cannot be read.
@@ -144,7 +144,7 @@ impl Identity {
         })
     }
 
-    /// Refuses to spend a token whose credential could not be kept. A command gives another one each time.
+    /// Fails if a token would be spent whose credential cannot be kept. A token command gives a fresh token each time.
     fn check_state_file(&self) -> Result<(), Problem> {
         let spends_token = matches!(self.tokens, Some(TokenSource::Text(_) | TokenSource::File(_)));
         match self.file.as_ref().filter(|_| spends_token) {
@@ -153,7 +153,7 @@ impl Identity {
         }
     }
 
-    /// What to show for a new credential when the key is enough: the credential at hand, be it almost over.
+    /// The proof for a renewal that needs no token: the present credential, even shortly before it expires.
     ///
     /// # Errors
     /// As [`Identity::present_token`], if there is none.
@@ -183,17 +183,17 @@ impl Identity {
         self.tokens.is_some()
     }
 
-    /// The credential was refused: it is of no use any more.
+    /// Drops a credential that a relay refused.
     pub(crate) fn forget_credential(&self) {
         *self.credential() = None;
     }
 
-    /// A relay has welcomed the client.
+    /// Keeps the credential of a welcome.
     pub(crate) fn keep_welcome(&self, presented: &PresentedProof, welcome: &Welcome) {
         self.keep_credential(presented, welcome.credential.clone(), welcome.credential_expires);
     }
 
-    /// A relay gave a credential for what was presented.
+    /// Keeps a credential that a relay issued for this proof.
     pub(crate) fn keep_credential(&self, presented: &PresentedProof, text: String, expires: u64) {
         let kept = {
             let mut credential = self.credential();

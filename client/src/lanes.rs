@@ -53,7 +53,7 @@ impl Lane {
         self.handle.spawn(future)
     }
 
-    /// This lane's way to a tunnel's service.
+    /// This lane's connections to a tunnel's service.
     pub(crate) fn service_of(&self, tunnel: &Arc<PublishedTunnel>) -> Arc<LocalService> {
         let mut services = self.services.lock().expect("no code panics while it holds this lock");
         services

@@ -1,7 +1,7 @@
 //! The Adit client: the command `adit` and the embeddable library.
 //!
 //! An Adit provider makes a local service reachable under a public address. This crate is the side of the service: a
-//! [`Client`] dials a region's relays, and serves the streams of consumers that those open.
+//! [`Client`] dials a region's relays and serves the streams that they open for consumers.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {

@@ -45,10 +45,10 @@ impl LocalService {
 
     /// Serves one stream of a consumer to its end.
     ///
-    /// A task is moved about several times before it runs: what is large is in a box.
+    /// A task is moved several times before it runs, so large futures are boxed.
     pub(crate) async fn serve(self: Arc<Self>, request: Request<RecvStream>, mut respond: Responder) {
         if std::future::poll_fn(|cx| Poll::Ready(respond.poll_reset(cx).is_ready())).await {
-            // A consumer who has left already costs the service nothing.
+            // The consumer has reset the stream already: the service is not asked.
             return;
         }
         let connect = *request.method() == Method::CONNECT;
@@ -70,7 +70,7 @@ impl LocalService {
         record.end();
     }
 
-    /// Tells the consumer, and whoever watches, that the service failed. Answers with the status.
+    /// Answers the consumer with an error and notes the failure; returns the status that was sent.
     fn fail(&self, respond: &mut Responder, error: &ServiceError) -> Option<StatusCode> {
         let (status, code) = match error {
             ServiceError::ConsumerLeft => return None,
@@ -85,7 +85,7 @@ impl LocalService {
     }
 }
 
-/// Answers a stream in the client's own name.
+/// Answers a stream with an error of the client's own; returns the status.
 pub(crate) fn refuse(respond: &mut Responder, status: StatusCode, code: Code) -> StatusCode {
     let mut response = Response::new(());
     *response.status_mut() = status;

@@ -1,4 +1,4 @@
-//! What can go wrong, in words: each code with what happened, why, and what to do next.
+//! Problems in words: each code with what happened, why, and what to do next.
 //!
 //! The codes are [`adit_protocol::Code`]'s and the client's own; all are in [`CODES`]. They are stable, and
 //! `adit help CODE` explains each.
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fmt;
 
-/// Something that failed or that a person should know: the fields of the events `notice` and `error`.
+/// A failure or warning: the fields of the events `notice` and `error`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
@@ -76,7 +76,7 @@ impl Problem {
         let explanation = explanation(&self.code).unwrap_or(&codes::OTHER);
         let first = |alternatives: &[&str]| alternatives.iter().find_map(|text| fill(text, &self.details));
         let message = first(explanation.what);
-        // An empty text stands for no reason at all: what happened says everything.
+        // An empty text means that there is nothing to add to what happened.
         let why = first(explanation.why).or_else(|| fill("{message}", &self.details));
         let why = why.filter(|why| !why.is_empty() && Some(why) != message.as_ref());
         let next = first(explanation.next);
@@ -95,7 +95,7 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
-/// What is known about a code; `None` if this version does not know it.
+/// The explanation of a code; `None` if this version does not know it.
 pub fn explanation(code: &str) -> Option<&'static Explanation> {
     CODES.iter().find(|e| e.code == code)
 }

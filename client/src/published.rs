@@ -1,4 +1,4 @@
-//! The tunnels of a client as they stand: what was asked for, what relays granted, and how the service does.
+//! A tunnel of a running client: its specification, what relays granted, and the health of its service.
 
 use crate::{
     event::{self, EventKind, Time, TunnelState, TunnelStatus},
@@ -16,10 +16,10 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// For how long a tunnel counts as limited after consumers were refused; relays tell once a second.
+/// Time that a tunnel counts as limited after a refusal; relays report refusals once a second.
 pub(crate) const LIMITED_DURATION: Duration = Duration::from_millis(1500);
 
-/// What relays have said about a tunnel.
+/// The answers of relays about a tunnel.
 #[derive(Clone, Debug, Default)]
 struct Grant {
     /// How many sessions serve it.
@@ -28,16 +28,16 @@ struct Grant {
     url: Option<String>,
     ticket: Option<String>,
     name_refused: Option<Code>,
-    /// It was refused or closed, for good unless there is a time to try again.
+    /// Why it was refused, and when it is asked for again; never without a time.
     refused: Option<(Code, String, Option<Instant>)>,
     closed: Option<(Code, String)>,
     limited: Option<(Code, String, Instant)>,
-    /// What is wrong with the service, for a person.
+    /// The service's fault, if it has one.
     fault: Option<ServiceFault>,
     reported: Option<TunnelStatus>,
 }
 
-/// What is wrong with a tunnel's service.
+/// A fault of a tunnel's service, with the reason for a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct ServiceFault {
     /// `service_down` or `service_protocol`.
@@ -84,7 +84,7 @@ impl PublishedTunnel {
         self.grant.lock().expect("no code panics while it holds this lock")
     }
 
-    /// What the next hello asks for; `None` once the tunnel has ended for good.
+    /// The request for the next hello; `None` for a tunnel that is disabled or has ended.
     pub(crate) fn open_request(&self) -> Option<OpenTunnel> {
         let grant = self.grant();
         let refused_for_good = matches!(&grant.refused, Some((_, _, None)));
@@ -111,7 +111,7 @@ impl PublishedTunnel {
         Some(ask)
     }
 
-    /// A session serves it.
+    /// Records that one more session serves it.
     pub(crate) fn add_session(&self, opened: &OpenedTunnel) {
         let mut grant = self.grant();
         grant.sessions += 1;
@@ -125,14 +125,14 @@ impl PublishedTunnel {
         self.report(&mut grant);
     }
 
-    /// A session that served it has ended.
+    /// Records that one session less serves it.
     pub(crate) fn remove_session(&self) {
         let mut grant = self.grant();
         grant.sessions = grant.sessions.saturating_sub(1);
         self.report(&mut grant);
     }
 
-    /// A relay will not serve it. Answers whether this is for good.
+    /// Records a relay's refusal. Returns whether it is final.
     pub(crate) fn refuse(&self, code: Code, message: &str, retry_after: Option<Duration>) -> bool {
         let mut grant = self.grant();
         let mut retry = retry_after.map(|after| Instant::now() + after);
@@ -149,32 +149,32 @@ impl PublishedTunnel {
         retry.is_none()
     }
 
-    /// A relay has closed it for good.
+    /// Records that a relay has closed it; it is not opened again.
     pub(crate) fn close(&self, code: Code, message: &str) {
         let mut grant = self.grant();
         grant.closed = Some((code, message.to_owned()));
         self.report(&mut grant);
     }
 
-    /// When a refusal that is not for good is over.
+    /// When a refused tunnel is asked for again; `None` if it is not.
     pub(crate) fn retry_at(&self) -> Option<Instant> {
         self.grant().refused.as_ref().and_then(|(_, _, retry)| *retry)
     }
 
-    /// Consumers were refused because of a limit of the account.
+    /// Records that a limit of the account refused consumers.
     pub(crate) fn set_limited(&self, code: Code, reason: &str) {
         let mut grant = self.grant();
         grant.limited = Some((code, reason.to_owned(), Instant::now() + LIMITED_DURATION));
         self.report(&mut grant);
     }
 
-    /// Answers consumers with 503, or not any more.
+    /// Pauses it, so that consumers get 503, or resumes it.
     pub(crate) fn set_paused(&self, paused: bool) {
         self.paused.store(paused, Ordering::Relaxed);
         self.report(&mut self.grant());
     }
 
-    /// Whether consumers are to get 503.
+    /// Whether it is paused.
     pub(crate) fn is_paused(&self) -> bool {
         self.paused.load(Ordering::Relaxed)
     }
@@ -221,7 +221,7 @@ impl PublishedTunnel {
         self.health.load(Ordering::Relaxed) == ServiceHealth::Down as u8
     }
 
-    /// Where consumers reach it, once it was granted.
+    /// Its public URL; `None` before a relay has granted it.
     pub(crate) fn url(&self) -> Option<String> {
         self.grant().url.clone()
     }
@@ -231,7 +231,7 @@ impl PublishedTunnel {
         self.grant().sessions > 0
     }
 
-    /// Why it has ended for good, if it has.
+    /// Why it has ended; `None` while it may be served.
     pub(crate) fn end_problem(&self) -> Option<Problem> {
         let grant = self.grant();
         let (code, message) = match (&grant.closed, &grant.refused) {
@@ -304,7 +304,7 @@ impl PublishedTunnel {
         status
     }
 
-    /// What was asked for, as events tell it.
+    /// Its specification as an event.
     pub(crate) fn description(&self) -> event::Tunnel {
         event::Tunnel {
             tunnel: self.id.clone(),
@@ -317,7 +317,7 @@ impl PublishedTunnel {
     }
 }
 
-/// A moment of this process as a time of day.
+/// The time of day at a moment of this process's clock.
 pub(crate) fn time_at(instant: Instant) -> Time {
     Time::now() + instant.saturating_duration_since(Instant::now())
 }

@@ -1,4 +1,4 @@
-//! What a tunnel publishes: the address of a local service, and how it is to be served.
+//! The specification of a tunnel: the address of its local service, and how it is served.
 
 pub(crate) mod tls;
 
@@ -203,7 +203,7 @@ impl FromStr for UpstreamProtocol {
 /// One tunnel as its user wants it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TunnelSpec {
-    /// What it publishes; this decides its kind.
+    /// The service that it publishes; its scheme decides the tunnel's kind.
     pub service: Service,
     /// The name that people know it by. An `http` tunnel asks for it as the first label of its host name.
     pub name: Option<String>,
@@ -217,7 +217,7 @@ pub struct TunnelSpec {
     pub upstream_protocol: UpstreamProtocol,
     /// `https://`: a PEM file of the authorities to trust beside the system's.
     pub upstream_ca: Option<PathBuf>,
-    /// `false`: it stays configured, offline.
+    /// `false`: configured, but not opened.
     pub enabled: bool,
 }
 
@@ -236,7 +236,7 @@ impl TunnelSpec {
         }
     }
 
-    /// What it carries.
+    /// The kind of traffic that it carries.
     pub fn kind(&self) -> Kind {
         self.service.kind()
     }

@@ -31,29 +31,29 @@ use tokio_util::sync::CancellationToken;
 
 const POISONED: &str = "no code panics while it holds this lock";
 
-/// How long the relay may take from its welcome to the control stream.
+/// Time limit from the welcome to the control stream.
 const CONTROL_STREAM_TIMEOUT: Duration = Duration::from_secs(5);
-/// How many commands may wait for the control stream.
+/// The most commands that wait for the control stream.
 const MAX_PENDING_COMMANDS: usize = 32;
-/// A relay opens no more than [`MAX_STREAMS`]; those that it has reset end a little later here.
+/// The most open streams. A relay opens at most [`MAX_STREAMS`]; streams that it has reset end a little later here.
 const MAX_OPEN_STREAMS: usize = 4 * MAX_STREAMS;
 
-/// What a session of this process is called, in the order in which they are dialled.
+/// The number of a session in this process, in the order of dialling.
 pub(crate) type SessionKey = u64;
 
-/// What a session tells the one that dialled it.
+/// A session's report to the session manager.
 pub(crate) enum Report {
     /// The relay could not be reached.
     Failed(DialError),
-    /// The relay is one to avoid.
+    /// A relay answered that the request avoids.
     Elsewhere(Elsewhere),
-    /// The relay will not have this client, which had presented this.
+    /// The relay refused the client, which had presented this proof.
     Refused(Box<Refused>, PresentedProof),
     /// The session has begun.
     Began(Box<Welcome>, mpsc::Sender<SessionCommand>),
-    /// The relay says something.
+    /// The relay sent a control message.
     Message(ToClient),
-    /// The last round trip.
+    /// The round trip that was measured last.
     Latency(Duration),
     /// The credential could not be renewed.
     NotRenewed(Box<crate::problem::Problem>),
@@ -68,20 +68,20 @@ pub(crate) enum SessionEnd {
     Left,
     /// The relay closed it.
     Closed(Code, String, Option<Box<SuspensionNotice>>),
-    /// It broke.
+    /// The connection was lost.
     Lost(String),
 }
 
-/// What a session is told.
+/// A command to a session.
 #[derive(Debug)]
 pub(crate) enum SessionCommand {
-    /// Say this to the relay.
+    /// Send this message.
     Tell(ToRelay),
-    /// Say this, take no new streams, and end once those that are open are through.
+    /// Send this message, accept no new streams, and end once the open ones have ended.
     Finish(ToRelay),
 }
 
-/// What a session needs to begin.
+/// The parts that a session starts with.
 pub(crate) struct SessionSetup {
     pub(crate) key: SessionKey,
     pub(crate) lane: Arc<Lane>,
@@ -97,7 +97,7 @@ struct Session {
     /// The tunnels that streams of this session may be for.
     routes: RwLock<HashMap<String, Arc<LocalService>>>,
     streams: Arc<StreamLimit>,
-    /// Why it ends; whoever says so first is right.
+    /// Why it ends; the first reason counts.
     end: Mutex<Option<SessionEnd>>,
     finish: Notify,
 }
@@ -130,7 +130,7 @@ impl SessionSetup {
     }
 
     async fn report(&self, report: Report) {
-        // Nobody listens any more once the client is being dropped.
+        // There is no receiver once the client is being dropped.
         let _ = self.reports.send((self.key, report)).await;
     }
 }
@@ -200,7 +200,7 @@ impl Session {
             let reports = session.setup.reports.clone();
             let key = session.setup.key;
             let watch = pinger.watch(|round_trip| {
-                // A round trip that nobody has time for is soon followed by another.
+                // If the queue is full, the next round trip is reported instead.
                 let _ = reports.try_send((key, Report::Latency(round_trip)));
             });
             tokio::select! {
@@ -236,7 +236,7 @@ impl Session {
         }
     }
 
-    /// Hands a stream to the tunnel that it names, if this session serves it.
+    /// Serves a stream for the tunnel that it names, or refuses it if this session does not serve that tunnel.
     fn dispatch(&self, (request, mut respond): AcceptedStream) {
         let headers = request.headers();
         let tunnel = headers.get(stream::TUNNEL).and_then(|id| id.to_str().ok());
@@ -255,7 +255,7 @@ impl Session {
         });
     }
 
-    /// Streams for this tunnel are served from now on.
+    /// Serves streams for this tunnel from now on.
     fn route(&self, opened: &OpenedTunnel) {
         let Some(tunnel) = self.setup.context.tunnel(&opened.tunnel) else { return };
         let local = self.setup.lane.service_of(tunnel);
@@ -266,7 +266,7 @@ impl Session {
         tunnel.add_session(opened);
     }
 
-    /// Streams for this tunnel are not served any more.
+    /// Serves no more streams for this tunnel.
     fn unroute(&self, tunnel: &TunnelId) {
         if let Some(local) = self.routes.write().expect(POISONED).remove(tunnel.as_str()) {
             local.tunnel.remove_session();

@@ -1,4 +1,4 @@
-//! Keeps a client at home with its region: which sessions to hold, when to dial, when to give up.
+//! Keeps a client's sessions with its region: which to hold, when to dial, when to give up.
 
 mod backoff;
 mod command;
@@ -26,23 +26,23 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How many reports of sessions may wait.
+/// The most reports of sessions that wait to be handled.
 const MAX_PENDING_REPORTS: usize = 256;
 
-/// How many tunnels may wait to be asked for again, over all sessions.
+/// The most refused tunnels that wait to be opened again, over all sessions.
 const MAX_PENDING_RETRIES: usize = 8 * MAX_TUNNELS;
 
-/// How long a session serves on after another one has taken its place: so long the region's relays may take to hear of
-/// the other. A relay that drains gives its clients 3 s at least.
+/// Time that a replaced session goes on serving, until the region's relays have learned of its successor. A draining
+/// relay gives its clients at least 3 s.
 const LEAVE_DELAY: Duration = Duration::from_secs(2);
 
-/// A session that is dialled or up.
+/// A session from its dial to its end.
 struct ManagedSession {
     cut: CancellationToken,
     up: Option<OpenSession>,
 }
 
-/// A session that is up.
+/// A session that a relay has welcomed.
 struct OpenSession {
     commands: mpsc::Sender<SessionCommand>,
     shown: event::Session,
@@ -59,16 +59,16 @@ pub(crate) struct SessionManager {
     next_key: SessionKey,
     reports: mpsc::Receiver<(SessionKey, Report)>,
     report: mpsc::Sender<(SessionKey, Report)>,
-    /// Tunnels to ask for again on a session.
+    /// When, and on which session, a refused tunnel is opened again.
     retries: Vec<(Instant, SessionKey, TunnelId)>,
-    /// Sessions to leave.
+    /// When replaced sessions are told to leave.
     leaving: Vec<(Instant, SessionKey)>,
     give_up_after: Option<Duration>,
-    /// Since when there has been no session.
+    /// When the last session was lost, while there is none.
     disconnected_since: Option<Instant>,
     was_connected: bool,
     last_error: Option<DialError>,
-    /// No more sessions are dialled, and when the last one ends, the client ends for this reason.
+    /// Why the client ends once its last session has ended. No session is dialled while this is set.
     final_problem: Option<Problem>,
     reported_state: Option<(ClientState, Option<String>)>,
 }
@@ -150,7 +150,7 @@ impl SessionManager {
         }
     }
 
-    /// Why the client ends now, if it does.
+    /// Returns the problem with which the client ends now; `None` while it goes on.
     fn reason_to_end(&mut self) -> Option<Problem> {
         let up = self.managed.values().any(|session| session.up.is_some());
         if !up && let Some(problem) = self.final_problem.take() {
@@ -185,7 +185,7 @@ impl SessionManager {
         [give_up, again, leave, dial].into_iter().flatten().min().unwrap_or(now + Duration::from_secs(3600))
     }
 
-    /// Dials as many sessions as are missing.
+    /// Dials the sessions that the plan asks for.
     fn dial_missing(&mut self) {
         while self.final_problem.is_none()
             && let Some(DialOrder { lane, target }) = self.plan.next_order(self.next_key, Instant::now())
@@ -247,12 +247,12 @@ impl SessionManager {
         if let Some((up, cut)) = up
             && up.commands.try_send(command).is_err()
         {
-            // Its relay reads nothing: it is of no use.
+            // The relay does not read its control stream.
             cut.cancel();
         }
     }
 
-    /// Lets all sessions end with what is under way, for no longer than this.
+    /// Ends all sessions once their open streams have ended, at the latest after `grace`.
     async fn finish_sessions(&mut self, grace: Duration) {
         self.report_state(ClientState::Stopping, None, None);
         let deadline = Instant::now() + grace;

@@ -1,4 +1,4 @@
-//! What TLS to relays and TLS to services have in common: the provider of cryptography, and whom to trust.
+//! TLS to relays and to services: the provider of cryptography, and the authorities that are trusted.
 
 use rustls::{
     client::danger::ServerCertVerifier,

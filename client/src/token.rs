@@ -43,7 +43,7 @@ impl std::fmt::Debug for TokenSource {
 }
 
 impl TokenSource {
-    /// The token as it is now.
+    /// Reads the token.
     ///
     /// # Errors
     /// `token_file`, `token_command` or `token_malformed`.
@@ -91,8 +91,8 @@ fn clean(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// What a token says of itself, as facts for a [`Problem`]: `issuer`, `audience`, `expired` and `notBefore`. Nothing is
-/// verified; what is not there is left out.
+/// A token's claims as facts for a [`Problem`]: `issuer`, `audience`, `expired` and `notBefore`. They are not verified;
+/// missing ones are left out.
 pub(crate) fn claims(token: &str) -> Vec<(&'static str, String)> {
     let decoded = token.split('.').nth(1).and_then(|claims| BASE64_URL_SAFE_NO_PAD.decode(claims).ok());
     let Some(claims) = decoded.and_then(|json| serde_json::from_slice::<serde_json::Value>(&json).ok())
@@ -139,7 +139,7 @@ async fn run(command: &str) -> Result<String, Problem> {
     let stderr = tokio::spawn(pass_on(child.stderr.take().expect("it is piped")));
     let status = timeout(COMMAND_TIMEOUT, async {
         stdout.read_to_end(&mut printed).await?;
-        // A command that goes on printing learns that no one reads it.
+        // A command that goes on printing gets EPIPE.
         drop(stdout);
         child.wait().await
     });
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_command_that_fails_is_told_with_its_code_and_its_last_words() {
+    async fn a_failed_command_is_told_with_its_code_and_last_words() {
         let command = "echo one >&2; echo 'not logged in' >&2; exit 3";
         let problem = TokenSource::Command(command.into()).read().await.unwrap_err();
         assert_eq!(problem.why.as_deref(), Some("it ended with exit code 3: not logged in"));

@@ -126,7 +126,7 @@ impl TunnelBuilder {
         self
     }
 
-    /// The token that shows who the client is.
+    /// The token that authenticates the client.
     #[must_use]
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.client = self.client.token(token);
@@ -161,7 +161,7 @@ impl TunnelBuilder {
         self
     }
 
-    /// Fails after so long without a session, rather than try for ever.
+    /// Fails after this time without a session. Without it, the client dials for ever.
     #[must_use]
     pub fn give_up_after(mut self, time: Duration) -> Self {
         self.client = self.client.give_up_after(time);

@@ -161,7 +161,7 @@ impl Drop for Client {
 }
 
 #[test]
-fn a_running_client_shows_itself_and_a_second_one_for_its_service_is_refused() {
+fn a_second_client_for_the_same_service_is_refused() {
     let home = tempfile::tempdir().unwrap();
     let mut first = Client::start(home.path(), "http 3000 --name shop");
     let tunnel = first.listed(home.path(), "shop");
@@ -249,7 +249,7 @@ fn a_reader_that_closes_stdout_ends_json_alone() {
 }
 
 #[test]
-fn everything_wrong_with_the_configuration_is_said_at_once_with_code_2() {
+fn all_errors_of_the_configuration_come_at_once_with_code_2() {
     let home = tempfile::tempdir().unwrap();
     fs::write(
         home.path().join("adit.yaml"),

@@ -1,4 +1,4 @@
-//! The command line, as it is written.
+//! The grammar of the command line.
 
 use clap::{
     Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, builder::styling,
@@ -6,7 +6,7 @@ use clap::{
 };
 use std::{ffi::OsString, path::PathBuf};
 
-/// What most people need.
+/// The commands that most people need.
 pub(super) const EXAMPLES: &str = "\
 \x20 adit http 3000                          a public URL for http://127.0.0.1:3000
   adit http 3000 --name shop              the same under a name of your own
@@ -79,10 +79,10 @@ pub(super) struct Global {
     /// Write events as JSON, one object a line.
     #[arg(long, global = true, env = "ADIT_JSON", hide_env = true, value_parser = clap::builder::FalseyValueParser::new())]
     pub(super) json: bool,
-    /// Say nothing but results and errors.
+    /// Print only results and errors.
     #[arg(short, long, global = true, env = "ADIT_QUIET", hide_env = true, value_parser = clap::builder::FalseyValueParser::new(), conflicts_with = "verbose")]
     pub(super) quiet: bool,
-    /// Say more, as plain lines: each request, and what the client does.
+    /// Log more, as plain lines: each request, and each step of the client.
     #[arg(short, long, global = true, env = "ADIT_VERBOSE", hide_env = true, value_parser = clap::builder::FalseyValueParser::new())]
     pub(super) verbose: bool,
     /// When to use colour. Default: auto.
@@ -101,7 +101,7 @@ pub(super) enum When {
     Never,
 }
 
-/// What to do.
+/// The subcommands.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Give a local HTTP service a public URL.
@@ -270,7 +270,7 @@ pub(super) struct TokenFlags {
 /// Reads the command line and the variables of its flags.
 ///
 /// # Errors
-/// What clap has to say, help and version among it.
+/// Errors of the grammar, and the texts of `--help` and `--version`.
 pub(super) fn read(args: impl IntoIterator<Item = OsString>) -> Result<(Cli, TokenFlags), clap::Error> {
     let matches = command().try_get_matches_from(args)?;
     let cli = Cli::from_arg_matches(&matches)?;

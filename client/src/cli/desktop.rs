@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Opens a URL in the user's browser. Answers with what to say about it.
+/// Opens a URL in the user's browser. Returns a remark.
 pub(super) fn open(url: &str) -> String {
     let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
     let mut command = tokio::process::Command::new(program);
@@ -19,7 +19,7 @@ pub(super) fn open(url: &str) -> String {
     }
 }
 
-/// Copies a text. Answers with what to say about it, and with bytes for the terminal.
+/// Copies a text. Returns a remark, and bytes for the terminal.
 pub(super) fn copy(text: &str) -> (String, Vec<u8>) {
     let is_set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
     let candidates: &[(bool, &str, &[&str])] = &[

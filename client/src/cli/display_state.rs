@@ -1,4 +1,4 @@
-//! What is known of a running client: its events, folded.
+//! The state of a running client, folded from its events.
 
 mod traffic;
 
@@ -32,7 +32,7 @@ pub(super) struct DisplayState {
     pub(super) tries: u32,
     /// The sessions that are not closed.
     pub(super) sessions: BTreeMap<SessionId, SessionView>,
-    /// The session that was lost last, until all is well again.
+    /// The session that was lost last, until the client is connected again.
     pub(super) lost: Option<LostSession>,
     /// When the last session was lost, while there is none.
     pub(super) alone_since: Option<Time>,
@@ -46,7 +46,7 @@ pub(super) struct DisplayState {
     pub(super) traffic: Traffic,
     /// Where the inspector answers.
     pub(super) inspect: Option<String>,
-    /// What a key has done, and when; shown for a moment.
+    /// The remark about the last key, and its time; shown for a moment.
     pub(super) remark: Option<(Time, String)>,
 }
 
@@ -84,7 +84,7 @@ pub(super) struct DrainingRelay {
 /// One tunnel.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct TunnelView {
-    /// What its user wants.
+    /// Its specification.
     pub(super) wanted: Tunnel,
     /// How consumers find it.
     pub(super) state: TunnelState,
@@ -96,7 +96,7 @@ pub(super) struct TunnelView {
     pub(super) name_code: Option<Code>,
     /// Why it is in this state.
     pub(super) code: Option<Code>,
-    /// The same for a person.
+    /// The reason for a person.
     pub(super) reason: Option<String>,
     /// When it is asked for again.
     pub(super) retry_at: Option<Time>,
@@ -151,7 +151,7 @@ impl DisplayState {
         retry_at: Option<Time>,
         now: Time,
     ) {
-        // A client that stops may lose its sessions in any order: it stops all the same.
+        // While it stops, the client loses its sessions in any order.
         if self.client == ClientState::Stopping {
             return;
         }
@@ -163,7 +163,7 @@ impl DisplayState {
         if state != self.client {
             self.since = now;
         }
-        // Each try has an event of its own; going from reconnecting to offline is the same row of tries.
+        // Each try has its own event; reconnecting and offline are one series of tries.
         let next_try = retry_at.is_some() && retry_at != self.retry_at;
         self.tries = match (trying(self.client), trying(state)) {
             (_, false) => 1,
@@ -174,7 +174,7 @@ impl DisplayState {
         self.trying_since = if trying(state) { self.trying_since.or(Some(now)) } else { None };
         self.client = state;
         if state == ClientState::Connecting && retry_at.is_none() {
-            // The first word of a client is whom it dials.
+            // The reason of the first event is the host that is dialled.
             self.host.clone_from(reason);
             self.reason = None;
         } else {
@@ -280,7 +280,7 @@ impl DisplayState {
         after.max_by_key(|s| s.since).map(|s| s.relay.as_str())
     }
 
-    /// Whether what is shown changes with time alone.
+    /// Whether the view changes with time alone.
     pub(super) fn ticks(&self) -> bool {
         self.client != ClientState::Connected
             || self.lost.is_some()

@@ -1,4 +1,4 @@
-//! The folders that clients of one user share: where they show their state, and where they keep what must last.
+//! The folders that one user's clients share: for sockets and locks, and for keys and credentials.
 
 use std::{
     env, fs, io,

@@ -1,6 +1,6 @@
 //! Lines of text with colour, apart from any terminal.
 
-/// What a piece of text looks like at a terminal with colour. Words carry all meaning without it.
+/// The style of a piece of text. Words carry all meaning without it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Style {
     /// As it comes.
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_of_all_scripts_and_emoji_are_shown_in_the_columns_that_they_take() {
+    fn ideographs_and_emoji_take_two_columns() {
         let line = Line::plain("/日本語/").and(Style::Bold, "👩\u{200d}💻").and(Style::Dim, "/é");
         assert_eq!((line.text().as_str(), line.width()), ("/日本語/👩\u{200d}💻/é", 12));
         assert_eq!(line.clone().cut(11).text(), "/日本語/👩\u{200d}💻…");

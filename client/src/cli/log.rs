@@ -74,8 +74,8 @@ pub(super) fn line(event: &Event, state: &DisplayState, verbose: bool) -> Option
     Some(line.0)
 }
 
-/// Whether a session's event changes what the client has with the relay, which may be several sessions. A connection is
-/// news once its latency is known, which is a round trip later.
+/// Whether a session's event changes the client's connection to its relay, which may be several sessions. A new one is
+/// logged once its latency is known, which is a round trip later.
 fn is_news(session: &Session, state: &DisplayState) -> bool {
     let relay = session.relay.to_string();
     let known = state.sessions.get(&session.session);

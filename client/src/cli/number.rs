@@ -61,7 +61,7 @@ pub(super) fn count(number: u64) -> String {
     text
 }
 
-/// Where this computer's clock shows what.
+/// The time zone in which times are shown.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock(UtcOffset);
 

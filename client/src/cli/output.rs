@@ -1,4 +1,4 @@
-//! What goes to stdout and stderr: results, events, log lines, or the live view.
+//! Output on stdout and stderr: results, events, log lines, or the live view.
 
 use super::{
     display_state::DisplayState,
@@ -27,7 +27,7 @@ const MAX_SCROLLED_LINES: usize = 200;
 /// The most rows that one scrolling line takes on a narrow terminal.
 const MAX_ROWS_PER_LINE: usize = 4;
 
-/// How long the same notice is not repeated: a limit that is reached is told every second.
+/// Time within which the same notice is not repeated: relays report a reached limit every second.
 const NOTICE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How a run shows itself on stderr.
@@ -53,10 +53,10 @@ pub(super) fn mode(quiet: bool, verbose: bool, json: bool, stderr_can_redraw: bo
     }
 }
 
-/// What scrolls in the next frame.
+/// A line that scrolls in the next frame.
 enum ScrolledLine {
     Text(Line),
-    /// A request or connection. Most of many are never shown, so that none is put into words before.
+    /// A request or connection. It is formatted when it is drawn, because under load most are skipped.
     Exchange(Box<Event>),
 }
 
@@ -156,7 +156,7 @@ impl Output {
         }
     }
 
-    /// Whether a notice says something that has not been said within the last minute.
+    /// Whether a notice is new within [`NOTICE_INTERVAL`].
     fn is_news(&mut self, code: &str, now: Time) -> bool {
         let again = self
             .noticed
@@ -169,7 +169,7 @@ impl Output {
         true
     }
 
-    /// Says what happened, why, and what to do.
+    /// Prints a problem: what happened, why, and what to do.
     pub(super) fn problem(&mut self, problem: &Problem, is_error: bool) {
         for line in view::problem_lines(problem, is_error) {
             if self.mode == OutputMode::Live {
@@ -181,7 +181,7 @@ impl Output {
         }
     }
 
-    /// Says something that is for people alone.
+    /// Logs a remark for people, outside the live view.
     pub(super) fn remark(&mut self, text: &str) {
         match self.mode {
             OutputMode::Live | OutputMode::Quiet => {}
@@ -247,12 +247,12 @@ impl Output {
         self.stderr.sink.write(&bytes)
     }
 
-    /// The terminal was another job's: the next block begins anew.
+    /// Draws the next block below the present output, after another job has used the terminal.
     pub(super) fn redraw(&mut self) {
         self.painter.forget();
     }
 
-    /// Leaves the block where it is: what follows goes below it.
+    /// Ends the live view; later lines go below its last block.
     pub(super) fn end_live(&mut self, state: &DisplayState) {
         if self.mode == OutputMode::Live {
             self.mode = OutputMode::Log;

@@ -6,7 +6,7 @@
 use super::line::Line;
 use std::fmt::Write;
 
-/// What was drawn last.
+/// The size of the last block.
 #[derive(Debug, Default)]
 pub(super) struct Painter {
     /// The widths of the block's lines.

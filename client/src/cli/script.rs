@@ -1,4 +1,4 @@
-//! Short words for events, so that tests of what is shown read like what happens.
+//! Short notation for events, for tests of the view.
 
 use super::display_state::DisplayState;
 use crate::event::{

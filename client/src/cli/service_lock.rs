@@ -20,7 +20,7 @@ pub(super) struct ServiceLock {
     file: File,
 }
 
-/// What stands in a lock's file: who holds it.
+/// The content of a lock file: its holder.
 #[derive(Debug, Serialize, Deserialize)]
 struct Holder {
     pid: u32,
@@ -51,11 +51,11 @@ impl ServiceLock {
         }
     }
 
-    /// Notes which tunnel publishes it, for whoever wants the service as well.
+    /// Writes the tunnel into the lock file, for the message of another client.
     pub(super) fn note(&self, tunnel: Option<&TunnelId>) {
         let holder = Holder { pid: std::process::id(), tunnel: tunnel.cloned() };
         let text = serde_json::to_vec(&holder).unwrap_or_default();
-        // The note only makes a message better; the lock is what counts.
+        // The content only improves a message; the lock itself does not need it.
         let _ = (&self.file)
             .rewind()
             .and_then(|()| self.file.set_len(0))

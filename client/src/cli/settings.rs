@@ -1,4 +1,4 @@
-//! Arguments, variables and adit.yaml to what a run needs: flag before variable before file before default.
+//! Merges arguments, variables and adit.yaml: flag before variable before file before default.
 
 mod check;
 mod config_file;
@@ -18,7 +18,7 @@ use check::Check;
 use invalid::Origin;
 use std::{path::PathBuf, time::Duration};
 
-/// What a run needs, all of it valid.
+/// The valid settings of a run.
 #[derive(Debug)]
 pub(super) struct Settings {
     /// The region.
@@ -31,17 +31,17 @@ pub(super) struct Settings {
     pub(super) config: Option<PathBuf>,
     /// How long to try without a relay.
     pub(super) give_up_after: Option<Duration>,
-    /// What to open, in the order of the file.
+    /// The tunnels, in the order of the file.
     pub(super) tunnels: Vec<TunnelSpec>,
     /// Whether it is `adit start`: a refused tunnel lets the others run.
     pub(super) many: bool,
     /// Open tunnels although others to the same services are open.
     pub(super) force: bool,
-    /// How the run shows itself.
+    /// The form of its output.
     pub(super) display: DisplayOptions,
 }
 
-/// How a run shows itself.
+/// The form of a run's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct DisplayOptions {
     pub(super) json: bool,
@@ -63,10 +63,10 @@ impl DisplayOptions {
     }
 }
 
-/// Gathers what a run needs.
+/// Merges and checks all settings.
 ///
 /// # Errors
-/// Everything that is wrong, one line each: where it stands, its value and the rule that it breaks.
+/// All errors, one line each: place, value and rule.
 pub(super) fn gather(
     cli: &Cli,
     token_flags: TokenFlags,

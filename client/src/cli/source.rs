@@ -31,7 +31,7 @@ pub(super) enum Source {
 /// Events of an earlier run.
 pub(super) struct Replay {
     events: VecDeque<Event>,
-    /// What stands for what keys have done.
+    /// Events that answer keys.
     answers: VecDeque<Event>,
     first: Time,
     began: Instant,
@@ -86,7 +86,7 @@ impl Source {
         }
     }
 
-    /// Lets what is in flight end within this time; then the events end.
+    /// Stops the client: answers in flight have this time to end, then the events end.
     pub(super) fn stop(&mut self, grace: Duration) {
         match self {
             Self::Client(client, _) => {

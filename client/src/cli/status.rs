@@ -1,4 +1,4 @@
-//! `adit status`: what this user's running clients say of themselves.
+//! `adit status`: the snapshots of this user's running clients.
 
 pub(super) mod snapshot;
 pub(super) mod socket;
@@ -15,7 +15,7 @@ const PROBLEM_EXIT_CODE: u8 = 8;
 /// How long a client may take to connect before that is a problem.
 const MAX_CONNECT_TIME: Duration = Duration::from_secs(10);
 
-/// What the command prints, and the code with which it ends.
+/// The command's output and exit code.
 pub(super) struct StatusReport {
     /// For stdout.
     pub(super) results: String,
@@ -59,7 +59,7 @@ fn answer(
     StatusReport { results, remarks, exit_code: if bad { PROBLEM_EXIT_CODE } else { 0 } }
 }
 
-/// Whether consumers of a tunnel that is meant to be open do not reach its service.
+/// Whether an enabled tunnel's consumers do not reach its service.
 fn is_problem(client: &ClientSnapshot, tunnel: &TunnelSnapshot, now: Time) -> bool {
     match table::word(client, tunnel) {
         _ if !tunnel.enabled => false,
@@ -70,7 +70,7 @@ fn is_problem(client: &ClientSnapshot, tunnel: &TunnelSnapshot, now: Time) -> bo
     }
 }
 
-/// What is wrong with a tunnel, in one line.
+/// The problem of a tunnel in one line.
 fn remark(client: &ClientSnapshot, tunnel: &TunnelSnapshot) -> Option<String> {
     let name = tunnel.name.as_deref().unwrap_or(&tunnel.service);
     if table::word(client, tunnel) == "moving" {

@@ -1,4 +1,4 @@
-//! What the standard streams can do: size, colour, redrawing, single keys.
+//! Capabilities of the terminal: size, colour, redrawing, single keys.
 
 use super::args::When;
 use rustix::termios::{self, LocalModes, OptionalActions, SpecialCodeIndex, Termios};
@@ -39,12 +39,12 @@ const REDRAWABLE_TERMINALS: [&str; 28] = [
     "xterm",
 ];
 
-/// What arrow keys and their like begin with.
+/// The first byte of an escape sequence (ECMA-48), as arrow keys send.
 const ESCAPE: u8 = 0x1b;
 /// Between two looks at whether the program is in the foreground again.
 const FOREGROUND_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How the terminal was before, for whoever has to put it back.
+/// The terminal's modes before the first change, for the panic hook.
 static SAVED_MODES: OnceLock<Termios> = OnceLock::new();
 
 /// Whether lines can be redrawn on a terminal of this type (`TERM`).
@@ -77,7 +77,7 @@ pub(super) fn size() -> (usize, usize) {
 /// Single keys from the terminal on stdin. Signals and line feeds stay as they are, so that Ctrl-C and Ctrl-Z work even
 /// if this program does not. The terminal is put back when this is dropped, and when the program panics.
 pub(super) struct Keyboard {
-    /// The terminal, opened anew: that reads do not wait must hold for this program alone, and stdin is the shell's too.
+    /// The terminal, opened again: O_NONBLOCK on stdin would hold for the shell as well.
     input: Receiver,
     before: Termios,
     /// Keys that have been read and not been asked for.
@@ -121,7 +121,7 @@ impl Keyboard {
         let _ = termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &single);
     }
 
-    /// The next key. What begins with an escape, as arrow keys do, is no key here. It is safe to cancel.
+    /// The next key. Escape sequences, as arrow keys send, are skipped. It is safe to cancel.
     pub(super) async fn key(&mut self) -> char {
         loop {
             if let Some(key) = self.keys.pop_front() {
@@ -131,7 +131,7 @@ impl Keyboard {
                 return std::future::pending().await;
             }
             if !in_foreground() {
-                // What is typed is the shell's now, and a read would stop this program.
+                // Input is the shell's now, and a read would stop this program (SIGTTIN).
                 tokio::time::sleep(FOREGROUND_CHECK_INTERVAL).await;
                 continue;
             }
@@ -176,7 +176,7 @@ fn restore(before: &Termios) {
     }
 }
 
-/// Whether the terminal on stderr is another job's now: what is drawn there would be in its way.
+/// Whether another job has the terminal on stderr, so that nothing may be drawn there.
 pub(super) fn in_background() -> bool {
     termios::tcgetpgrp(rustix::stdio::stderr()).is_ok_and(|group| group != rustix::process::getpgrp())
 }

@@ -1,4 +1,4 @@
-//! `-v`: what the library does, step by step, in the lines of the log: `2026-11-21T10:41:07Z resolved host=… ms=3`.
+//! `-v`: the library's steps as lines of the log: `2026-11-21T10:41:07Z resolved host=… ms=3`.
 
 use crate::event::Time;
 use std::{fmt, io};

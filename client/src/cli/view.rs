@@ -1,4 +1,4 @@
-//! What a terminal shows of a client: pure functions from its state to lines.
+//! The live view: pure functions from a client's state to lines.
 
 mod scroll;
 mod status_line;
@@ -23,7 +23,7 @@ const MAX_RULE_WIDTH: usize = 74;
 const MIN_FULL_WIDTH: usize = 40;
 const MIN_FULL_HEIGHT: usize = MAX_BLOCK_LINES + 2;
 
-/// What a frame is made for.
+/// The terminal and time that a frame is made for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame {
     /// The present.
@@ -53,7 +53,7 @@ pub(super) fn block(state: &DisplayState, frame: &Frame) -> Vec<Line> {
     lines
 }
 
-/// The block of a client with one tunnel. What matters least is left out first where there is no room.
+/// The block of a client with one tunnel. The least important lines are left out first where there is no room.
 fn one(state: &DisplayState, frame: &Frame, room: usize) -> Vec<Line> {
     let width = frame.width.max(1);
     let tunnel = state.tunnels.first();
@@ -153,7 +153,7 @@ fn stats(state: &DisplayState, kind: Kind, width: usize) -> Line {
     first_that_fits(lines, width)
 }
 
-/// The keys, in as many words as have room; or what the last key has done.
+/// The keys, in as many words as have room; or the remark about the last key.
 fn keys(state: &DisplayState, frame: &Frame) -> Option<Line> {
     if let Some((_, remark)) = &state.remark {
         return Some(Line::plain(remark));
@@ -189,7 +189,7 @@ fn many(state: &DisplayState, frame: &Frame, all: usize) -> Vec<Line> {
     let mut shown: Vec<&TunnelView> = state.tunnels.iter().collect();
     let mut rest = String::new();
     if shown.len() > room {
-        // What is not well comes first: it is what one looks for.
+        // Tunnels with a problem come first.
         shown.sort_by_key(|t| matches!(t.state, TunnelState::Connected | TunnelState::Paused));
         let left = shown.split_off(room.saturating_sub(1));
         let well = left.iter().filter(|t| t.state == TunnelState::Connected).count();

@@ -46,7 +46,7 @@ impl Writer {
                 if let Err(error) = stream.write_all(&chunk).and_then(|()| stream.flush())
                     && let Some(fail) = fail.take()
                 {
-                    // Whoever cares is told once; the rest is read and thrown away.
+                    // The first failure is reported; later bytes are discarded.
                     let _ = fail.send(error);
                 }
             }
@@ -61,7 +61,7 @@ impl Writer {
             return;
         }
         drop(self.sink);
-        // It ends by the other side's going away, which is what is waited for.
+        // The thread drops its sender when it ends.
         let _ = self.ended.recv_timeout(MAX_FLUSH_TIME);
     }
 }
@@ -82,7 +82,7 @@ impl Sink {
         self.pending.is_empty() && self.chunks.capacity() > 0
     }
 
-    /// Adds bytes to what waits. Answers whether there was room; otherwise nothing is taken.
+    /// Queues bytes. Returns whether there was room; otherwise nothing is queued.
     pub(super) fn write(&mut self, bytes: &[u8]) -> bool {
         let room = self.has_room();
         if room {
@@ -91,7 +91,7 @@ impl Sink {
         room
     }
 
-    /// Waits until the stream takes what waits, or more if nothing does. It is safe to cancel.
+    /// Waits until the stream takes the queued bytes, or could take more if none are queued. It is safe to cancel.
     pub(super) async fn flush(&mut self) {
         match self.chunks.reserve().await {
             Ok(permit) if !self.pending.is_empty() => permit.send(std::mem::take(&mut self.pending)),

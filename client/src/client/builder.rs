@@ -1,4 +1,4 @@
-//! What a client is to do, checked before anything is opened.
+//! The description of a client, checked before anything is opened.
 
 use super::Client;
 use crate::{
@@ -27,7 +27,7 @@ const MAX_PENDING_COMMANDS: usize = 8;
 pub struct StartError(Vec<Problem>);
 
 impl StartError {
-    /// What is wrong; there is at least one.
+    /// The problems; there is at least one.
     pub fn problems(&self) -> &[Problem] {
         &self.0
     }
@@ -46,7 +46,7 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// Describes a client. At least the relay and one tunnel are needed, and something to show who the client is.
+/// Describes a client. It needs a relay, one tunnel, and a token or the credential of an earlier run.
 #[derive(Clone, Debug, Default)]
 pub struct ClientBuilder {
     relay: Option<String>,
@@ -105,7 +105,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Ends the client after so long without any session. Without it, the client tries for ever.
+    /// Ends the client after this time without a session. Without it, the client dials for ever.
     #[must_use]
     pub fn give_up_after(mut self, time: Duration) -> Self {
         self.give_up_after = Some(time);
@@ -136,7 +136,7 @@ impl ClientBuilder {
         lane.spawn(async move {
             let end = manager.run(receiver).await;
             event_queue.end();
-            // Nobody may be there to learn it.
+            // The client may have been dropped.
             let _ = tell.send(Some(end));
         });
         let guard = threads.clone().drop_guard();

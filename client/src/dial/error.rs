@@ -5,9 +5,9 @@ use crate::{address::RelayAddress, problem::Problem};
 use adit_protocol::CONNECT_LABEL;
 use std::{io, path::PathBuf, time::Duration};
 
-/// How long TCP may take, over all addresses and through a proxy.
+/// Time limit of TCP, over all addresses and through a proxy.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
-/// How long TLS and the hello may take; a relay ends a connection whose hello takes longer than 5 s.
+/// Time limit of TLS and hello together; a relay ends a connection whose hello takes longer than 5 s.
 pub(super) const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why there was no answer to a hello.
@@ -48,7 +48,7 @@ pub(crate) enum DialError {
 }
 
 impl DialError {
-    /// What a person reads as the reason: `network unreachable`.
+    /// The innermost reason, in words for a person: `network unreachable`.
     pub(crate) fn reason(&self) -> String {
         let mut text = match self {
             Self::Token(problem) => problem.message.clone(),
@@ -63,12 +63,12 @@ impl DialError {
         text.find(" (os error").map_or_else(|| text.clone(), |at| text[..at].to_lowercase())
     }
 
-    /// The problem that this is for someone who has never reached the relay.
+    /// The problem to end with if the relay was never reached.
     pub(crate) fn problem(&self, relay: &RelayAddress) -> Problem {
         let host =
             if relay.port() == 443 { relay.host() } else { format!("{}:{}", relay.host(), relay.port()) };
         match self {
-            // Another installation's authority may have the same name: then it is the signature that is wrong.
+            // Another installation's authority may have the same name: then the signature is wrong instead.
             Self::Certificate {
                 error: rustls::CertificateError::UnknownIssuer | rustls::CertificateError::BadSignature,
                 issuer,
@@ -103,7 +103,7 @@ impl DialError {
         }
     }
 
-    /// Whether another try is of no use to someone who has never reached the relay.
+    /// Whether the client gives up at once if the relay was never reached.
     pub(crate) fn is_final(&self) -> bool {
         matches!(
             self,

@@ -16,11 +16,11 @@ use tokio_rustls::client::TlsStream;
 /// A client's connection to a relay.
 pub(crate) type RelayIo = TlsStream<TcpStream>;
 
-/// What one hello says beside who the client is.
+/// The content of one hello, beside the client's identity.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DialRequest {
     pub(crate) avoid: Vec<RelayId>,
-    /// If there are any, all others are to answer `elsewhere`.
+    /// Relays that may accept; if there are any, all others answer `elsewhere`.
     pub(crate) only: Vec<RelayId>,
     pub(crate) tunnels: Vec<OpenTunnel>,
 }
@@ -36,7 +36,7 @@ pub(crate) enum HelloError {
     Frame(#[source] FrameError),
 }
 
-/// Says hello and reads the answer. After it, the connection has not a byte more read than the answer has.
+/// Sends a hello and reads the reply, and not a byte more: what follows belongs to the mux.
 pub(super) async fn exchange(
     io: &mut RelayIo,
     identity: &Identity,

@@ -108,7 +108,7 @@ impl Proxy {
         }
         request.push_str("\r\n");
         tcp.write_all(request.as_bytes()).await?;
-        // One byte at a time: what follows the answer is the relay's.
+        // One byte at a time: all bytes after the response are the relay's.
         let mut answer = vec![];
         while !answer.ends_with(b"\r\n\r\n") {
             if answer.len() == MAX_RESPONSE_BYTES {
@@ -139,7 +139,7 @@ pub(crate) struct ProxyRules {
 }
 
 impl ProxyRules {
-    /// What `HTTPS_PROXY` and `NO_PROXY` say, in capitals or not.
+    /// Reads `HTTPS_PROXY` and `NO_PROXY`, in upper or lower case.
     ///
     /// # Errors
     /// When the proxy is not one that can be used.

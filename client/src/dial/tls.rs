@@ -1,4 +1,4 @@
-//! TLS to relays: version 1.3 alone, the tunnel's ALPN name, and whom to trust.
+//! TLS to relays: version 1.3 only, ALPN `adit/1`, and the authorities that are trusted.
 
 use super::{error::DialError, hello::RelayIo};
 use crate::{
@@ -97,7 +97,7 @@ impl RelayTls {
     }
 }
 
-/// Verifies as the inner verifier does, and remembers whose certificate was refused.
+/// Verifies as the inner verifier does, and remembers the issuer of a refused certificate.
 #[derive(Debug)]
 struct RecordingVerifier {
     inner: Arc<dyn ServerCertVerifier>,

@@ -38,7 +38,7 @@ impl Time {
         Duration::from_millis(self.unix_ms.saturating_sub(earlier.unix_ms))
     }
 
-    /// The same in whole seconds, as log lines show it: `2026-11-21T10:41:07Z`.
+    /// The time in whole seconds, as log lines show it: `2026-11-21T10:41:07Z`.
     pub fn to_seconds(self) -> String {
         let text = self.to_string();
         format!("{}Z", &text[..text.len() - ".000Z".len()])

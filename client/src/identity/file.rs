@@ -1,4 +1,4 @@
-//! What outlives a run: the key and the credential of one region, in a file that only the user can read.
+//! The state file: the client's key and credential for one region, kept between runs, readable by the user alone.
 
 use crate::problem::Problem;
 use aws_lc_rs::signature::Ed25519KeyPair;
@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// More is not such a file.
+/// The largest file that is read.
 const MAX_BYTES: u64 = 64 * 1024;
 
 /// The content of a state file.
@@ -43,7 +43,7 @@ impl SavedIdentity {
     }
 }
 
-/// Where it lies.
+/// The path of a state file.
 pub(crate) struct StateFile(PathBuf);
 
 impl StateFile {
@@ -52,7 +52,7 @@ impl StateFile {
         Self(folder.join(format!("{region}.json")))
     }
 
-    /// What an earlier run left; `None` if there is nothing that can be read. A new token mends that.
+    /// Loads the file of an earlier run; `None` if there is none or it cannot be read: a new token replaces it.
     pub(crate) fn load(&self) -> Option<SavedIdentity> {
         let metadata = fs::metadata(&self.0).ok()?;
         if !metadata.is_file() || metadata.len() > MAX_BYTES {

@@ -21,14 +21,14 @@ pub(super) enum ServiceError {
     #[error("the service closed the connection instead of an answer")]
     Lost(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the service does not answer with HTTP")]
-    Protocol(#[source] Box<dyn std::error::Error + Send + Sync>, Answer),
+    Protocol(#[source] Box<dyn std::error::Error + Send + Sync>, UnexpectedReply),
     #[error("the consumer has gone away")]
     ConsumerLeft,
 }
 
-/// What a service answered with in place of HTTP/1.1.
+/// The kind of reply that came in place of HTTP/1.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum UnexpectedReply {
     /// A TLS record (RFC 8446 section 5.1): an alert, as the request was no handshake.
     Tls,
     /// HTTP/2's first frame, SETTINGS (RFC 9113 section 3.4).
@@ -39,7 +39,7 @@ pub(super) enum Answer {
     Other,
 }
 
-impl Answer {
+impl UnexpectedReply {
     /// Tells by the first bytes.
     pub(super) fn of_bytes(bytes: &[u8]) -> Self {
         match bytes {
@@ -50,7 +50,7 @@ impl Answer {
     }
 }
 
-/// What a new connection is for.
+/// The use of a new connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// Requests, in the version of HTTP that TLS agrees on.
@@ -59,7 +59,7 @@ pub(super) enum Purpose {
     Bytes,
 }
 
-/// Connects to the tunnel's service, and notes whether it is up. Answers also whether TLS agreed on HTTP/2.
+/// Connects to the tunnel's service and records whether it is up. Also returns whether TLS agreed on HTTP/2.
 pub(super) async fn connect(
     tunnel: &PublishedTunnel,
     purpose: Purpose,
@@ -69,7 +69,8 @@ pub(super) async fn connect(
         let Some(tls) = &tunnel.tls else { return Ok((ServiceIo::Tcp(tcp), false)) };
         let connector = if purpose == Purpose::Requests { &tls.requests } else { &tls.upgrades };
         let io = connector.connect(tls.name.clone(), tcp).await.map_err(|error| {
-            let answer = if is_clear_text(&error) { Answer::ClearText } else { Answer::Other };
+            let answer =
+                if is_clear_text(&error) { UnexpectedReply::ClearText } else { UnexpectedReply::Other };
             ServiceError::Protocol(error.into(), answer)
         })?;
         let http2 = io.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -84,7 +85,7 @@ pub(super) async fn connect(
     connected
 }
 
-/// Notes what is wrong with the service, for whoever watches the tunnel.
+/// Records a failure in the tunnel's state.
 pub(super) fn note_failure(tunnel: &PublishedTunnel, error: &ServiceError) {
     let reason = describe_failure(&tunnel.spec.service, error);
     match error {
@@ -127,10 +128,10 @@ fn describe_failure(service: &Service, error: &ServiceError) -> String {
             _ => format!("{address} cannot be reached: {error}; consumers get 502"),
         },
         ServiceError::Timeout => format!("{address} does not answer; consumers get 504"),
-        ServiceError::Protocol(_, Answer::Tls) => instead("speaks TLS", "https"),
-        ServiceError::Protocol(_, Answer::Http2) => instead("speaks HTTP/2", "h2c"),
-        ServiceError::Protocol(_, Answer::ClearText) => instead("speaks no TLS", "http"),
-        ServiceError::Protocol(error, Answer::Other) if service.scheme == Scheme::Https => {
+        ServiceError::Protocol(_, UnexpectedReply::Tls) => instead("speaks TLS", "https"),
+        ServiceError::Protocol(_, UnexpectedReply::Http2) => instead("speaks HTTP/2", "h2c"),
+        ServiceError::Protocol(_, UnexpectedReply::ClearText) => instead("speaks no TLS", "http"),
+        ServiceError::Protocol(error, UnexpectedReply::Other) if service.scheme == Scheme::Https => {
             format!("{address}: TLS failed: {error}; consumers get 502")
         }
         other => format!("{address}: {other}; consumers get 502"),
@@ -146,7 +147,7 @@ mod tests {
     fn what_answers_in_place_of_http_is_named_with_what_to_write() {
         let service = Service::parse(Kind::Http, "8443").unwrap();
         let say = |bytes: &[u8]| {
-            describe_failure(&service, &ServiceError::Protocol("x".into(), Answer::of_bytes(bytes)))
+            describe_failure(&service, &ServiceError::Protocol("x".into(), UnexpectedReply::of_bytes(bytes)))
         };
         let tls = "127.0.0.1:8443 speaks TLS: use https://127.0.0.1:8443; consumers get 502";
         assert_eq!(say(&[0x15, 3, 1, 0, 2, 2, 70]), tls);

@@ -1,4 +1,4 @@
-//! What a request's service waits for: nobody, once its consumer has left.
+//! Stops work for consumers who have left.
 
 use super::connect::ServiceError;
 use adit_mux::Responder;

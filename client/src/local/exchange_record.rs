@@ -1,4 +1,4 @@
-//! What one exchange was like, for whoever watches. It costs next to nothing while no one does.
+//! The record of one exchange, for its events. It costs next to nothing while no one reads events.
 
 use crate::{
     event::{EventKind, Exchange},
@@ -155,7 +155,7 @@ impl ObservedExchange {
     }
 }
 
-/// A body whose bytes are counted.
+/// A body that counts its bytes.
 pub(super) struct CountedBody<B> {
     body: B,
     count: Option<Arc<AtomicU64>>,

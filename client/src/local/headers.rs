@@ -1,4 +1,4 @@
-//! What a message's headers lose and gain between a stream and a service.
+//! Rewrites the headers of a message between a stream and a service.
 
 use adit_protocol::stream;
 use http::{
@@ -7,8 +7,8 @@ use http::{
     request, response,
 };
 
-/// Takes off what is Adit's own, and what is meant for one connection alone (RFC 9110 section 7.6.1). Most messages have
-/// little of it: one walk over the names costs less than to look each up.
+/// Removes Adit's own headers and those of one connection (RFC 9110 section 7.6.1). Most messages have few: one walk over
+/// the names costs less than looking each up.
 fn strip(headers: &mut HeaderMap) {
     let mut found: Vec<HeaderName> = vec![];
     for name in headers.keys() {
@@ -110,7 +110,7 @@ pub(super) fn from_service(head: &mut response::Parts) {
     head.headers.remove(TE);
 }
 
-/// How long the body is, if the headers say so.
+/// The body's length; `None` if the headers do not give it.
 pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

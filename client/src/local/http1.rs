@@ -1,11 +1,11 @@
 //! HTTP/1.1 to a service: connections that are kept, and driven by the task that uses them.
 //!
-//! A connection has no task of its own: whoever sends a request polls it. So a request costs one task, and an answer's
+//! A connection has no task of its own: the task that sends a request polls it. So a request costs one task, and an answer's
 //! head and first bytes leave for the relay together.
 
 use super::{
     LocalService,
-    connect::{Answer, Purpose, ServiceError, connect},
+    connect::{Purpose, ServiceError, UnexpectedReply, connect},
     io::ServiceIo,
 };
 use adit_mux::{StreamError, body::StreamBody, splice::Abort};
@@ -94,7 +94,7 @@ type Driver = Connection<TokioIo<ServiceIo>, RequestBody>;
 impl Drop for ServiceConnection {
     fn drop(&mut self) {
         if let Some(driver) = self.driver.take_if(|_| self.busy) {
-            // To a service that knows half-close, an end alone does not say that nobody waits for the answer.
+            // A FIN alone may be a half-close, after which a service still answers. A reset says that no one waits for the answer.
             driver.into_parts().io.into_inner().abort();
         }
     }
@@ -103,9 +103,9 @@ impl Drop for ServiceConnection {
 /// Why a connection brought no answer.
 enum SendFailure {
     /// Not a byte was sent: here is the request again.
-    Unsent(hyper::Error, Box<Request<RequestBody>>, Answer),
+    Unsent(hyper::Error, Box<Request<RequestBody>>, UnexpectedReply),
     /// The connection ended before the answer began.
-    Broken(hyper::Error, Answer),
+    Broken(hyper::Error, UnexpectedReply),
 }
 
 impl ServiceConnection {
@@ -114,11 +114,11 @@ impl ServiceConnection {
         let (sender, driver) = Builder::new()
             .handshake(TokioIo::new(io))
             .await
-            .map_err(|error| ServiceError::Protocol(error.into(), Answer::Other))?;
+            .map_err(|error| ServiceError::Protocol(error.into(), UnexpectedReply::Other))?;
         Ok(Box::new(Self { sender, driver: Some(driver), busy: false, idle_since: Instant::now() }))
     }
 
-    /// Lets the connection work. Answers whether it has ended.
+    /// Polls the connection's IO. Returns whether it has ended.
     fn drive(&mut self, cx: &mut Context<'_>) -> bool {
         self.driver.as_mut().is_none_or(|driver| Pin::new(driver).poll(cx).is_ready())
     }
@@ -138,7 +138,7 @@ impl ServiceConnection {
         answered.map_err(|mut error| {
             let message = error.take_message();
             let error = error.into_error();
-            let answer = if is_protocol(&error) { self.unparsed_answer() } else { Answer::Other };
+            let answer = if is_protocol(&error) { self.unexpected_reply() } else { UnexpectedReply::Other };
             match message {
                 Some(request) => SendFailure::Unsent(error, Box::new(request), answer),
                 None => SendFailure::Broken(error, answer),
@@ -146,10 +146,10 @@ impl ServiceConnection {
         })
     }
 
-    /// What the service sent that is not HTTP/1.1. The connection is of no use afterwards.
-    fn unparsed_answer(&mut self) -> Answer {
-        let Some(driver) = self.driver.take() else { return Answer::Other };
-        Answer::of_bytes(&driver.into_parts().read_buf)
+    /// The kind of reply that the service sent in place of HTTP/1.1. Takes the connection apart.
+    fn unexpected_reply(&mut self) -> UnexpectedReply {
+        let Some(driver) = self.driver.take() else { return UnexpectedReply::Other };
+        UnexpectedReply::of_bytes(&driver.into_parts().read_buf)
     }
 
     /// Polls a future that needs this connection to go on, until the future is done.
@@ -161,7 +161,7 @@ impl ServiceConnection {
             }
             if !ended {
                 ended = self.drive(cx);
-                // What the connection has read is there now: no need to wait for the wake-up.
+                // The connection may have read what the future waits for.
                 return Pin::new(&mut future).poll(cx);
             }
             Poll::Pending
@@ -176,12 +176,12 @@ impl ServiceConnection {
         reusable
     }
 
-    /// After a 101: the connection, and what was read of it beyond the answer.
+    /// After a 101: the connection, and the bytes that were read after the answer.
     pub(super) async fn into_bytes(mut self) -> Result<(Bytes, ServiceIo), ServiceError> {
         let mut driver = self.driver.take().expect("it is taken apart only here and at its end");
         std::future::poll_fn(|cx| driver.poll_without_shutdown(cx))
             .await
-            .map_err(|error| ServiceError::Protocol(error.into(), Answer::Other))?;
+            .map_err(|error| ServiceError::Protocol(error.into(), UnexpectedReply::Other))?;
         let Parts { io, read_buf, .. } = driver.into_parts();
         Ok((read_buf, io.into_inner()))
     }
@@ -209,7 +209,7 @@ impl SendFailure {
 /// Whether the service said something that is not an answer, rather than nothing.
 fn is_protocol(error: &hyper::Error) -> bool {
     if error.is_canceled() {
-        // The request was taken back because of what happened to the connection.
+        // The request was never sent because the connection failed: its error is the cause.
         let cause = error.source().and_then(|source| source.downcast_ref::<hyper::Error>());
         return cause.is_some_and(|cause| !cause.is_closed() && cause.source().is_none());
     }
@@ -297,7 +297,7 @@ async fn sweep(local: Weak<LocalService>) {
     }
 }
 
-/// The request once more, if sending it twice does no harm (RFC 9110 section 9.2.2) and it has no body.
+/// A copy of an idempotent request without a body (RFC 9110 section 9.2.2), which may be sent twice.
 fn repeatable_copy(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
     let idempotent = matches!(
         *request.method(),
@@ -316,7 +316,7 @@ fn repeatable_copy(request: &Request<RequestBody>) -> Option<Request<RequestBody
 /// An answer, and the connection that brings the rest of it.
 pub(super) type Http1Answer = (Response<Incoming>, Box<ServiceConnection>);
 
-/// What a new connection turned out to be.
+/// A new connection, by the protocol that TLS agreed on.
 pub(super) enum NewConnection {
     Http1(Box<ServiceConnection>),
     /// TLS agreed on HTTP/2.

@@ -2,7 +2,7 @@
 
 use super::{
     LocalService,
-    connect::{Answer, Purpose, ServiceError, connect},
+    connect::{Purpose, ServiceError, UnexpectedReply, connect},
     consumer::until_consumer_leaves,
     exchange_record::ExchangeRecord,
     headers,
@@ -28,8 +28,9 @@ pub(super) fn is_open(local: &LocalService) -> bool {
 
 /// Speaks HTTP/2 on this connection from now on.
 pub(super) async fn adopt(local: &LocalService, io: ServiceIo) -> Result<Opener, ServiceError> {
-    let (opener, _, driver) =
-        adit_mux::open(io).await.map_err(|error| ServiceError::Protocol(error.into(), Answer::Other))?;
+    let (opener, _, driver) = adit_mux::open(io)
+        .await
+        .map_err(|error| ServiceError::Protocol(error.into(), UnexpectedReply::Other))?;
     *slot(local) = Some(opener.clone());
     tokio::spawn(async move {
         if let Err(error) = driver.await {
@@ -42,7 +43,7 @@ pub(super) async fn adopt(local: &LocalService, io: ServiceIo) -> Result<Opener,
     Ok(opener)
 }
 
-/// A connection that takes a stream now; the one at hand or a new one.
+/// A connection that accepts a stream now: the open one or a new one.
 async fn opener(local: &LocalService) -> Result<Opener, ServiceError> {
     let kept = slot(local).clone();
     if let Some(opener) = kept {
@@ -53,9 +54,13 @@ async fn opener(local: &LocalService) -> Result<Opener, ServiceError> {
     }
     let (io, agreed) = connect(&local.tunnel, Purpose::Requests).await?;
     if matches!(io, ServiceIo::Tls(_)) && !agreed {
-        return Err(ServiceError::Protocol("it does not speak HTTP/2".into(), Answer::Other));
+        return Err(ServiceError::Protocol("it does not speak HTTP/2".into(), UnexpectedReply::Other));
     }
-    adopt(local, io).await?.ready().await.map_err(|error| ServiceError::Protocol(error.into(), Answer::Other))
+    adopt(local, io)
+        .await?
+        .ready()
+        .await
+        .map_err(|error| ServiceError::Protocol(error.into(), UnexpectedReply::Other))
 }
 
 /// Serves one request to its end.
@@ -140,7 +145,7 @@ fn service_error(error: StreamError) -> ServiceError {
     if error.io_kind().is_some() || error.is_go_away() || error.reason() == Some(ResetReason::RefusedStream) {
         ServiceError::Lost(error.into())
     } else {
-        ServiceError::Protocol(error.into(), Answer::Other)
+        ServiceError::Protocol(error.into(), UnexpectedReply::Other)
     }
 }
 

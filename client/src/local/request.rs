@@ -2,7 +2,7 @@
 
 use super::{
     LocalService,
-    connect::{Answer, ServiceError},
+    connect::{ServiceError, UnexpectedReply},
     consumer::until_consumer_leaves,
     exchange_record::ExchangeRecord,
     headers,
@@ -102,7 +102,10 @@ async fn send_answer(
     };
     let (mut head, body) = answer.into_parts();
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        let error = ServiceError::Protocol("it switched protocols without being asked".into(), Answer::Other);
+        let error = ServiceError::Protocol(
+            "it switched protocols without being asked".into(),
+            UnexpectedReply::Other,
+        );
         record.failed(local.fail(&mut respond, &error));
         return;
     }
@@ -122,7 +125,7 @@ async fn send_answer(
     let sent = conn.drive_until(watched).await;
     match sent {
         Ok(_) => http1::keep_connection(local, conn).await,
-        // The stream was reset: whoever reads it sees a break, not an end.
+        // The stream was reset, so its reader sees that the answer is incomplete.
         Err(error) => record.broke(&error),
     }
 }

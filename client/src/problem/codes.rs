@@ -1,6 +1,6 @@
 //! The table of codes.
 
-/// What a code means.
+/// The meaning of a code.
 #[derive(Debug)]
 pub struct Explanation {
     /// The code.
@@ -15,7 +15,7 @@ pub struct Explanation {
     pub why: &'static [&'static str],
     /// What to do next, chosen likewise.
     pub next: &'static [&'static str],
-    /// More for `adit help CODE`: when it comes, and what helps.
+    /// The text of `adit help CODE`: when the code comes, and what helps.
     pub about: &'static str,
 }
 

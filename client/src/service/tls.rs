@@ -12,7 +12,7 @@ use tokio_rustls::TlsConnector;
 /// How to speak TLS with one service.
 #[derive(Clone)]
 pub(crate) struct ServiceTls {
-    /// Who the service has to be.
+    /// The name that the service's certificate has to be for.
     pub(crate) name: ServerName<'static>,
     /// For requests: the versions of HTTP that the tunnel's settings allow.
     pub(crate) requests: TlsConnector,

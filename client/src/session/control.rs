@@ -1,4 +1,4 @@
-//! A session's conversation with its relay: JSON lines on the first stream.
+//! The control stream of a session: JSON lines on its first stream.
 
 use super::{Report, Session, SessionCommand, SessionEnd};
 use crate::{
@@ -18,9 +18,9 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// The longest wait between two looks at the credential's end.
+/// The longest wait before a renewal.
 const MAX_RENEWAL_DELAY: Duration = Duration::from_secs(24 * 3600);
-/// When the clock says that a credential has ended although the relay does not: the time until another try.
+/// The wait before another renewal if one fails, or if this computer's clock says that a fresh credential has expired.
 const RENEWAL_RETRY_DELAY: Duration = Duration::from_secs(60);
 
 /// When and how this session's credential is renewed.
@@ -28,7 +28,7 @@ pub(super) struct Renewal {
     /// Whether a fresh token is needed, or the client's key is enough.
     with_token: bool,
     at: Instant,
-    /// What was presented in the renewal that is under way.
+    /// The proof of the renewal that waits for its answer.
     pending: Option<PresentedProof>,
 }
 
@@ -49,7 +49,7 @@ fn renewal_delay(expires: u64, now: u64) -> Duration {
     }
 }
 
-/// Listens to the relay and speaks to it until the session ends.
+/// Serves the control stream until the session ends.
 pub(super) async fn run(
     session: Arc<Session>,
     lines: RecvStream,
@@ -65,7 +65,7 @@ pub(super) async fn run(
     tokio::select! {
         () = cut.cancelled() => {}
         end = control.converse(lines, commands) => match end {
-            // The streams are through; the connection ends with this one.
+            // All streams have ended; the connection ends with the control stream.
             Ok(()) => drop(control.stream.send_data(Bytes::new(), true)),
             Err(end) => control.session.end(end),
         }

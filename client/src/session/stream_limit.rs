@@ -1,4 +1,4 @@
-//! How many streams a session has open.
+//! The limit of a session's open streams.
 
 use std::sync::{
     Arc,
@@ -13,19 +13,19 @@ pub(super) struct StreamLimit {
     idle: Notify,
 }
 
-/// One stream; given back when it is dropped.
+/// The permit of one open stream, given back when dropped.
 #[derive(Debug)]
 pub(super) struct StreamPermit(Arc<StreamLimit>);
 
 impl StreamLimit {
-    /// A place for one more, unless there are so many already.
+    /// A permit for one more stream, unless `limit` are open.
     pub(super) fn acquire(streams: &Arc<Self>, limit: usize) -> Option<StreamPermit> {
         let before = streams.count.fetch_add(1, Ordering::AcqRel);
         let permit = StreamPermit(streams.clone());
         (before < limit).then_some(permit)
     }
 
-    /// Waits until none is open.
+    /// Waits until no stream is open.
     pub(super) async fn wait_until_idle(&self) {
         loop {
             let idle = self.idle.notified();

@@ -1,4 +1,4 @@
-//! How long to wait before the next dial.
+//! Back-off between dials.
 
 use std::time::Duration;
 use tokio::time::Instant;
@@ -7,10 +7,10 @@ use tokio::time::Instant;
 const MIN_DELAY: Duration = Duration::from_millis(50);
 /// The longest wait.
 const MAX_DELAY: Duration = Duration::from_secs(10);
-/// A wait is this part of the time since the first failure: a short outage is noticed as soon as it is over, and a
-/// long one costs few dials.
+/// A wait is a fifth of the time since the first failure: a client returns soon after a short outage, and a long one costs
+/// few dials.
 const OUTAGE_FRACTION: u32 = 5;
-/// A session that ended sooner than this counts as a failure.
+/// A session shorter than this counts as a failure.
 const MIN_SESSION_TIME: Duration = Duration::from_secs(5);
 /// More penalties change nothing.
 const MAX_PENALTIES: u32 = 10;
@@ -37,13 +37,13 @@ impl Backoff {
         self.since = None;
     }
 
-    /// A relay that drains has gone: whatever failed before says nothing about its successor.
+    /// Forgets all failures: a draining relay has gone, and its successor has not failed yet.
     pub(super) fn reset(&mut self) {
         *self = Self::default();
     }
 
-    /// A session that lasted so long has ended. Answers how long to wait: not at all after one that was of use, whatever
-    /// searches for another relay have failed meanwhile.
+    /// The wait after a session of this length: none after one of at least [`MIN_SESSION_TIME`], even if searches for
+    /// another relay have failed meanwhile.
     pub(super) fn session_ended_delay(&mut self, lasted: Duration, now: Instant, jitter: f64) -> Duration {
         if lasted >= MIN_SESSION_TIME {
             self.reset();
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_outage_is_over_at_once_and_a_long_one_costs_few_dials() {
+    fn a_short_outage_ends_at_once_and_a_long_one_costs_few_dials() {
         for jitter in [0.0, 0.5, 0.99] {
             let (tries, late) = outage(1, jitter);
             assert!(late < Duration::from_millis(250) && tries < 40, "{tries} {late:?}");

@@ -1,10 +1,10 @@
-//! What a client's user wants of it.
+//! Commands of the program that runs a client.
 
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// What a client's user wants of it.
+/// A command to the session manager.
 pub(crate) enum ClientCommand {
-    /// End once what is under way is through, or after this time.
+    /// End once open requests have ended, at the latest after `grace`.
     Stop { grace: Duration, done: oneshot::Sender<()> },
 }

@@ -1,10 +1,9 @@
 //! Which sessions a client should hold: a pure account of relays, sessions and dials.
 //!
-//! A client holds as many sessions with each of two relays as those say. It cannot choose whom it reaches, it can only
-//! say whom it does not want: such a relay answers `elsewhere`, and another dial may reach another one. While it has
-//! fewer than two relays it avoids those that it has; then it wants only those, until each has as many sessions as it
-//! says. In a large region that takes many dials and gains little, so the client is soon content with fewer sessions, as
-//! long as it has two relays.
+//! A client holds sessions with two relays, as many with each as that relay's welcome says. It cannot choose which relay a
+//! dial reaches; it can only name relays to avoid, and those answer `elsewhere`. While it has fewer than two relays it
+//! avoids the one that it has. Then it names the two as the only ones, until each has its number of sessions. In a large
+//! region that takes many dials and gains little, so the client soon settles for fewer sessions with its two relays.
 
 use super::backoff::Backoff;
 use crate::{lanes, session::SessionKey};
@@ -18,25 +17,25 @@ const MAX_RELAYS: usize = 2;
 const SLOW_DIAL_TIME: Duration = Duration::from_secs(2);
 /// The most dials at once.
 const MAX_DIALS: usize = 3;
-/// How often another relay is looked for in a row.
+/// The most searches for another relay in quick succession.
 const MAX_FAST_SEARCHES: u32 = 8;
-/// Then so many times more, each time after a longer pause: load balancers show a new relay a second or two late.
+/// The most searches after those, each after a longer pause: load balancers show a new relay a second or two late.
 const MAX_LATE_SEARCHES: u32 = 8;
-/// The first of these pauses, and the second; every two are twice as long as the two before.
+/// The pause before the first two of these searches; it doubles every two searches.
 const LATE_SEARCH_DELAY: Duration = Duration::from_secs(1);
-/// Then it is looked for again after this time, from the beginning.
+/// The pause before the next series of searches.
 const SEARCH_INTERVAL: Duration = Duration::from_secs(30);
-/// The same in a region that has no other relay, as far as its relay knows.
+/// The pause between searches in a region of one relay.
 const ONE_RELAY_SEARCH_INTERVAL: Duration = Duration::from_secs(200);
-/// Then, of two relays, one is looked for that has fewer sessions than it says.
+/// The pause before the next search for a relay with fewer sessions than it should have.
 const FILL_INTERVAL: Duration = Duration::from_secs(3600);
-/// The same while a relay drains and no other answers.
+/// The pause between searches while a relay drains and no other answers; also the longest back-off then.
 const DRAIN_SEARCH_INTERVAL: Duration = Duration::from_secs(1);
-/// The longest pause between two tries in a row.
+/// The longest pause between two quick searches.
 const MAX_SEARCH_DELAY: Duration = Duration::from_millis(100);
-/// Another relay is looked for within this time after the client has heard of it: thousands have, from the same relay.
+/// A new relay is searched for within this time, at random: thousands of clients learn of it at once.
 const MAX_NEWS_DELAY: Duration = Duration::from_secs(1);
-/// With a session left, a lost one is dialled again within this time: its relay may have lost thousands.
+/// With a session left, a lost one is redialled within this time, at random: its relay may have lost thousands.
 const MAX_REDIAL_SPREAD: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
@@ -65,7 +64,7 @@ struct PendingDial {
     target: DialTarget,
 }
 
-/// Whom a dial is to reach.
+/// The relays that a dial may reach.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct DialTarget {
     /// None of these.
@@ -80,12 +79,12 @@ impl DialTarget {
     }
 }
 
-/// What becomes of the search for a relay.
+/// The state of the search for another relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SearchOutcome {
     /// There will be another dial soon.
     GoesOn,
-    /// There is no other relay to be had for now, and none is needed.
+    /// There is no other relay now, and none is needed.
     Ended,
     /// There should be a second relay, and for a while it is not looked for.
     InVain,
@@ -178,7 +177,7 @@ impl SessionPlan {
         Some(DialOrder { lane, target })
     }
 
-    /// Whom the next dial is to reach; `None` when none is needed.
+    /// The target of the next dial; `None` if none is due.
     fn next_target(&self, now: Instant) -> Option<DialTarget> {
         let may_search = self.search_at.is_none_or(|at| now >= at);
         let mut avoid: Vec<RelayId> = vec![];
@@ -264,12 +263,12 @@ impl SessionPlan {
         self.take_dial(key);
     }
 
-    /// The client has as many sessions as it may have.
+    /// Stops dialling for a while: the account's limit of sessions is reached.
     pub(super) fn stop_dialling(&mut self, now: Instant) {
         self.pause(now + SEARCH_INTERVAL.mul_f64(1.0 + rand::random::<f64>() / 2.0));
     }
 
-    /// A relay answered that was not the right one.
+    /// Records a dial that another relay answered with `elsewhere`.
     pub(super) fn dial_answered_elsewhere(
         &mut self,
         key: SessionKey,
@@ -291,7 +290,7 @@ impl SessionPlan {
         self.serving().next().is_none() && self.is_served()
     }
 
-    /// A dial has not found what it was for.
+    /// Records a search that did not reach the relay it was for.
     fn search_failed(&mut self, thin: bool, now: Instant) -> SearchOutcome {
         let jitter: f64 = rand::random();
         let moving = self.is_moving();
@@ -320,7 +319,7 @@ impl SessionPlan {
         }
     }
 
-    /// The region has so many relays now.
+    /// Sets how many relays the region has.
     pub(super) fn set_relay_count(&mut self, relays: u32, now: Instant) {
         let relays = relays.max(1) as usize;
         let more = relays > self.relays;
@@ -334,13 +333,13 @@ impl SessionPlan {
         }
     }
 
-    /// In a region of one relay another one is looked for now and then.
+    /// Schedules the next search in a region of one relay.
     fn schedule_search(&mut self, now: Instant) {
         self.search_at = Some(now + ONE_RELAY_SEARCH_INTERVAL.mul_f64(1.0 + rand::random::<f64>() / 2.0));
     }
 
-    /// A session has begun. Answers with those to let go: it may be one too many itself, or take the place of one whose
-    /// relay drains.
+    /// Records a new session. Returns the sessions to leave: the new one if it is surplus, or the one that it replaces
+    /// because its relay drains.
     pub(super) fn session_began(
         &mut self,
         key: SessionKey,
@@ -359,7 +358,7 @@ impl SessionPlan {
         let state = if third || has >= self.per_relay { HeldState::Leaving } else { HeldState::Serving };
         self.held.push(HeldSession { key, relay: welcome.relay.clone(), lane, since: now, state });
         if state == HeldState::Leaving {
-            // As good as `elsewhere`: a relay that does not care whom it should avoid is not dialled for ever.
+            // Counts as `elsewhere`, or a relay that ignores `avoid` would be dialled for ever.
             self.search_failed(thin, now);
             return vec![key];
         }
@@ -384,7 +383,7 @@ impl SessionPlan {
         }
     }
 
-    /// A session or a dial has ended. Answers whether it is missed.
+    /// Records the end of a session or dial. Returns whether it has to be replaced.
     pub(super) fn session_ended(&mut self, key: SessionKey, now: Instant) -> bool {
         self.take_dial(key);
         let Some(place) = self.held.iter().position(|held| held.key == key) else { return false };

@@ -1,16 +1,16 @@
-//! Looks at local services between consumers.
+//! Probes local services, so that their state is known without a consumer.
 
 use crate::{context::ClientContext, local};
 use adit_protocol::Kind;
 use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
 
-/// Between two looks at whether a service that was down takes connections again.
+/// Time between two probes of a service that is down.
 const PROBE_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Notices when services go up or down without a consumer.
+/// Probes each HTTP service once, then those that are down until they accept connections.
 pub(super) async fn probe_services(context: Arc<ClientContext>) {
-    // A TCP service may take its one connection for the consumer's.
+    // A TCP service may take the probe's connection for a consumer's.
     let tunnels =
         || context.tunnels.iter().filter(|tunnel| tunnel.spec.kind() == Kind::Http && tunnel.spec.enabled);
     for tunnel in tunnels() {

@@ -1,4 +1,4 @@
-//! What a relay's refusal means for the client.
+//! Decides what the client does after a relay's refusal.
 
 use crate::{event::Time, problem::Problem};
 use adit_protocol::{Code, Refused, SuspensionNotice};
@@ -7,18 +7,18 @@ use std::time::Duration;
 /// No relay keeps a client away for longer than this.
 pub(super) const MAX_RETRY_DELAY: Duration = Duration::from_secs(3600);
 
-/// What to do after a refusal.
+/// The client's next step after a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RefusalAction {
-    /// The credential is of no use, a token may be.
+    /// Forget the credential and present a token.
     UseToken,
     /// Try again, not before this time if there is one.
     Retry(Option<Duration>),
-    /// Trying again changes nothing.
+    /// End the client: another try would be refused as well.
     Final,
 }
 
-/// What to do after this refusal. `has_other` says that a credential was shown although there is a token.
+/// Decides the next step. `has_other`: a credential was presented, and there is a token as well.
 pub(super) fn action_after(refused: &Refused, has_other: bool) -> RefusalAction {
     let after = refused.retry_after_ms.map(|ms| Duration::from_millis(ms).min(MAX_RETRY_DELAY));
     match refused.code {
@@ -38,7 +38,7 @@ pub(super) fn action_after(refused: &Refused, has_other: bool) -> RefusalAction 
 
 /// The refusal as a person reads it. `now` is this computer's clock in seconds since 1970.
 ///
-/// `claims` is what the token that was refused says of itself.
+/// `claims` are those of the refused token.
 pub(super) fn problem_of(refused: &Refused, claims: &[(&'static str, String)], now: u64) -> Problem {
     let at = |seconds: u64| Time::from_unix_ms(seconds.saturating_mul(1000)).to_seconds();
     let clock = |seconds: u64| at(seconds)[11..19].to_owned();
@@ -76,7 +76,7 @@ pub(super) fn problem_of(refused: &Refused, claims: &[(&'static str, String)], n
     problem
 }
 
-/// What a suspended account is told: whom it is about, until when, why, and whom to write to.
+/// Adds the facts of a suspension: subject, end, reason, complaint, and the address for questions.
 pub(super) fn with_suspension(problem: Problem, notice: &SuspensionNotice) -> Problem {
     let mut problem = problem.with("account", notice.against.as_str()).with("reason", notice.reason.as_str());
     if let Some(until) = notice.until {
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suspended_account_is_told_until_when_why_and_whom_to_write_to() {
+    fn a_suspended_account_is_told_until_when_and_why() {
         let notice = SuspensionNotice {
             against: "acme-ci".to_owned(),
             until: Some(1_798_761_600),

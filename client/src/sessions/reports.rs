@@ -1,4 +1,4 @@
-//! What dials and sessions report, and what follows from it.
+//! Handles the reports of dials and sessions.
 
 use super::{
     LEAVE_DELAY, MAX_PENDING_RETRIES, OpenSession, SessionManager,
@@ -113,7 +113,7 @@ impl SessionManager {
                     return Err(problem);
                 }
                 if refused.code == Code::TooManySessions {
-                    // What it has is what it may have.
+                    // The account's limit of sessions is reached: the client makes do with those that it has.
                     self.plan.stop_dialling(now);
                 } else {
                     self.context.event_queue.send(EventKind::Notice(problem.clone()));
@@ -144,7 +144,7 @@ impl SessionManager {
             self.tunnel_refused(key, refused);
         }
         for left in self.plan.session_began(key, welcome, now) {
-            // One that is too many itself serves nothing that others do not.
+            // A surplus session serves nothing that others do not: it may leave at once.
             let at = if left == key { now } else { now + LEAVE_DELAY };
             self.leaving.push((at, left));
         }

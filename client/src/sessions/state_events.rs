@@ -1,4 +1,4 @@
-//! What the client's user is told of its sessions.
+//! Events about the client's state and its sessions.
 
 use super::SessionManager;
 use crate::{

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 #[tokio::test]
-async fn streams_for_tunnels_that_the_session_does_not_serve_are_refused() {
+async fn streams_for_tunnels_of_other_sessions_are_refused() {
     let (service, mut relay) = (Service::start().await, Relay::start().await);
     let (_client, _events, session) = relay.serve(http(service.address())).await;
     for id in [None, Some("tn_other"), Some(""), Some("TN \u{7f}")] {
@@ -33,7 +33,7 @@ async fn streams_for_tunnels_that_the_session_does_not_serve_are_refused() {
 }
 
 #[tokio::test]
-async fn a_thousand_consumers_who_leave_at_once_do_not_end_the_session() {
+async fn a_thousand_consumers_who_leave_do_not_end_the_session() {
     let (service, mut relay) = (Service::start().await, Relay::start().await);
     let (_client, _events, session) = relay.serve(http(service.address())).await;
     for path in ["/hang", "/", "/chunked/100000", "/echo"] {
@@ -93,7 +93,7 @@ async fn what_a_later_relay_says_is_passed_over() {
 }
 
 #[tokio::test]
-async fn answers_that_are_not_a_relays_end_a_client_that_was_never_welcome() {
+async fn a_reply_that_is_not_a_relays_ends_a_new_client() {
     for garbage in [
         b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(),
         vec![0, 0, 0, 0],
@@ -166,7 +166,7 @@ async fn numbers_beyond_all_measure_are_kept_within_it() {
 }
 
 #[tokio::test]
-async fn a_relay_that_says_now_again_and_again_is_not_asked_again_and_again() {
+async fn a_relay_that_says_retry_now_is_asked_ever_more_slowly() {
     let (service, mut relay) = (Service::start().await, Relay::start().await);
     let refused = |tunnel: &str| RefusedTunnel {
         tunnel: tunnel.parse().unwrap(),

@@ -87,7 +87,7 @@ async fn an_https_service_gets_the_version_that_tls_agrees_on() {
 }
 
 #[tokio::test]
-async fn a_service_whose_certificate_nobody_vouches_for_gets_no_request() {
+async fn a_service_with_an_untrusted_certificate_gets_no_request() {
     let mut relay = Relay::start().await;
     let (mut spec, serving) = service(&[b"http/1.1"], &relay.folder.path().join("service.pem")).await;
     // An authority, but not the service's.

@@ -119,7 +119,7 @@ async fn large_bodies_arrive_whole_in_both_directions() {
 }
 
 #[tokio::test]
-async fn an_upload_goes_on_while_the_consumer_does_not_read_the_answer() {
+async fn an_upload_goes_on_while_the_answer_is_not_read() {
     let (service, mut relay) = (Service::start().await, Relay::start().await);
     let (_client, _events, session) = relay.serve(http(service.address())).await;
     let (response, to) = session.open(session.request("POST", "/echo").body(()).unwrap(), false).await;
@@ -206,7 +206,7 @@ async fn connections_to_the_service_are_kept() {
 }
 
 #[tokio::test]
-async fn a_kept_connection_that_the_service_has_closed_costs_no_request() {
+async fn a_kept_connection_that_was_closed_costs_no_request() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut relay = Relay::start().await;
     let address = listener.local_addr().unwrap();
@@ -360,7 +360,7 @@ async fn a_service_cannot_speak_for_adit() {
 }
 
 #[tokio::test]
-async fn a_slow_answer_breaks_off_at_the_service_when_the_consumer_leaves() {
+async fn a_slow_answer_breaks_off_when_the_consumer_leaves() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut relay = Relay::start().await;
     let (_client, _events, session) = relay.serve(http(listener.local_addr().unwrap())).await;

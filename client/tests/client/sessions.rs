@@ -69,7 +69,7 @@ async fn one_relay_alone_is_right_in_a_region_of_one() {
 }
 
 #[tokio::test]
-async fn a_client_of_the_only_relay_dials_the_second_one_as_soon_as_it_hears_of_it() {
+async fn a_client_dials_a_second_relay_as_soon_as_it_hears_of_it() {
     let service = Service::start().await;
     let mut relay = Relay::with_policy(|hello| answer_as("relay-a", 1, 1, hello)).await;
     let (_client, _events, mut first) = relay.serve(http(service.address())).await;
@@ -104,7 +104,7 @@ async fn a_second_relay_that_does_not_answer_is_told_as_single_homed() {
 }
 
 #[tokio::test]
-async fn a_session_that_is_lost_is_replaced_while_the_other_carries_on() {
+async fn a_lost_session_is_replaced_while_the_other_carries_on() {
     let service = Service::start().await;
     let mut relay = Relay::with_policy(relays_in_turn(&["relay-a", "relay-b"], 1)).await;
     let (_client, _events, first) = relay.serve(http(service.address())).await;
@@ -137,7 +137,7 @@ async fn a_client_that_is_to_move_dials_the_replacement_first() {
 }
 
 #[tokio::test]
-async fn a_client_of_the_only_relay_stays_until_that_has_gone_and_finds_its_successor() {
+async fn a_client_of_the_only_relay_stays_and_finds_its_successor() {
     let service = Service::start().await;
     let mut relay = Relay::with_policy(|hello| answer_as("relay-a", 1, 1, hello)).await;
     let (_client, _events, mut old) = relay.serve(http(service.address())).await;

@@ -56,7 +56,7 @@ async fn any_protocol_switches_and_ends_on_both_sides() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_passed_on_and_so_is_the_answer_to_an_ignored_upgrade() {
+async fn a_refusal_and_the_answer_to_an_ignored_upgrade_are_passed_on() {
     let (service, mut relay) = (Service::start().await, Relay::start().await);
     let (_client, _events, session) = relay.serve(http(service.address())).await;
     let (response, _to) = session.open(upgrade(&session, "websocket", "/status/403"), false).await;

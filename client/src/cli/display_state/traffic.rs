@@ -8,14 +8,14 @@ const MAX_DURATIONS: usize = 1000;
 /// How many open exchanges are told apart; more are not counted.
 const MAX_OPEN: usize = 4096;
 
-/// What consumers have asked for since the client began.
+/// Counts of requests and connections since the client began.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
     /// Requests, or TCP connections, open ones included.
     pub(crate) total: u64,
-    /// Those that were answered with a status from 500.
+    /// Requests that were answered with a status of 500 or more.
     pub(crate) failed: u64,
-    /// Those that were reported open and have not ended.
+    /// Ids of exchanges that are open.
     open: HashSet<String>,
     /// How long the newest took in milliseconds; upgraded ones are left out, because they last as long as they like.
     durations: VecDeque<u64>,

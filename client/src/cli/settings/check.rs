@@ -1,4 +1,4 @@
-//! Checks values and gathers what is wrong with them.
+//! Checks values and collects their errors.
 
 use super::{
     config_file::file_name,
@@ -19,7 +19,7 @@ use adit_config::{environment, problem::quoted};
 use adit_protocol::Kind;
 use std::path::{Path, PathBuf};
 
-/// Gathers errors while it makes values.
+/// Collects errors while it makes values.
 pub(super) struct Check<'a> {
     environment: &'a Environment,
     /// The name of the configuration file, if there is one.
@@ -60,7 +60,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// The place of a flag's value, by the name that a person knows: the flag, or the variable if it came from there.
+    /// The place of a flag's value: the flag, or its variable if the value came from there.
     fn place(&self, flag: &str, value: &str) -> (Origin, String) {
         match self.environment.variable_of(flag, value) {
             Some(variable) => (Origin::Variable, variable),
@@ -201,7 +201,7 @@ impl<'a> Check<'a> {
         self.value("SERVICE", text, |text| values::service(kind, text))
     }
 
-    /// The tunnels of the file; those that are not to run have `enabled` false.
+    /// The tunnels of the file. Those that are not chosen get `enabled: false`.
     fn chosen(
         &mut self,
         names: &[String],

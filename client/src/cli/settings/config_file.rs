@@ -1,4 +1,4 @@
-//! The configuration file: where it is, and what it says.
+//! Finds and reads the configuration file.
 
 use super::environment::Environment;
 use crate::cli::{
@@ -23,7 +23,7 @@ pub(super) fn find(global: &Global, environment: &Environment) -> Option<PathBuf
     std::iter::once(here).chain(home).find(|path| path.exists())
 }
 
-/// What it says, or what is wrong with it: one line each, with its name before it.
+/// Reads it; or returns its errors, one line each, beginning with its name.
 pub(super) fn read(path: &Path) -> Result<File, Vec<String>> {
     let shown = file_name(path);
     let mut text = String::new();

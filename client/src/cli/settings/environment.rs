@@ -1,4 +1,4 @@
-//! Where values come from beside the command line and the file.
+//! The environment of a command: variables and working directory.
 
 use adit_config::environment;
 use std::{
@@ -18,7 +18,7 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    /// Those of this process.
+    /// The environment of this process.
     pub(crate) fn of_process() -> Self {
         let text = |s: std::ffi::OsString| s.to_string_lossy().into_owned();
         Self {

@@ -1,8 +1,8 @@
-//! What is wrong with a command's settings, for people.
+//! The errors of a command's settings.
 
 use crate::problem::Problem;
 
-/// Where a wrong value stands.
+/// The place of a wrong value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     CommandLine,
@@ -10,7 +10,7 @@ pub(super) enum Origin {
     File,
 }
 
-/// Everything that is wrong with a command's settings, at once.
+/// All errors of a command's settings.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct InvalidSettings {
     pub(super) errors: Vec<(Origin, String)>,

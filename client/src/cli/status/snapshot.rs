@@ -1,4 +1,4 @@
-//! What a running client says of itself: one JSON object on its socket.
+//! The snapshot of a running client: one JSON object on its socket.
 
 use super::super::display_state::DisplayState;
 use crate::event::{self, ClientState, Time, TunnelState};
@@ -76,7 +76,7 @@ pub(crate) struct TunnelSnapshot {
     pub(crate) since: Time,
 }
 
-/// What stays the same while a client runs.
+/// The constant facts of a running client.
 #[derive(Clone, Debug)]
 pub(crate) struct ClientInfo {
     pub(crate) started_at: Time,
@@ -86,7 +86,7 @@ pub(crate) struct ClientInfo {
 }
 
 impl ClientSnapshot {
-    /// This client as it is now.
+    /// The snapshot of this client.
     pub(crate) fn of(info: &ClientInfo, state: &DisplayState) -> Self {
         let sessions = state.sessions.iter().map(|(id, session)| SessionSnapshot {
             session: id.to_string(),
@@ -142,7 +142,7 @@ fn ask(socket: &Path) -> io::Result<ClientSnapshot> {
     Ok(serde_json::from_slice(&text)?)
 }
 
-/// Asks all clients whose sockets are in a folder, the oldest first. Sockets that nobody listens on are taken away.
+/// Asks all clients whose sockets are in a folder, the oldest first. Sockets without a listener are removed.
 pub(crate) fn read_all(folder: &Path) -> Vec<ClientSnapshot> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let sockets = entries.filter(|path| path.extension().is_some_and(|e| e == "sock")).take(MAX_CLIENTS);

@@ -1,4 +1,4 @@
-//! The socket on which a running client says how it is.
+//! The socket on which a running client serves its snapshot.
 
 use super::{
     super::folder,

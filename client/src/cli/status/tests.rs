@@ -146,7 +146,7 @@ fn json_has_one_object_for_each_tunnel() {
 }
 
 #[tokio::test]
-async fn a_running_client_answers_on_its_socket_and_leaves_none_behind() {
+async fn a_running_client_answers_on_its_socket_and_removes_it() {
     let place = tempfile::tempdir().unwrap();
     let folder = place.path().join("adit");
     let socket = socket::Socket::bind(&folder).unwrap();

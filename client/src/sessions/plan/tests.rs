@@ -119,7 +119,7 @@ fn a_client_finds_two_relays_and_fills_each() {
 }
 
 #[test]
-fn in_a_large_region_two_relays_are_enough_and_few_dials_fill_them() {
+fn in_a_large_region_few_dials_fill_two_relays() {
     for _ in 0..100 {
         let mut region = Region::new(&RELAYS, 2);
         region.run(Duration::from_secs(60));
@@ -203,7 +203,7 @@ fn the_only_relay_is_enough_and_a_second_one_is_found_in_time() {
 }
 
 #[test]
-fn a_relay_that_does_not_care_whom_it_should_avoid_is_not_dialled_for_ever() {
+fn a_relay_that_ignores_avoid_is_not_dialled_for_ever() {
     let (mut plan, mut now, mut dials) = (SessionPlan::new(), Instant::now(), 0);
     let end = now + SEARCH_INTERVAL / 2;
     while now < end {
@@ -298,7 +298,7 @@ fn time_without_session(region: &mut Region, relay: &'static str) -> Duration {
 }
 
 #[test]
-fn after_a_planned_restart_the_client_is_back_in_less_than_a_second() {
+fn after_a_planned_restart_the_client_is_back_within_a_second() {
     for _ in 0..100 {
         let mut region = Region::new(&["a"], 1);
         region.run(Duration::from_secs(60));
@@ -315,7 +315,7 @@ fn after_a_planned_restart_the_client_is_back_in_less_than_a_second() {
 }
 
 #[test]
-fn a_replacement_that_comes_before_the_relay_has_gone_is_found_in_a_second() {
+fn a_replacement_of_a_draining_relay_is_found_within_a_second() {
     let mut region = Region::new(&["a"], 1);
     region.run(Duration::from_secs(60));
     region.plan.session_moves(0);
