@@ -27,11 +27,6 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    /// A client that is yet to be described.
-    pub fn builder() -> ClientBuilder {
-        ClientBuilder::default()
-    }
-
     /// The client's events from now on, and earlier ones that nobody has read.
     ///
     /// With `requests`, each request and connection is reported too, which costs a little. Of several readers each event

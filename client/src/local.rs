@@ -7,42 +7,21 @@ mod headers;
 mod http1;
 mod http2;
 mod io;
+mod local_service;
+mod pool;
 mod request;
 mod tcp;
 mod upgrade;
 
-use crate::published::PublishedTunnel;
 use adit_mux::{ConnectProtocol, RecvStream, Responder};
-use adit_protocol::{Code, Kind, stream};
+use adit_protocol::{Code, Kind};
 pub(crate) use connect::probe;
-use connect::{ServiceError, note_failure};
 use exchange_record::ExchangeRecord;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
-use std::{
-    fmt,
-    sync::{Arc, Mutex},
-    task::Poll,
-};
-
-/// One lane's connections to one service.
-pub(crate) struct LocalService {
-    pub(crate) tunnel: Arc<PublishedTunnel>,
-    pool: http1::Pool,
-    http2: Mutex<Option<adit_mux::Opener>>,
-}
-
-impl fmt::Debug for LocalService {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("LocalService").field(&self.tunnel.id).finish()
-    }
-}
+use http::{Method, Request, StatusCode};
+pub(crate) use local_service::{LocalService, refuse};
+use std::{sync::Arc, task::Poll};
 
 impl LocalService {
-    /// No connection yet.
-    pub(crate) fn new(tunnel: Arc<PublishedTunnel>) -> Self {
-        Self { tunnel, pool: http1::Pool::default(), http2: Mutex::default() }
-    }
-
     /// Serves one stream of a consumer to its end.
     ///
     /// A task is moved several times before it runs, so large futures are boxed.
@@ -69,30 +48,6 @@ impl LocalService {
         }
         record.end();
     }
-
-    /// Answers the consumer with an error and notes the failure; returns the status that was sent.
-    fn fail(&self, respond: &mut Responder, error: &ServiceError) -> Option<StatusCode> {
-        let (status, code) = match error {
-            ServiceError::ConsumerLeft => return None,
-            ServiceError::Down(_) => (StatusCode::BAD_GATEWAY, Code::ServiceDown),
-            ServiceError::Lost(_) => (StatusCode::BAD_GATEWAY, Code::ServiceDown),
-            ServiceError::Timeout => (StatusCode::GATEWAY_TIMEOUT, Code::ServiceTimeout),
-            ServiceError::Protocol(..) => (StatusCode::BAD_GATEWAY, Code::ServiceProtocol),
-        };
-        note_failure(&self.tunnel, error);
-        tracing::debug!(service = %self.tunnel.spec.service, reason = %error, "service failed");
-        Some(refuse(respond, status, code))
-    }
-}
-
-/// Answers a stream with an error of the client's own; returns the status.
-pub(crate) fn refuse(respond: &mut Responder, status: StatusCode, code: Code) -> StatusCode {
-    let mut response = Response::new(());
-    *response.status_mut() = status;
-    response.headers_mut().insert(stream::ERROR, HeaderValue::from_static(code.as_str()));
-    // The consumer may be gone already.
-    let _ = respond.send_response(response, true);
-    status
 }
 
 #[cfg(test)]

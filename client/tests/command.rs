@@ -274,7 +274,7 @@ fn a_flag_of_a_later_version_is_unknown() {
     let home = tempfile::tempdir().unwrap();
     let output = run(home.path(), "http 3000 --auth a:b");
     assert!(
-        stderr(&output).starts_with("error: unexpected argument '--auth' found [usage]\n"),
+        stderr(&output).starts_with("error: unexpected argument '--auth' found [usage]\n  next:"),
         "{}",
         stderr(&output)
     );

@@ -128,7 +128,8 @@ pub(super) fn usage(error: &clap::Error) -> ExitCode {
     let mut usage = None;
     for paragraph in paragraphs {
         let paragraph = paragraph.trim();
-        if let Some(tip) = paragraph.strip_prefix("tip: ") {
+        // clap recommends to pass an unknown flag as a value, which no command here takes.
+        if let Some(tip) = paragraph.strip_prefix("tip: ").filter(|tip| !tip.starts_with("to pass")) {
             problem = problem.with("tip", tip.lines().next().unwrap_or(tip));
         } else if let Some(line) = paragraph.strip_prefix("Usage: ") {
             usage = line.lines().next();

@@ -1,17 +1,19 @@
 //! The live view: pure functions from a client's state to lines.
 
+mod frame;
 mod scroll;
 mod status_line;
 
+pub(super) use frame::Frame;
 pub(super) use scroll::{exchange_line, problem_lines};
 pub(super) use status_line::refused_word;
 
 use super::{
     display_state::{DisplayState, TunnelView},
     line::{Line, Style},
-    number::{self, Clock},
+    number,
 };
-use crate::event::{ClientState, Time, TunnelState};
+use crate::event::{ClientState, TunnelState};
 use adit_protocol::Kind;
 
 /// The most lines that the block has, the one that separates it not counted.
@@ -22,21 +24,6 @@ const MAX_RULE_WIDTH: usize = 74;
 /// The columns and rows that the whole block needs; smaller terminals get its essence.
 const MIN_FULL_WIDTH: usize = 40;
 const MIN_FULL_HEIGHT: usize = MAX_BLOCK_LINES + 2;
-
-/// The terminal and time that a frame is made for.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Frame {
-    /// The present.
-    pub(super) now: Time,
-    /// The terminal's columns.
-    pub(super) width: usize,
-    /// The terminal's rows.
-    pub(super) height: usize,
-    /// The local time zone.
-    pub(super) clock: Clock,
-    /// Whether there is a keyboard: only then are keys shown.
-    pub(super) keys: bool,
-}
 
 /// The block below the requests.
 pub(super) fn block(state: &DisplayState, frame: &Frame) -> Vec<Line> {

@@ -57,6 +57,13 @@ pub struct ClientBuilder {
     tunnels: Vec<TunnelSpec>,
 }
 
+impl Client {
+    /// A client that is yet to be described.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+}
+
 impl ClientBuilder {
     /// The region: its domain, with a port if that is not 443. Clients dial `connect.<domain>`.
     #[must_use]

@@ -1,16 +1,16 @@
-//! HTTP/1.1 to a service: connections that are kept, and driven by the task that uses them.
+//! HTTP/1.1 to a service: connections that are driven by the task that uses them.
 //!
 //! A connection has no task of its own: the task that sends a request polls it. So a request costs one task, and an answer's
 //! head and first bytes leave for the relay together.
 
 use super::{
-    LocalService,
     connect::{Purpose, ServiceError, UnexpectedReply, connect},
     io::ServiceIo,
 };
+use crate::published::PublishedTunnel;
 use adit_mux::{StreamError, body::StreamBody, splice::Abort};
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::{
     body::Incoming,
@@ -21,24 +21,12 @@ use std::{
     error::Error,
     pin::{Pin, pin},
     sync::{
-        Arc, Mutex, MutexGuard, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc,
+        atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll, Waker},
-    time::Duration,
+    task::{Context, Poll},
 };
-use tokio::time::{Instant, sleep};
-
-/// The most connections that are kept for later.
-const MAX_IDLE: usize = 512;
-/// Between two looks at the connections that are kept.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
-/// A connection beyond [`MAX_LONG_IDLE`] is closed after this time without use, so that a burst leaves no memory behind.
-const BURST_IDLE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How many are kept for longer.
-const MAX_LONG_IDLE: usize = 2;
-/// Any connection is closed after this time without use.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+use tokio::time::Instant;
 
 /// A request's body on its way to a service.
 pub(super) enum RequestBody {
@@ -86,7 +74,7 @@ pub(super) struct ServiceConnection {
     driver: Option<Driver>,
     /// A request is under way: to end now is to break it off.
     busy: bool,
-    idle_since: Instant,
+    pub(super) idle_since: Instant,
 }
 
 type Driver = Connection<TokioIo<ServiceIo>, RequestBody>;
@@ -101,7 +89,7 @@ impl Drop for ServiceConnection {
 }
 
 /// Why a connection brought no answer.
-enum SendFailure {
+pub(super) enum SendFailure {
     /// Not a byte was sent: here is the request again.
     Unsent(hyper::Error, Box<Request<RequestBody>>, UnexpectedReply),
     /// The connection ended before the answer began.
@@ -119,11 +107,15 @@ impl ServiceConnection {
     }
 
     /// Polls the connection's IO. Returns whether it has ended.
-    fn drive(&mut self, cx: &mut Context<'_>) -> bool {
+    pub(super) fn drive(&mut self, cx: &mut Context<'_>) -> bool {
         self.driver.as_mut().is_none_or(|driver| Pin::new(driver).poll(cx).is_ready())
     }
 
-    async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, SendFailure> {
+    /// Sends a request and waits for the head of its answer.
+    pub(super) async fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, SendFailure> {
         let Self { sender, driver, busy, .. } = self;
         let mut answer = pin!(sender.try_send_request(request));
         let mut ended = false;
@@ -149,7 +141,9 @@ impl ServiceConnection {
     /// The kind of reply that the service sent in place of HTTP/1.1. Takes the connection apart.
     fn unexpected_reply(&mut self) -> UnexpectedReply {
         let Some(driver) = self.driver.take() else { return UnexpectedReply::Other };
-        UnexpectedReply::of_bytes(&driver.into_parts().read_buf)
+        let Parts { io, read_buf, .. } = driver.into_parts();
+        io.into_inner().abort();
+        UnexpectedReply::of_bytes(&read_buf)
     }
 
     /// Polls a future that needs this connection to go on, until the future is done.
@@ -170,7 +164,7 @@ impl ServiceConnection {
     }
 
     /// Whether another request can be sent.
-    fn is_reusable(&mut self, cx: &mut Context<'_>) -> bool {
+    pub(super) fn is_reusable(&mut self, cx: &mut Context<'_>) -> bool {
         let reusable = !self.drive(cx) && self.sender.is_ready();
         self.busy &= !reusable;
         reusable
@@ -196,7 +190,8 @@ impl ServiceConnection {
 }
 
 impl SendFailure {
-    fn into_service_error(self) -> ServiceError {
+    /// The failure of the service.
+    pub(super) fn into_service_error(self) -> ServiceError {
         let (Self::Unsent(error, _, answer) | Self::Broken(error, answer)) = self;
         if is_protocol(&error) {
             ServiceError::Protocol(error.into(), answer)
@@ -216,103 +211,6 @@ fn is_protocol(error: &hyper::Error) -> bool {
     error.is_parse()
 }
 
-/// Connections that wait for the next request; the one used last is used first.
-#[derive(Default)]
-#[expect(clippy::vec_box, reason = "a connection is large, and moves at each use")]
-pub(super) struct Pool {
-    idle: Mutex<Vec<Box<ServiceConnection>>>,
-    sweeping: AtomicBool,
-}
-
-impl Pool {
-    #[expect(clippy::vec_box, reason = "as above")]
-    fn idle(&self) -> MutexGuard<'_, Vec<Box<ServiceConnection>>> {
-        self.idle.lock().expect("no code panics while it holds this lock")
-    }
-
-    /// A connection that is open as far as anyone can tell.
-    async fn take(&self) -> Option<Box<ServiceConnection>> {
-        std::future::poll_fn(|cx| {
-            loop {
-                // The lock is not held while a connection is driven or closed.
-                let last = self.idle().pop();
-                let Some(mut conn) = last else { return Poll::Ready(None) };
-                if conn.is_reusable(cx) {
-                    return Poll::Ready(Some(conn));
-                }
-            }
-        })
-        .await
-    }
-
-    fn sweep(&self) -> bool {
-        let mut closed = vec![];
-        let mut idle = self.idle();
-        let mut place = idle.len();
-        let (now, mut cx) = (Instant::now(), Context::from_waker(Waker::noop()));
-        // The oldest are first.
-        while place > 0 {
-            place -= 1;
-            let age = now.duration_since(idle[place].idle_since);
-            let beyond_few = idle.len() - place > MAX_LONG_IDLE;
-            if age > IDLE_TIMEOUT || (age > BURST_IDLE_TIMEOUT && beyond_few) || idle[place].drive(&mut cx) {
-                closed.push(idle.remove(place));
-            }
-        }
-        if idle.is_empty() {
-            *idle = Vec::new();
-            self.sweeping.store(false, Ordering::Relaxed);
-            return false;
-        }
-        true
-    }
-}
-
-/// Keeps a connection for the next request if it can take one.
-pub(super) async fn keep_connection(local: &Arc<LocalService>, mut conn: Box<ServiceConnection>) {
-    if !std::future::poll_fn(|cx| Poll::Ready(conn.is_reusable(cx))).await {
-        return;
-    }
-    conn.idle_since = Instant::now();
-    {
-        let mut idle = local.pool.idle();
-        if idle.len() >= MAX_IDLE {
-            return;
-        }
-        idle.push(conn);
-    }
-    if !local.pool.sweeping.swap(true, Ordering::Relaxed) {
-        let local = Arc::downgrade(local);
-        tokio::spawn(sweep(local));
-    }
-}
-
-async fn sweep(local: Weak<LocalService>) {
-    loop {
-        sleep(SWEEP_INTERVAL).await;
-        match local.upgrade() {
-            Some(local) if local.pool.sweep() => {}
-            _ => return,
-        }
-    }
-}
-
-/// A copy of an idempotent request without a body (RFC 9110 section 9.2.2), which may be sent twice.
-fn repeatable_copy(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-    let idempotent = matches!(
-        *request.method(),
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
-    );
-    if !idempotent || !matches!(request.body(), RequestBody::Empty) {
-        return None;
-    }
-    let mut copy = Request::new(RequestBody::Empty);
-    copy.method_mut().clone_from(request.method());
-    copy.uri_mut().clone_from(request.uri());
-    copy.headers_mut().clone_from(request.headers());
-    Some(copy)
-}
-
 /// An answer, and the connection that brings the rest of it.
 pub(super) type Http1Answer = (Response<Incoming>, Box<ServiceConnection>);
 
@@ -324,29 +222,9 @@ pub(super) enum NewConnection {
 }
 
 /// Opens a connection for requests.
-pub(super) async fn open_connection(local: &LocalService) -> Result<NewConnection, ServiceError> {
-    match connect(&local.tunnel, Purpose::Requests).await? {
+pub(super) async fn open_connection(tunnel: &PublishedTunnel) -> Result<NewConnection, ServiceError> {
+    match connect(tunnel, Purpose::Requests).await? {
         (io, true) => Ok(NewConnection::Http2(io)),
         (io, false) => ServiceConnection::new(io).await.map(NewConnection::Http1),
-    }
-}
-
-/// Sends a request on a connection that was kept.
-///
-/// `Ok(Err(request))` when there is none, or when it turned out to be closed and another may be tried.
-pub(super) async fn send_on_idle(
-    local: &LocalService,
-    request: Request<RequestBody>,
-) -> Result<Result<Http1Answer, Request<RequestBody>>, ServiceError> {
-    let Some(mut conn) = local.pool.take().await else { return Ok(Err(request)) };
-    let copy = repeatable_copy(&request);
-    match conn.send(request).await {
-        Ok(answer) => Ok(Ok((answer, conn))),
-        Err(SendFailure::Unsent(_, request, _)) => Ok(Err(*request)),
-        // The service closed it while the request was on its way, as its idle time-out allows.
-        Err(SendFailure::Broken(error, answer)) => match copy.filter(|_| !error.is_parse()) {
-            Some(request) => Ok(Err(request)),
-            None => Err(SendFailure::Broken(error, answer).into_service_error()),
-        },
     }
 }

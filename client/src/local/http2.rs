@@ -1,13 +1,13 @@
 //! HTTP/2 to a service: one connection a lane, in clear or over TLS.
 
 use super::{
-    LocalService,
     connect::{Purpose, ServiceError, UnexpectedReply, connect},
     consumer::until_consumer_leaves,
     exchange_record::ExchangeRecord,
     headers,
     http1::RequestBody,
     io::ServiceIo,
+    local_service::LocalService,
 };
 use adit_mux::{
     Opener, RecvStream, ResetReason, Responder, StreamError,

@@ -1,13 +1,13 @@
 //! One HTTP request of a consumer.
 
 use super::{
-    LocalService,
     connect::{ServiceError, UnexpectedReply},
     consumer::until_consumer_leaves,
     exchange_record::ExchangeRecord,
     headers,
     http1::{self, Http1Answer, NewConnection, RequestBody},
     http2,
+    local_service::LocalService,
 };
 use crate::service::{Scheme, UpstreamProtocol};
 use adit_mux::{RecvStream, Responder, body::StreamBody};
@@ -58,7 +58,7 @@ async fn exchange(
     local: &LocalService,
     request: Request<RequestBody>,
 ) -> Result<ServiceAnswer, ServiceError> {
-    let request = match http1::send_on_idle(local, request).await? {
+    let request = match local.pool.send(request).await? {
         Ok(answer) => return Ok(ServiceAnswer::Http1(answer)),
         Err(request) => request,
     };
@@ -70,7 +70,7 @@ async fn send_on_new(
     local: &LocalService,
     request: Request<RequestBody>,
 ) -> Result<ServiceAnswer, ServiceError> {
-    match http1::open_connection(local).await? {
+    match http1::open_connection(&local.tunnel).await? {
         NewConnection::Http1(mut conn) => {
             let answer = conn.send_once(request).await?;
             Ok(ServiceAnswer::Http1((answer, conn)))
@@ -117,14 +117,14 @@ async fn send_answer(
         return;
     };
     if end {
-        http1::keep_connection(local, conn).await;
+        local.pool.keep(conn).await;
         return;
     }
     let sending = pin!(adit_mux::body::send(record.counted(body), stream));
     let watched = pin!(record.watch(sending));
     let sent = conn.drive_until(watched).await;
     match sent {
-        Ok(_) => http1::keep_connection(local, conn).await,
+        Ok(_) => local.pool.keep(conn).await,
         // The stream was reset, so its reader sees that the answer is incomplete.
         Err(error) => record.broke(&error),
     }

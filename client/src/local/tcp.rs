@@ -1,10 +1,10 @@
 //! One TCP connection of a consumer.
 
 use super::{
-    LocalService,
     connect::{Purpose, connect},
     consumer::until_consumer_leaves,
     exchange_record::ExchangeRecord,
+    local_service::LocalService,
 };
 use adit_mux::{RecvStream, Responder};
 use http::{Request, Response, StatusCode};

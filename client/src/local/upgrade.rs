@@ -1,14 +1,13 @@
 //! One WebSocket, or another Upgrade (RFC 9110 section 7.8), of a consumer.
 
 use super::{
-    LocalService,
     connect::{Purpose, ServiceError, connect},
     consumer::until_consumer_leaves,
     exchange_record::ExchangeRecord,
     headers,
     http1::{RequestBody, ServiceConnection},
     io::Prefixed,
-    refuse,
+    local_service::{LocalService, refuse},
 };
 use adit_mux::{ConnectProtocol, RecvStream, Responder};
 use adit_protocol::{Code, stream};

@@ -1,6 +1,6 @@
 //! The control stream of a session: JSON lines on its first stream.
 
-use super::{Report, Session, SessionCommand, SessionEnd};
+use super::{Report, SessionCommand, SessionEnd, state::Session};
 use crate::{
     identity::{PresentedProof, unix_now},
     problem::Problem,

@@ -6,7 +6,7 @@ use super::{
         line::{Line, Style},
         number,
     },
-    Frame,
+    frame::Frame,
 };
 use crate::event::{ClientState, SessionState, TunnelState};
 use adit_protocol::Code;

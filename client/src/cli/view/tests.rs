@@ -1,4 +1,5 @@
 use super::*;
+use crate::cli::number::Clock;
 use crate::cli::script::{self, START};
 use crate::problem::Problem;
 use std::time::Duration;
