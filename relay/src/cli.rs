@@ -4,6 +4,7 @@
 
 pub mod admin;
 mod complaints;
+mod consent;
 mod failure;
 mod line;
 mod text;

@@ -7,6 +7,7 @@ mod environment;
 mod error;
 mod files;
 mod format;
+mod origins;
 mod raw;
 mod reference;
 mod restart;

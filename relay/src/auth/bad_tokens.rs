@@ -268,7 +268,7 @@ fn every_claim_is_checked_with_a_code_of_its_own() {
             json!({"adit": {"limits": {"tunnels": 0}}}),
             "adit.limits.tunnels: 0 is not a whole number from 1 to 10000",
         ),
-        (json!({"aud": "x"}), "aud: does not name \"tunnels\""),
+        (json!({"aud": "x"}), "aud: \"x\" does not name \"tunnels\""),
         (
             json!({"exp": NOW - 660}),
             "exp: the token expired at 2027-01-15T07:49:00Z, 660 s before this relay's 2027-01-15T08:00:00Z",

@@ -1,6 +1,6 @@
 //! `adit-relay admin complaints` as clap reads it.
 
-use super::line::ConsentArgs;
+use super::consent::ConsentArgs;
 use crate::{
     cli::admin::complaints::ComplaintRequest,
     ops::admin::complaints::{NewComplaint, NewDecision},

@@ -1,9 +1,7 @@
 //! The command line as clap reads it.
 
-use super::complaints::Complaints;
-use super::{
-    Admin, AdminAction, AdminRequest, CliError, Command, Consent, ExitReason, Shell, Token, TokenSource,
-};
+use super::{Admin, AdminAction, AdminRequest, CliError, Command, ExitReason, Shell, Token, TokenSource};
+use super::{complaints::Complaints, consent::ConsentArgs};
 use adit_config::{DnsName, Invalid, duration};
 use adit_protocol::{Account, Kind, SessionId};
 use clap::{Args, Parser, Subcommand};
@@ -135,26 +133,6 @@ enum AdminSubcommand {
     /// Complaints, of a relay that no operator looks after
     #[command(subcommand)]
     Complaints(Complaints),
-}
-
-#[derive(Args)]
-pub(super) struct ConsentArgs {
-    /// Do it without asking
-    #[arg(long, short)]
-    yes: bool,
-    /// Say what would be done, and do nothing
-    #[arg(long, conflicts_with = "yes")]
-    dry_run: bool,
-}
-
-impl From<ConsentArgs> for Consent {
-    fn from(sure: ConsentArgs) -> Self {
-        match sure {
-            ConsentArgs { dry_run: true, .. } => Self::DryRun,
-            ConsentArgs { yes: true, .. } => Self::Given,
-            ConsentArgs { .. } => Self::Ask,
-        }
-    }
 }
 
 impl CommandLine {

@@ -1,6 +1,6 @@
 //! ADIT_* variables, laid over the tree of relay.yaml.
 
-use super::ConfigError;
+use super::{ConfigError, origins::VariableOrigins};
 use adit_config::{
     Path,
     environment::{PREFIX, is_known, is_service_link, unknown, variable},
@@ -20,20 +20,6 @@ pub fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
         .filter(|(name, _)| name.starts_with(PREFIX))
-}
-
-/// The fields that variables have set, each with its variable's name.
-#[derive(Debug, Default)]
-pub(super) struct VariableOrigins(BTreeMap<Path, String>);
-
-impl VariableOrigins {
-    /// The variable that a field comes from, and the way from the variable's value to the field.
-    pub(super) fn variable_of(&self, path: &Path) -> Option<(&str, String)> {
-        let (set, name) = self.0.iter().find(|(set, _)| path.0.starts_with(&set.0))?;
-        let below = Path(path.0[set.0.len()..].to_vec());
-        let dot = matches!(below.0.first(), Some(Step::Key(_)));
-        Some((name, format!("{}{below}", if dot { "." } else { "" })))
-    }
 }
 
 /// A key that a variable can set.

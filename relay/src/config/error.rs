@@ -1,6 +1,6 @@
 //! What is wrong with a configuration, as a person reads it.
 
-use super::environment::VariableOrigins;
+use super::origins::VariableOrigins;
 use adit_config::{Problem, environment::variable, problem::Step};
 use std::{fmt, path::Path};
 

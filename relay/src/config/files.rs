@@ -29,6 +29,12 @@ pub enum PairError {
     /// The certificate's file has no certificate, or one that is not X.509.
     #[error("has no certificate in PEM form that can be read")]
     NoCertificate,
+    /// The certificate's file is DER.
+    #[error("is not PEM; convert it with openssl x509 -inform der")]
+    DerCertificate,
+    /// The key's file is DER.
+    #[error("is not PEM; convert it with openssl pkey -inform der")]
+    DerKey,
     /// The key's file has no private key, or one of a kind that is not known.
     #[error("has no private key in PEM form that can be read")]
     NoKey,
@@ -43,6 +49,9 @@ pub enum PairError {
 /// The file cannot be read, or has no certificate.
 pub fn load_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PairError> {
     let pem = read(path).map_err(PairError::Cert)?;
+    if is_der(&pem) {
+        return Err(PairError::DerCertificate);
+    }
     let chain: Result<Vec<_>, CertificateError> = CertificateDer::pem_slice_iter(&pem).collect();
     let chain = chain.map_err(|_| PairError::NoCertificate)?;
     let readable = |der: &CertificateDer<'_>| x509_parser::parse_x509_certificate(der).is_ok();
@@ -58,6 +67,9 @@ pub fn load_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Pa
 /// The file cannot be read, or has no private key.
 pub(super) fn load_key(path: &Path) -> Result<PrivateKeyDer<'static>, PairError> {
     let pem = read(path).map_err(PairError::Key)?;
+    if is_der(&pem) {
+        return Err(PairError::DerKey);
+    }
     PrivateKeyDer::from_pem_slice(&pem).map_err(|_| PairError::NoKey)
 }
 
@@ -73,6 +85,11 @@ pub fn load_pair(cert: &Path, key: &Path) -> Result<CertifiedKey, PairError> {
         rustls::Error::InvalidCertificate(_) => PairError::NoCertificate,
         _ => PairError::NoKey,
     })
+}
+
+/// Whether a file is DER: it begins with a SEQUENCE, as certificates and private keys do, and is no text.
+fn is_der(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&0x30) && bytes.contains(&0)
 }
 
 /// Reads a file of bounded length.

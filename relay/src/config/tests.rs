@@ -375,6 +375,10 @@ const BAD: &[(&str, &str)] = &[
         "tls.certificates[0].key: \"none.key\" cannot be read: No such file or directory (os error 2)",
     ),
     (
+        "tls: {certificates: [{cert: der.pem, key: der.pem}]}",
+        "tls.certificates[0].cert: \"der.pem\" is not PEM; convert it with openssl x509 -inform der\ntls.certificates[0].key: \"der.pem\" is not PEM; convert it with openssl pkey -inform der",
+    ),
+    (
         "tls: {certificates: [{cert: none.pem, key: none.key}]}",
         "tls.certificates[0].cert: \"none.pem\" cannot be read: No such file or directory (os error 2)\ntls.certificates[0].key: \"none.key\" cannot be read: No such file or directory (os error 2)",
     ),
@@ -394,6 +398,7 @@ fn bad_values_are_named_with_field_value_and_rule() {
     let place = ConfigFolder::new();
     place.certificate("a");
     place.certificate("b");
+    place.file("der.pem", [0x30, 0x82, 1, 0]);
     place.file("bad.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     let mut wrong = String::new();
     for (text, expected) in BAD {

@@ -4,8 +4,8 @@ mod acme;
 mod rules;
 
 use super::{
-    AccessLog, AccessLogPath, CertificateFiles, Config, Keys, Listen, Log, PairError, Peer,
-    environment::VariableOrigins, files, format, raw::*,
+    AccessLog, AccessLogPath, CertificateFiles, Config, Keys, Listen, Log, PairError, Peer, files, format,
+    origins::VariableOrigins, raw::*,
 };
 use adit_config::{Access, Invalid, Path as Field, Problem, Tokens, duration, problem::quoted};
 use adit_protocol::hello::Provider;
@@ -170,10 +170,10 @@ impl Validator<'_> {
         match error {
             PairError::Cert(error) => self.unreadable(cert_field, cert, &error),
             PairError::Key(error) => self.unreadable(key_field, key, &error),
-            PairError::NoCertificate => {
+            PairError::NoCertificate | PairError::DerCertificate => {
                 self.problems.push(Problem::new(cert_field, format!("{} {error}", shown(cert))));
             }
-            PairError::NoKey => {
+            PairError::NoKey | PairError::DerKey => {
                 self.problems.push(Problem::new(key_field, format!("{} {error}", shown(key))));
             }
             PairError::Mismatch => {
@@ -263,7 +263,8 @@ impl Validator<'_> {
         let (cert_field, key_field) = (section.join("cert"), section.join("key"));
         let (cert, key) = (self.path_at(&cert_field, cert), self.path_at(&key_field, key));
         if let Err(error) = files::load_pair(&cert, &key) {
-            let key_is_unknown = matches!(error, PairError::Cert(_) | PairError::NoCertificate);
+            let key_is_unknown =
+                matches!(error, PairError::Cert(_) | PairError::NoCertificate | PairError::DerCertificate);
             self.unusable(section, (&cert, &key), error);
             if let (true, Err(error)) = (key_is_unknown, files::load_key(&key)) {
                 self.unusable(section, (&cert, &key), error);

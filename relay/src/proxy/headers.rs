@@ -8,6 +8,7 @@
 //! `Via` is neither written nor taken off: services switch compression off when they see it, and what proxies before
 //! the consumer wrote harms nobody.
 
+mod bad_request;
 mod check;
 mod downstream;
 mod forward;
@@ -15,8 +16,9 @@ mod host;
 mod names;
 mod response;
 
+pub use bad_request::BadRequest;
 pub use check::{
-    BadRequest, CheckedRequest, Intent, MAX_FIELDS, MAX_HEADER_BYTES, MAX_TARGET_BYTES, check, check_length,
+    CheckedRequest, Intent, MAX_FIELDS, MAX_HEADER_BYTES, MAX_TARGET_BYTES, check, check_length,
     check_trailers,
 };
 pub use downstream::{Downstream, Target};

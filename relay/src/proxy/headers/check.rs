@@ -1,7 +1,6 @@
 //! What a consumer's request must not be, whatever its route.
 
-use super::{Downstream, Target, names};
-use adit_protocol::Code;
+use super::{BadRequest, Downstream, Target, names};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, request::Parts};
 use std::sync::Arc;
 
@@ -11,49 +10,6 @@ pub const MAX_FIELDS: usize = 100;
 pub const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// The most bytes of path and query.
 pub const MAX_TARGET_BYTES: usize = 8 * 1024;
-
-/// Why a request is refused before it is routed. The connection may stay.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{why}")]
-pub struct BadRequest {
-    /// 400, 413, 414, 417, 421, 431 or 501.
-    pub status: StatusCode,
-    /// What `adit-error` says.
-    pub code: Code,
-    /// The rule that the request breaks, for people. It repeats nothing that the consumer sent.
-    pub why: &'static str,
-}
-
-impl BadRequest {
-    pub(super) fn syntax(why: &'static str) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, code: Code::BadRequest, why }
-    }
-
-    fn with(status: StatusCode, why: &'static str) -> Self {
-        Self { status, code: Code::BadRequest, why }
-    }
-
-    fn too_large(why: &'static str) -> Self {
-        Self { status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, code: Code::HeadersTooLarge, why }
-    }
-
-    /// The body is not framed as HTTP says.
-    pub fn body() -> Self {
-        Self::syntax("the request's body breaks off, or is not framed as HTTP says")
-    }
-
-    /// The body has more bytes than the account may send.
-    pub fn too_long() -> Self {
-        let why = "the body is longer than this tunnel takes";
-        Self { status: StatusCode::PAYLOAD_TOO_LARGE, code: Code::BodyTooLarge, why }
-    }
-
-    /// The connection's TLS server name and the Host do not agree.
-    pub fn misdirected() -> Self {
-        let why = "the Host is not the name that this TLS connection was made for";
-        Self { status: StatusCode::MISDIRECTED_REQUEST, code: Code::Misdirected, why }
-    }
-}
 
 /// What a request wants of its stream.
 #[derive(Clone, Debug, PartialEq, Eq)]

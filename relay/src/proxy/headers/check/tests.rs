@@ -1,4 +1,5 @@
 use super::*;
+use adit_protocol::Code;
 use http::Request;
 
 fn parts(version: Version, method: &str, uri: &str, headers: &[(&str, &str)]) -> Parts {
