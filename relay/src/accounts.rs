@@ -5,7 +5,7 @@
 //! Permits give back what they hold when they are dropped.
 
 mod buffer;
-pub mod buffers;
+pub(crate) mod buffers;
 mod directory;
 mod exceeded;
 mod permit;
@@ -16,10 +16,10 @@ mod usage;
 #[cfg(test)]
 mod races;
 
-pub use adit_config::Limits;
-pub use buffer::StreamBuffer;
-pub use directory::Accounts;
-pub use exceeded::LimitExceeded;
-pub use permit::{SessionPermit, StreamPermit, TunnelPermit};
-pub use refused::RefusalNotice;
-pub use usage::AccountUsage;
+pub(crate) use adit_config::Limits;
+pub(crate) use buffer::StreamBuffer;
+pub(crate) use directory::Accounts;
+pub(crate) use exceeded::LimitExceeded;
+pub(crate) use permit::{SessionPermit, StreamPermit, TunnelPermit};
+pub(crate) use refused::RefusalNotice;
+pub(crate) use usage::AccountUsage;

@@ -1,11 +1,12 @@
 //! Certificates and the TLS side of the public listeners.
 
-pub mod challenges;
-pub mod development;
-pub mod issuer;
-pub mod pem;
-pub mod served;
+pub(crate) mod challenges;
+pub(crate) mod development;
+pub(crate) mod issuer;
+pub(crate) mod pem;
+pub(crate) mod served;
 
+use crate::config::CertificateFiles;
 use arc_swap::ArcSwap;
 use rustls::{
     ServerConfig,
@@ -17,7 +18,7 @@ use std::{collections::HashMap, sync::Arc};
 /// The certificates that a relay serves, by the names in them. They are replaced while connections run. Those of the
 /// store go before those of files, or of the development CA, which stand in until a better one is there.
 #[derive(Debug, Default)]
-pub struct Certificates {
+pub(crate) struct Certificates {
     stored: ArcSwap<ByName>,
     by_name: ArcSwap<ByName>,
 }
@@ -36,17 +37,17 @@ fn by_name<'a>(certificates: impl IntoIterator<Item = &'a pem::Certificate>) -> 
 
 impl Certificates {
     /// Serves these of files, or of the development CA, from now on. Connections that run keep what they have.
-    pub fn replace(&self, certificates: Vec<pem::Certificate>) {
+    pub(crate) fn replace(&self, certificates: Vec<pem::Certificate>) {
         self.by_name.store(by_name(&certificates));
     }
 
     /// Serves these of the store from now on, the first of those with the same name.
-    pub fn replace_stored<'a>(&self, certificates: impl IntoIterator<Item = &'a pem::Certificate>) {
+    pub(crate) fn replace_stored<'a>(&self, certificates: impl IntoIterator<Item = &'a pem::Certificate>) {
         self.stored.store(by_name(certificates));
     }
 
     /// The certificate for a server name: that very name first, then the wildcard above it (RFC 9525 section 6.3).
-    pub fn find(&self, name: &str) -> Option<Arc<CertifiedKey>> {
+    pub(crate) fn find(&self, name: &str) -> Option<Arc<CertifiedKey>> {
         let name = name.trim_end_matches('.');
         let stored = self.stored.load();
         let found = if stored.is_empty() { None } else { find(&stored, name) };
@@ -71,11 +72,11 @@ impl ResolvesServerCert for Certificates {
 
 /// What the public port answers with, depending on who calls.
 #[derive(Clone, Debug)]
-pub struct TlsConfigs {
+pub(crate) struct TlsConfigs {
     /// Consumers: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1.
-    pub consumers: Arc<ServerConfig>,
+    pub(crate) consumers: Arc<ServerConfig>,
     /// Clients: TLS 1.3 and the tunnel's protocol.
-    pub clients: Arc<ServerConfig>,
+    pub(crate) clients: Arc<ServerConfig>,
 }
 
 /// Resolves the certificate for clients: the one for the name that a client dials, else that of the region's domain.
@@ -101,7 +102,7 @@ impl TlsConfigs {
     ///
     /// # Errors
     /// The crypto provider has no source of randomness.
-    pub fn new(certificates: Arc<Certificates>, domain: &str) -> Result<Self, rustls::Error> {
+    pub(crate) fn new(certificates: Arc<Certificates>, domain: &str) -> Result<Self, rustls::Error> {
         let ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
         let mut consumers =
             ServerConfig::builder().with_no_client_auth().with_cert_resolver(certificates.clone());
@@ -119,4 +120,26 @@ impl TlsConfigs {
         clients.send_tls13_tickets = 0;
         Ok(Self { consumers: Arc::new(consumers), clients: Arc::new(clients) })
     }
+}
+
+/// What a relay serves at its public ports by TLS, and to CAs.
+pub(crate) struct CertificateParts {
+    /// Finds the certificate for a name.
+    pub(crate) resolver: Arc<Certificates>,
+    /// The configurations of the public port.
+    pub(crate) tls: TlsConfigs,
+    /// Answers to CAs.
+    pub(crate) challenges: Arc<challenges::Challenges>,
+    /// The certificates of the store.
+    pub(crate) served: Arc<served::ServedCertificates>,
+}
+
+/// Reads the certificates of files.
+///
+/// # Errors
+/// [`pem::CertificateError`].
+pub(crate) fn read_certificates(
+    files: &[CertificateFiles],
+) -> Result<Vec<pem::Certificate>, pem::CertificateError> {
+    files.iter().map(|files| pem::Certificate::read(&files.cert, &files.key)).collect()
 }

@@ -1,5 +1,5 @@
 //! The region's other relays: the registry, the table that it keeps up to date, and the links to peers.
 
-pub mod peer;
-pub mod registry;
-pub mod table;
+pub(crate) mod peer;
+pub(crate) mod registry;
+pub(crate) mod table;

@@ -19,7 +19,6 @@ use std::{
 };
 use tokio::{
     runtime::{Handle, Runtime},
-    sync::oneshot,
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -35,15 +34,15 @@ thread_local! {
 }
 
 /// The lane that the calling code runs on, if it is one.
-pub fn current() -> Option<usize> {
+pub(crate) fn current() -> Option<usize> {
     CURRENT.get()
 }
 
 /// One runtime, on a thread of its own.
 #[derive(Clone, Debug)]
-pub struct Lane {
+pub(crate) struct Lane {
     /// Its place among the relay's lanes, from 0.
-    pub index: usize,
+    pub(crate) index: usize,
     all: Arc<LaneGroup>,
     /// Milliseconds between `epoch` and the lane's last beat.
     beat: Arc<AtomicU64>,
@@ -59,7 +58,7 @@ struct LaneGroup {
 
 impl Lane {
     /// Runs a task on this lane.
-    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    pub(crate) fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
@@ -68,12 +67,12 @@ impl Lane {
     }
 
     /// The runtime that a connection which came in on this lane should move to, if it is better off on another lane.
-    pub fn less_busy_lane(&self) -> Option<&Handle> {
+    pub(crate) fn less_busy_lane(&self) -> Option<&Handle> {
         Some(&self.all.handles[self.all.balance.less_busy_lane(self.index)?])
     }
 
     /// How long ago the lane was last seen alive: less than a second unless it is stuck.
-    pub fn time_since_heartbeat(&self) -> Duration {
+    pub(crate) fn time_since_heartbeat(&self) -> Duration {
         let last = Duration::from_millis(self.beat.load(Ordering::Relaxed));
         self.epoch.elapsed().saturating_sub(last)
     }
@@ -95,7 +94,7 @@ impl Lane {
 
 /// All lanes of a relay. They end when this is dropped.
 #[derive(Debug)]
-pub struct Lanes {
+pub(crate) struct Lanes {
     lanes: Vec<Lane>,
     stop: CancellationToken,
     threads: Vec<thread::JoinHandle<()>>,
@@ -106,7 +105,7 @@ impl Lanes {
     ///
     /// # Errors
     /// When the system gives no thread or no event queue.
-    pub fn start(count: usize) -> io::Result<Self> {
+    pub(crate) fn start(count: usize) -> io::Result<Self> {
         let runtimes = (0..count).map(|_| runtime()).collect::<io::Result<Vec<_>>>()?;
         let handles = runtimes.iter().map(|runtime| runtime.handle().clone()).collect();
         let all = Arc::new(LaneGroup { handles, balance: LoadBalance::new(count) });
@@ -132,21 +131,8 @@ impl Lanes {
     }
 
     /// The lanes in order.
-    pub fn all(&self) -> &[Lane] {
+    pub(crate) fn all(&self) -> &[Lane] {
         &self.lanes
-    }
-
-    /// Runs a future on a lane and waits for what it answers; `None` when the lane has ended.
-    pub async fn run_on<F>(lane: &Lane, future: F) -> Option<F::Output>
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
-        let (tell, told) = oneshot::channel();
-        lane.spawn(async move {
-            let _ = tell.send(future.await);
-        });
-        told.await.ok()
     }
 }
 
@@ -172,7 +158,7 @@ mod tests {
     async fn a_task_runs_on_the_lane_that_it_was_given_to() {
         let lanes = Lanes::start(2).unwrap();
         for lane in lanes.all() {
-            assert_eq!(Lanes::run_on(lane, async { current() }).await, Some(Some(lane.index)));
+            assert_eq!(lane.spawn(async { current() }).await.unwrap(), Some(lane.index));
             assert!(lane.time_since_heartbeat() < Duration::from_secs(60));
         }
         assert_eq!(current(), None);

@@ -8,8 +8,9 @@ use adit_relay::{
         admin::{act, client, complaints},
     },
     config::{self, Config, LogFormat},
-    public,
-    server::{self, CertificateSource, Running, relay::now},
+    ops::clock::now,
+    proxy::raise_limit,
+    server::{self, CertificateSource, Running},
 };
 use std::{
     io::{IsTerminal, Write},
@@ -72,7 +73,7 @@ fn print(text: &str) -> Result<(), CliError> {
 fn run_relay(config: Config) -> Result<(), CliError> {
     let begun = Instant::now();
     log_to_stderr(&config);
-    public::connection_limit::raise_limit();
+    raise_limit();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
         CliError::new(ExitReason::Unexpected, "runtime", "cannot start a runtime", FEWER_PROCESSES)
             .because(&error)
@@ -95,11 +96,11 @@ fn run_relay(config: Config) -> Result<(), CliError> {
         let mut hup = listen(SignalKind::hangup())?;
         let running = server::start(config).await.map_err(failed)?;
         print_greeting(&running, begun);
-        let relay = running.relay.clone();
+        let reopen = running.access_log_reopener();
         tokio::spawn(async move {
             while hup.recv().await.is_some() {
                 tracing::info!("opening the access log anew");
-                relay.access_log.reopen();
+                reopen();
             }
         });
         let stop = async || {
@@ -124,8 +125,7 @@ fn log_to_stderr(config: &Config) {
 
 /// What the relay serves, and what to try next.
 fn print_greeting(running: &Running, begun: Instant) {
-    let relay = &running.relay;
-    let config = &relay.config;
+    let config = running.config();
     let mut lines = vec![format!(
         "adit-relay {}   {}   pid {}",
         env!("CARGO_PKG_VERSION"),
@@ -167,7 +167,8 @@ fn print_greeting(running: &Running, begun: Instant) {
             ca = format!(" \\\n    --ca {}", path.display());
         }
     }
-    let port = if relay.public_port == 443 { String::new() } else { format!(":{}", relay.public_port) };
+    let port = running.public_port();
+    let port = if port == 443 { String::new() } else { format!(":{port}") };
     let mut stderr = std::io::stderr().lock();
     let _ = writeln!(
         stderr,

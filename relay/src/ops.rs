@@ -5,9 +5,12 @@
 
 pub mod access_log;
 pub mod admin;
-pub(crate) mod connection;
+pub mod clock;
+pub mod connection;
 mod health;
+pub(crate) mod lifecycle;
 pub mod metrics;
+pub(crate) mod telemetry;
 
 pub use health::{Component, Health, LifecyclePhase};
 

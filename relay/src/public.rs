@@ -1,34 +1,38 @@
 //! The listeners that consumers and clients reach.
 
-pub mod abandoned_requests;
-pub mod client_hello;
-pub mod connection;
-pub mod connection_limit;
-pub mod http;
-pub mod listen;
-pub mod proxy_protocol;
-pub mod tcp;
-pub mod tls;
+mod client_hello;
+pub(crate) mod http;
+pub(crate) mod listen;
+mod proxy_protocol;
+pub(crate) mod tcp;
+pub(crate) mod tls;
 
-use crate::proxy::headers::Downstream;
-use abandoned_requests::AbandonedRequests;
-use connection_limit::ConnectionPermit;
-use std::sync::{Arc, atomic::AtomicBool};
-use tokio::sync::Notify;
+use crate::{
+    proxy::{Proxy, consumer::connection_limit::ConnectionLimit},
+    session::Sessions,
+};
+use ipnet::IpNet;
+use rustls::ServerConfig;
+use std::{net::SocketAddr, sync::Arc};
 
-/// The consumer at the other end of a connection, as far as the relay knows.
-#[derive(Debug)]
-pub struct Consumer {
-    /// Its address, and what its requests' forwarding headers say.
-    pub downstream: Downstream,
-    /// The server name of its TLS connection; absent without TLS, or when it sent none.
-    pub server_name: Option<Arc<str>>,
-    /// Notified when the consumer is too slow and has to go.
-    pub cut: Arc<Notify>,
-    /// Set when an answer broke off: on HTTP/1 the connection has to end with a reset then.
-    pub broken: Arc<AtomicBool>,
-    /// Its permit. Beyond the limit its first request is refused, and it ends.
-    pub permit: ConnectionPermit,
-    /// What its requests on this connection have been like.
-    pub abandoned_requests: AbandonedRequests,
+/// What the public listeners share.
+pub(crate) struct Frontend {
+    pub(crate) proxy: Arc<Proxy>,
+    pub(crate) sessions: Arc<Sessions>,
+    /// TLS with consumers.
+    pub(crate) tls: Arc<ServerConfig>,
+    /// Limits the connections of consumers.
+    pub(crate) connection_limit: Arc<ConnectionLimit>,
+    /// Load balancers whose connections begin with a PROXY protocol header.
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    /// The port in consumers' URLs in clear.
+    pub(crate) plain_port: u16,
+}
+
+impl Frontend {
+    /// Whether a connection from this address begins with a PROXY protocol header.
+    fn trusts_proxy(&self, remote: SocketAddr) -> bool {
+        let ip = remote.ip().to_canonical();
+        self.trusted_proxies.iter().any(|network| network.contains(&ip))
+    }
 }

@@ -1,39 +1,36 @@
 //! The life of a relay: open, bind, serve, drain, end.
 
+mod admin;
+mod certificates;
 mod data_dir;
+mod enforcement;
 mod listeners;
 mod open;
-pub mod relay;
-pub mod relay_status;
-pub mod reload;
+mod relay;
+mod relay_status;
+mod reload;
+mod revision;
 mod running;
-pub mod service;
+mod service;
 
 use crate::{
     accounts::buffers::{self, BufferMeasurement},
     auth::{IssuerKeysError, KeysError},
-    certificates::{
-        Certificates,
-        development::{DevelopmentCa, DevelopmentError},
-        issuer,
-        pem::{Certificate, CertificateError},
-        served,
-    },
+    certificates::{development::DevelopmentError, issuer, pem::CertificateError},
     cluster::{peer, registry::RegistryError},
     config::Config,
     lanes::Lanes,
     ops::{
-        LifecyclePhase, access_log, admin,
+        LifecyclePhase, access_log, admin as admin_api,
         metrics::{Count, Gauge},
     },
     public::listen::BindError,
-    server::relay::Relay,
-    suspensions,
 };
 pub use data_dir::DataDirError;
 use data_dir::DataDirLock;
 use listeners::{bind, serve_all};
 use open::open;
+use relay::Relay;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
@@ -78,7 +75,7 @@ pub enum ServeError {
     AccessLog(#[from] access_log::AccessLogError),
     /// The admin socket.
     #[error("cannot open the admin socket")]
-    Admin(#[from] admin::BindError),
+    Admin(#[from] admin_api::BindError),
     /// A thread or runtime.
     #[error("cannot start the runtimes")]
     Lanes(#[source] io::Error),
@@ -165,8 +162,7 @@ pub enum CertificateSource {
 
 /// A relay that serves.
 pub struct Running {
-    /// The relay.
-    pub relay: Arc<Relay>,
+    relay: Arc<Relay>,
     /// Where it listens.
     pub bound: Bound,
     /// What it serves.
@@ -179,6 +175,24 @@ pub struct Running {
     beat: tokio::task::JoinHandle<Result<(), service::Unhealthy>>,
 }
 
+impl Running {
+    /// The configuration with which it started.
+    pub fn config(&self) -> &Config {
+        &self.relay.config
+    }
+
+    /// The port in consumers' URLs by TLS.
+    pub fn public_port(&self) -> u16 {
+        self.relay.routing.public_port
+    }
+
+    /// Opens the access log anew at each call, for as long as the relay runs.
+    pub fn access_log_reopener(&self) -> impl Fn() + Send + use<> {
+        let telemetry = self.relay.telemetry.clone();
+        move || telemetry.access_log.reopen()
+    }
+}
+
 /// Opens the back ends, binds, and serves. Once this returns the relay answers.
 ///
 /// # Errors
@@ -187,23 +201,25 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     let data_dir = DataDirLock::take(&config.data_dir)?;
     let lanes = Lanes::start(config.lanes.unwrap_or_else(cores)).map_err(ServeError::Lanes)?;
     let (listeners, bound) = bind(&config, lanes.all().len())?;
-    let (certificates, source, development) = certificates(&config)?;
-    let relay = Arc::new(open(config, &bound, &lanes, certificates.clone()).await?);
-    served::serve_cached(&relay, &certificates);
-    served::read_once(&relay, &certificates).await;
-    tokio::spawn(served::watch(relay.clone(), certificates.clone()));
+    let (resolver, source, development) = certificates::certificates(&config)?;
+    let relay = Arc::new(open(config, &bound, &lanes, resolver.clone()).await?);
+    certificates::serve_kept(&relay);
+    certificates::read_once(&relay).await;
+    tokio::spawn(certificates::watch(relay.clone()));
     if let Some(acme) = relay.config.acme.clone() {
         let own = (bound.http.first().copied(), bound.https.first().copied());
-        tokio::spawn(issuer::run(relay.clone(), acme, own));
+        let own = certificates::own_certificate(&relay, acme, own);
+        let (telemetry, closing) = (relay.telemetry.clone(), relay.lifecycle.closing.clone());
+        tokio::spawn(async move { issuer::run(own, &telemetry.metrics, closing).await });
     }
-    tokio::spawn(reload::watch(relay.clone(), certificates.clone()));
+    tokio::spawn(reload::watch(relay.clone()));
     if let Some(ca) = development {
-        tokio::spawn(renew_development(relay.clone(), ca, certificates));
+        tokio::spawn(certificates::renew_development(relay.config.domain.clone(), ca, resolver));
     }
     let beat = spawn_services(&relay).await;
     let stop = CancellationToken::new();
     serve_all(&relay, listeners, &lanes, &stop)?;
-    relay.health.enter(LifecyclePhase::Ready);
+    relay.telemetry.health.enter(LifecyclePhase::Ready);
     Ok(Running { relay, bound, certificates: source, lanes, data_dir, stop, beat })
 }
 
@@ -211,62 +227,27 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-type Certified = (Arc<Certificates>, CertificateSource, Option<DevelopmentCa>);
-
-fn certificates(config: &Config) -> Result<Certified, ServeError> {
-    let certificates = Arc::new(Certificates::default());
-    if config.certificates.is_empty() {
-        let ca = DevelopmentCa::load_or_create(&config.data_dir)?;
-        certificates.replace(vec![ca.issue(&config.domain, time::OffsetDateTime::now_utc())?]);
-        let source = CertificateSource::Development(ca.path().to_owned());
-        return Ok((certificates, source, Some(ca)));
-    }
-    let read = read_certificates(config)?;
-    let source = CertificateSource::Files(read.len());
-    certificates.replace(read);
-    Ok((certificates, source, None))
-}
-
-/// The certificates from files.
-///
-/// # Errors
-/// [`CertificateError`].
-pub fn read_certificates(config: &Config) -> Result<Vec<Certificate>, CertificateError> {
-    config.certificates.iter().map(|files| Certificate::read(&files.cert, &files.key)).collect()
-}
-
-/// A development certificate is issued anew every day: it never comes near its end.
-async fn renew_development(relay: Arc<Relay>, ca: DevelopmentCa, certificates: Arc<Certificates>) {
-    loop {
-        tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
-        match ca.issue(&relay.config.domain, time::OffsetDateTime::now_utc()) {
-            Ok(certificate) => certificates.replace(vec![certificate]),
-            Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "no new development certificate");
-            }
-        }
-    }
-}
-
 /// How long a relay waits for the region's table before it is ready.
 const SYNCED: Duration = Duration::from_secs(2);
 
 async fn spawn_services(relay: &Arc<Relay>) -> tokio::task::JoinHandle<Result<(), service::Unhealthy>> {
-    suspensions::begin(relay).await;
+    enforcement::begin(relay).await;
     // With an empty table the relay would say of its peers' endpoints that nothing is published there. When the registry is
     // away it starts all the same.
-    let _ = tokio::time::timeout(SYNCED, relay.registry.synced()).await;
+    let _ = tokio::time::timeout(SYNCED, relay.routing.registry.synced()).await;
     service::beat_once(relay).await;
-    suspensions::ask_peers_at_start(relay).await;
-    tokio::spawn(service::watch_owners(relay.clone()));
-    tokio::spawn(service::extend_leases(relay.clone()));
-    tokio::spawn(suspensions::watch(relay.clone()));
+    enforcement::ask_peers_at_start(relay).await;
+    tokio::spawn(service::watch_owners(relay.routing.clone()));
+    tokio::spawn(service::extend_leases(relay.routing.clone(), relay.store.clone()));
+    tokio::spawn(enforcement::watch(relay.clone()));
     tokio::spawn(relay_status::watch(relay.clone()));
-    tokio::spawn(service::prune_store(relay.clone()));
-    for (lane, telemetry) in relay.lanes.iter().zip(&relay.lane_telemetry) {
-        let metrics = telemetry.metrics.clone();
+    tokio::spawn(service::prune_store(relay.store.clone()));
+    let buffers = relay.frontend.proxy.buffers.all();
+    let lanes = relay.frontend.sessions.lanes.iter().zip(relay.telemetry.lane_metrics()).zip(buffers);
+    for ((lane, metrics), buffers) in lanes {
+        let metrics = metrics.clone();
         let mut before = 0;
-        buffers::spawn(lane, telemetry.buffers.clone(), move |BufferMeasurement { unread, cut }| {
+        buffers::spawn(lane, buffers.clone(), move |BufferMeasurement { unread, cut }| {
             (0..cut).for_each(|_| metrics.count(Count::StreamsShed));
             let unread = i64::try_from(unread).unwrap_or(i64::MAX);
             metrics.shift(Gauge::BufferedBytes, unread - before);

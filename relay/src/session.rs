@@ -1,121 +1,103 @@
 //! One client's connection: hello, admission, control, drain.
 //!
-//! `admit` decides who is let in, `open` gives tunnels their endpoints, `run` is the session's life on its lane, and
-//! `control` its conversation with the client.
+//! `accept` reads the hello, `admit` decides who is let in, `open` gives tunnels their endpoints, `run` is the session's
+//! life on its lane, and `control` its conversation with the client.
 
-pub mod admit;
-pub mod control;
-pub mod migratable_stream;
-pub mod open;
-pub mod random_name;
-pub mod run;
+pub(crate) mod accept;
+pub(crate) mod admit;
+mod control;
+mod ended;
+mod migratable_stream;
+mod open;
+mod random_name;
+mod run;
+mod serve;
+pub(crate) mod suspend;
 
-use crate::{lanes::Lane, ops::metrics::Count, server::relay::Relay};
+use crate::{
+    accounts::Accounts,
+    auth::{CredentialLifetimes, LiveConfig, ProofSealer},
+    lanes::Lane,
+    ops::{clock::now, lifecycle::Lifecycle, telemetry::Telemetry},
+    routing::{Routing, local::ServedEndpoint},
+    suspensions::SuspensionSet,
+};
 use adit_protocol::{
-    Hello, Reply,
-    frame::{self, FrameError},
-    possession::{EXPORTER_BYTES, EXPORTER_LABEL},
+    Code, Refused,
+    frame::FrameError,
+    hello::{Facts, Provider},
 };
-use admit::Admission;
-use migratable_stream::MigratableStream;
-use rustls::server::Accepted;
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::timeout,
-};
-use tokio_rustls::{StartHandshake, server::TlsStream};
+use adit_store::Store;
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use std::{sync::Arc, time::Duration};
 
-/// How long a client may take for its TLS handshake, and for its hello.
-const HELLO: Duration = Duration::from_secs(5);
-
-/// A client's connection, which can move to another lane.
-pub type ClientIo = TlsStream<MigratableStream>;
-
-/// Why a connection did not get as far as an answer to its hello.
-#[derive(Debug, thiserror::Error)]
-enum HelloError {
-    #[error("the connection failed")]
-    Connection(#[from] io::Error),
-    #[error("the frame is not valid")]
-    Frame(#[from] FrameError),
-    #[error("TLS gives no exporter")]
-    Exporter(#[source] rustls::Error),
-    #[error("took longer than {} s", HELLO.as_secs())]
-    Slow,
+/// What the sessions of a relay share.
+pub(crate) struct Sessions {
+    /// Who is let in.
+    pub(crate) admission: Admission,
+    pub(crate) routing: Arc<Routing>,
+    pub(crate) suspensions: Arc<SuspensionSet>,
+    pub(crate) telemetry: Arc<Telemetry>,
+    pub(crate) lifecycle: Arc<Lifecycle>,
+    /// Reservations and used tokens.
+    pub(crate) store: Store,
+    /// Where sessions live.
+    pub(crate) lanes: Vec<Lane>,
+    /// TLS with clients.
+    pub(crate) tls: Arc<ServerConfig>,
+    /// How long a client may take to leave a draining relay.
+    pub(crate) drain_timeout: Duration,
 }
 
-/// Serves one client's connection to the end.
-pub async fn accept(relay: Arc<Relay>, accepted: Accepted, tcp: TcpStream, remote: SocketAddr) {
-    // A system that refuses makes nothing but a slower session.
-    let _ = adit_mux::socket::prepare(&tcp);
-    let handshake = StartHandshake::from_parts(accepted, MigratableStream::new(tcp))
-        .into_stream(relay.tls.clients.clone());
-    let Ok(Ok(mut io)) = timeout(HELLO, handshake).await else {
-        relay.telemetry().metrics.count(Count::TlsFailures);
-        return;
-    };
-    let (hello, exporter) = match timeout(HELLO, read_hello(&mut io)).await.unwrap_or(Err(HelloError::Slow)) {
-        Ok(read) => read,
-        Err(error) => {
-            tracing::debug!(%remote, error = &error as &dyn std::error::Error, "no hello");
-            if let HelloError::Frame(error) = error {
-                answer(&mut io, &Reply::Refused(relay.bad_hello(&error))).await;
-            }
-            return;
+/// What decides who is let in.
+pub(crate) struct Admission {
+    /// Verifies tokens, and the region's limits.
+    pub(crate) live: Arc<ArcSwap<LiveConfig>>,
+    /// What accounts use here.
+    pub(crate) accounts: Arc<Accounts>,
+    /// Makes and opens credentials and tickets.
+    pub(crate) seal: ProofSealer,
+    /// How long credentials live.
+    pub(crate) rules: CredentialLifetimes,
+    /// Facts of a refused proof, for the client's texts.
+    pub(crate) token_facts: Facts,
+    /// Who runs this relay, for messages.
+    pub(crate) provider: Provider,
+}
+
+impl Sessions {
+    /// The refusal of a hello.
+    fn refused(&self, code: Code, message: String) -> Refused {
+        self.telemetry.lane().metrics.refused(code);
+        let facts = if code.is_about_proof() { self.admission.token_facts.clone() } else { Facts::default() };
+        Refused {
+            code,
+            message,
+            time: now(),
+            least_version: None,
+            retry_after_ms: None,
+            provider: self.admission.provider.clone(),
+            facts,
+            suspension: None,
         }
-    };
-    match admit::admit(&relay, hello, &exporter, remote).await {
-        Ok(admission) => begin(relay, io, *admission).await,
-        Err(reply) => answer(&mut io, &reply).await,
     }
-}
 
-async fn read_hello(io: &mut ClientIo) -> Result<(Hello, [u8; EXPORTER_BYTES]), HelloError> {
-    let exporter = io
-        .get_ref()
-        .1
-        .export_keying_material([0; EXPORTER_BYTES], EXPORTER_LABEL, None)
-        .map_err(HelloError::Exporter)?;
-    let mut prefix = [0; frame::PREFIX_BYTES];
-    io.read_exact(&mut prefix).await?;
-    let mut json = vec![0; frame::length(prefix)?];
-    io.read_exact(&mut json).await?;
-    Ok((frame::decode(&json)?, exporter))
-}
-
-/// The last answer on a connection.
-async fn answer(io: &mut ClientIo, reply: &Reply) {
-    let Ok(frame) = frame::encode(reply) else { return };
-    // The client may have gone: there is nobody left to tell.
-    let _ = timeout(HELLO, async {
-        io.write_all(&frame).await?;
-        io.shutdown().await
-    })
-    .await;
-}
-
-/// Moves the connection to its lane and starts the session there.
-async fn begin(relay: Arc<Relay>, mut io: ClientIo, mut admission: Admission) {
-    let lane: Lane = relay.lanes[admission.lane].clone();
-    let written = async {
-        io.write_all(&admission.welcome).await?;
-        io.flush().await
-    };
-    let sent = matches!(timeout(HELLO, written).await, Ok(Ok(())));
-    admission.welcome = vec![];
-    if !sent || (crate::lanes::current() != Some(lane.index) && io.get_mut().0.leave().is_err()) {
-        admission.abandon(&relay).await;
-        return;
+    /// The refusal of bytes that are not a hello.
+    fn bad_hello(&self, error: &FrameError) -> Refused {
+        let cause = std::error::Error::source(error).map_or(String::new(), |cause| format!(": {cause}"));
+        self.refused(Code::BadHello, format!("{error}{cause}"))
     }
-    lane.spawn(async move {
-        match io.get_mut().0.arrive() {
-            Ok(()) => run::run(relay, io, admission).await,
-            Err(error) => {
-                tracing::error!(%error, "a connection could not change its lane");
-                admission.abandon(&relay).await;
-            }
+
+    /// Ends the lease of an endpoint that its client gives up.
+    async fn release_lease(&self, served: &ServedEndpoint) {
+        let released = self.store.release(&self.routing.domain, &served.lease(), now()).await;
+        if let Err(error) = released {
+            tracing::debug!(
+                endpoint = %served.endpoint,
+                error = &error as &dyn std::error::Error,
+                "lease not released; it will expire"
+            );
         }
-    });
+    }
 }

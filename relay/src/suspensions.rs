@@ -1,29 +1,19 @@
-//! Suspensions: read whenever they may have changed, enforced at once, and only then confirmed.
+//! Suspensions: accounts and endpoints that are kept out.
 //!
-//! From the moment that a new set is in place, every hello, ticket and stream is checked against it. Then the sessions
-//! that it hits are closed with the reason; when the last of their connections is gone, the relay confirms the set's
-//! version. A session that is admitted meanwhile registers first and is checked again afterwards: either it is seen
-//! here, or it sees the new set.
+//! From the moment that a new set is in place, every hello, ticket and stream is checked against it. A session that is
+//! admitted meanwhile registers first and is checked again afterwards: either whoever put the set in place sees it, or it
+//! sees the new set. `server::enforcement` reads sets, closes the sessions that they hit, and confirms.
 
 mod index;
-mod known;
-mod pace;
+pub(crate) mod known;
 
 pub use index::Index;
 
-use crate::{
-    ops::{
-        Component,
-        metrics::{MetricKind, Metrics},
-    },
-    routing::local::{Command, Session},
-    server::{
-        relay::{Relay, now},
-        relay_status,
-    },
-    session::run::close,
+use crate::ops::{
+    clock::now,
+    metrics::{MetricKind, Metrics},
 };
-use adit_protocol::{Account, Code, Endpoint, SuspensionNotice, ToClient};
+use adit_protocol::{Account, Endpoint, SuspensionNotice};
 use adit_store::{Suspension, Suspensions};
 use arc_swap::ArcSwap;
 use std::{
@@ -32,26 +22,17 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
 };
-use tokio::time::sleep;
-
-/// How long a client has to go by itself once it has been told.
-const GOODBYE: Duration = Duration::from_millis(150);
-/// How often it is looked whether the last of the sessions has gone.
-const LOOK: Duration = Duration::from_millis(2);
-/// After so long without the store the peers are asked.
-const CUT_OFF: Duration = Duration::from_secs(15);
-/// How often they are asked from then on.
-const ASK_AGAIN: Duration = Duration::from_secs(10);
-/// How often a relay asks that knows nothing, and lets nobody in meanwhile.
-const ASK_SOON: Duration = Duration::from_secs(1);
 
 const POISONED: &str = "no code panics while it holds this lock";
 
 /// The suspensions that a relay goes by.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SuspensionSet {
+    /// The region's domain.
+    domain: String,
+    /// Whom the suspended write to.
+    abuse: String,
     index: ArcSwap<Index>,
     /// Whether they come from anywhere at all: a relay that knows nothing lets nobody in.
     is_known: AtomicBool,
@@ -62,6 +43,18 @@ pub struct SuspensionSet {
 }
 
 impl SuspensionSet {
+    /// No suspensions are known yet.
+    pub(crate) fn new(domain: &str, abuse: &str) -> Self {
+        Self {
+            domain: domain.to_owned(),
+            abuse: abuse.to_owned(),
+            index: ArcSwap::default(),
+            is_known: AtomicBool::new(false),
+            confirmed: AtomicU64::new(0),
+            closed: Mutex::default(),
+        }
+    }
+
     /// Shows them among the relay's metrics.
     pub fn show_in(self: &Arc<Self>, metrics: &Metrics) {
         let (shown, confirmed) = (self.clone(), self.clone());
@@ -90,7 +83,7 @@ impl SuspensionSet {
     }
 
     /// The version that the relay goes by, if it knows any.
-    fn known(&self) -> Option<u64> {
+    pub(crate) fn known(&self) -> Option<u64> {
         self.is_known().then(|| self.load().version())
     }
 
@@ -99,33 +92,36 @@ impl SuspensionSet {
         self.confirmed.load(Ordering::Acquire)
     }
 
+    /// Confirms that a version is enforced to the last session.
+    pub(crate) fn confirm(&self, version: u64) {
+        self.confirmed.store(version, Ordering::Release);
+    }
+
     /// How many sessions were closed in all because of each suspension in force.
     pub fn closed(&self) -> HashMap<String, u64> {
         self.closed.lock().expect(POISONED).clone()
     }
 
-    fn count(&self, suspension: &str) {
+    /// Counts a session that was closed because of a suspension.
+    pub(crate) fn count_closed(&self, suspension: &str) {
         *self.closed.lock().expect(POISONED).entry(suspension.to_owned()).or_default() += 1;
     }
 
     /// These are in place from now on.
-    fn put(&self, all: Suspensions, domain: &str) {
+    pub(crate) fn put(&self, all: Suspensions) {
         let ids: std::collections::HashSet<&String> = all.list.iter().map(|one| &one.id).collect();
         self.closed.lock().expect(POISONED).retain(|id, _| ids.contains(id));
-        self.index.store(Arc::new(Index::new(all, domain)));
+        self.index.store(Arc::new(Index::new(all, &self.domain)));
         self.is_known.store(true, Ordering::Release);
     }
-}
-
-impl Relay {
     /// What keeps an account out.
-    pub fn account_suspension(&self, account: &Account) -> Option<SuspensionNotice> {
-        self.suspensions.load().account(account, now).map(|one| self.notice(one, &account.key()))
+    pub(crate) fn account_notice(&self, account: &Account) -> Option<SuspensionNotice> {
+        self.load().account(account, now).map(|one| self.notice(one, &account.key()))
     }
 
     /// What keeps an account from serving an endpoint.
-    pub fn suspension(&self, account: &Account, endpoint: &Endpoint) -> Option<SuspensionNotice> {
-        let suspensions = self.suspensions.load();
+    pub(crate) fn tunnel_notice(&self, account: &Account, endpoint: &Endpoint) -> Option<SuspensionNotice> {
+        let suspensions = self.load();
         if let Some(one) = suspensions.account(account, now) {
             return Some(self.notice(one, &account.key()));
         }
@@ -134,21 +130,22 @@ impl Relay {
 
     /// Whether an account must not serve an endpoint: asked for every stream.
     pub fn is_suspended(&self, account: &Account, endpoint: &Endpoint) -> bool {
-        self.suspensions.load().against(account, endpoint, now).is_some()
+        self.load().against(account, endpoint, now).is_some()
     }
 
     /// Whether nobody serves an endpoint because of a suspension.
     pub fn was_suspended(&self, endpoint: &Endpoint) -> bool {
-        self.suspensions.load().gone(endpoint, now).is_some()
+        self.load().gone(endpoint, now).is_some()
     }
 
-    fn notice(&self, suspension: &Suspension, against: &str) -> SuspensionNotice {
+    /// The notice of a suspension against this account or endpoint.
+    pub(crate) fn notice(&self, suspension: &Suspension, against: &str) -> SuspensionNotice {
         SuspensionNotice {
             against: against.to_owned(),
             until: suspension.until,
             reason: suspension.reason.clone(),
             complaint: suspension.complaint.clone(),
-            abuse: self.config.provider.abuse.clone(),
+            abuse: self.abuse.clone(),
         }
     }
 }
@@ -164,160 +161,4 @@ pub fn endpoint_in_words(notice: &SuspensionNotice) -> String {
     let abuse = Some(&notice.abuse).filter(|abuse| !abuse.is_empty());
     let next = abuse.map_or(String::new(), |abuse| format!("; write to {abuse} and name the complaint"));
     format!("{} is suspended: {}{next}", notice.against, in_words(notice))
-}
-
-/// The suspensions before the relay serves anybody: from the store, else from its own folder.
-pub async fn begin(relay: &Relay) {
-    relay_status::announce(relay).await;
-    let read = match relay.store.suspensions(now()).await {
-        Ok(read) => {
-            keep(relay, &read).await;
-            Some(read)
-        }
-        Err(error) => {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "the store is away: the last known suspensions hold"
-            );
-            let folder = relay.config.data_dir.clone();
-            tokio::task::spawn_blocking(move || known::last(&folder)).await.ok().flatten()
-        }
-    };
-    let Some(read) = read else { return };
-    let version = read.version;
-    relay.suspensions.put(read, &relay.config.domain);
-    // There are no sessions yet.
-    relay.suspensions.confirmed.store(version, Ordering::Release);
-}
-
-/// Asks the peers if the store was away at the start. Nobody is let in before some suspensions are known.
-pub async fn ask_peers_at_start(relay: &Arc<Relay>) {
-    if relay.store.ping().await.is_err()
-        && let Some(newer) = relay.peers.suspensions(relay.suspensions.known()).await
-    {
-        adopt(relay, newer).await;
-    }
-}
-
-async fn keep(relay: &Relay, all: &Suspensions) {
-    let (folder, all) = (relay.config.data_dir.clone(), all.clone());
-    let kept = tokio::task::spawn_blocking(move || known::keep(&folder, &all)).await;
-    if let Ok(Err(error)) = kept {
-        tracing::warn!(%error, "the suspensions cannot be kept in dataDir");
-    }
-}
-
-/// Reads suspensions whenever the store may have changed, and enforces them. A relay that is cut off from the store asks
-/// its peers.
-pub async fn watch(relay: Arc<Relay>) {
-    let mut changes = relay.store.changes();
-    let (mut since, mut asked) = (Instant::now(), Instant::now());
-    let mut from_store = false;
-    loop {
-        match read(&relay, from_store).await {
-            Ok(new) => {
-                since = Instant::now();
-                from_store = true;
-                relay.health.report(Component::Store, None);
-                if let Some(new) = new {
-                    adopt(&relay, new).await;
-                }
-            }
-            Err(error) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "the store is away");
-                relay.health.report(Component::Store, Some("cannot be reached".to_owned()));
-                let known = relay.suspensions.known();
-                let (patience, pause) =
-                    if known.is_some() { (CUT_OFF, ASK_AGAIN) } else { (Duration::ZERO, ASK_SOON) };
-                if since.elapsed() >= patience && asked.elapsed() >= pause {
-                    asked = Instant::now();
-                    if let Some(newer) = relay.peers.suspensions(known).await {
-                        tracing::info!(version = newer.version, "suspensions from a peer");
-                        adopt(&relay, newer).await;
-                    }
-                }
-            }
-        }
-        changes.next().await;
-    }
-}
-
-/// What is new in the store. A version that differs is new, also a lesser one: the store may have been restored.
-async fn read(relay: &Relay, from_store: bool) -> Result<Option<Suspensions>, adit_store::StoreError> {
-    if from_store && relay.store.suspensions_version().await? == relay.suspensions.load().version() {
-        return Ok(None);
-    }
-    relay.store.suspensions(now()).await.map(Some)
-}
-
-/// Puts suspensions in force, closes what they hit, and confirms.
-async fn adopt(relay: &Arc<Relay>, new: Suspensions) {
-    let version = new.version;
-    relay.suspensions.put(new.clone(), &relay.config.domain);
-    let told = |session: Arc<Session>| check(relay, &session).then(|| (Instant::now(), session));
-    let mut hit = pace::few_at_a_time(relay.local.alive(), told, async || sleep(LOOK).await).await;
-    if !hit.is_empty() {
-        tracing::info!(version, sessions = hit.len(), "sessions are suspended");
-    }
-    loop {
-        hit.retain(|(_, session)| relay.local.is_alive(&session.id));
-        if hit.is_empty() {
-            break;
-        }
-        let stays = |(told, session): &&(Instant, Arc<Session>)| {
-            told.elapsed() >= GOODBYE && !session.cut.is_cancelled()
-        };
-        hit.iter().filter(stays).take(pace::AT_ONCE).for_each(|(_, session)| session.cut.cancel());
-        sleep(LOOK).await;
-    }
-    relay.suspensions.confirmed.store(version, Ordering::Release);
-    relay.news.notify_one();
-    keep(relay, &new).await;
-}
-
-/// Closes a session that is suspended, or whose endpoints are; answers whether it is one.
-pub fn check(relay: &Relay, session: &Session) -> bool {
-    let suspensions = relay.suspensions.load();
-    if let Some(hit) = suspensions.account(&session.account, now) {
-        if session.suspend() {
-            relay.suspensions.count(&hit.id);
-            let notice = relay.notice(hit, &session.account.key());
-            let message = in_words(&notice);
-            say_last(
-                session,
-                vec![],
-                ToClient::Close { code: Code::Suspended, message, suspension: Some(Box::new(notice)) },
-            );
-        }
-        return true;
-    }
-    let mut closed = vec![];
-    for endpoint in session.endpoints() {
-        let Some(hit) = suspensions.endpoint(&endpoint, now) else { continue };
-        let Some(served) = relay.local.endpoint(&endpoint) else { continue };
-        let message = endpoint_in_words(&relay.notice(hit, &endpoint.to_string()));
-        let said = ToClient::Closed { tunnel: served.tunnel.clone(), code: Code::Suspended, message };
-        closed.push((hit.id.clone(), said));
-    }
-    if closed.is_empty() {
-        return false;
-    }
-    if session.suspend() {
-        for (id, _) in &closed {
-            relay.suspensions.count(id);
-        }
-        // What flows through the tunnel ends with the session; the client comes back with its other tunnels.
-        let words = closed.into_iter().map(|(_, said)| said).collect();
-        say_last(session, words, close(Code::Draining, "one of its tunnels was suspended"));
-    }
-    true
-}
-
-fn say_last(session: &Session, words: Vec<ToClient>, last: ToClient) {
-    session.set_closing();
-    let told = words.into_iter().all(|word| session.command(Command::Tell(word)));
-    if !told || !session.command(Command::Close(last)) {
-        // It reads nothing.
-        session.cut.cancel();
-    }
 }

@@ -71,6 +71,13 @@ pub enum ToClient {
     Unknown,
 }
 
+impl ToClient {
+    /// The last message of a session, without a suspension.
+    pub fn close(code: Code, message: impl Into<String>) -> Self {
+        Self::Close { code, message: message.into(), suspension: None }
+    }
+}
+
 /// What a client says to a relay.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]

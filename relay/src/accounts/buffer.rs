@@ -2,17 +2,13 @@
 //!
 //! A stream counts for itself, with one atomic that no other stream touches. Only whole grains of what is unread are
 //! charged to the account, under its lock: a stream whose reader keeps up is never charged. When the account passes
-//! its limit, its fullest stream is shed: it is no longer charged, and whoever drives it is woken to reset it.
+//! its limit, its fullest stream is shed: it is no longer charged, and whoever measures it resets it.
 
 use super::{AccountUsage, LimitExceeded};
 use adit_protocol::Code;
-use futures_util::task::AtomicWaker;
-use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-    },
-    task::{Context, Poll},
+use std::sync::{
+    Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
 /// Charges are whole multiples of this many bytes, rounded down: what a stream has unread beyond its charge.
@@ -36,10 +32,10 @@ struct Charge {
     index: AtomicUsize,
     /// Set under the account's lock, once: the stream is no longer charged.
     shed: AtomicBool,
-    driver: AtomicWaker,
 }
 
 impl AccountBuffers {
+    #[cfg(test)]
     pub(super) fn total(&self) -> u64 {
         self.lock().total
     }
@@ -64,15 +60,15 @@ impl ChargedStreams {
         self.total -= charge.bytes.swap(0, Ordering::SeqCst);
     }
 
-    /// Takes out the fullest streams until what is left is within the limit.
-    fn shed(&mut self, limit: u64) -> Vec<Arc<Charge>> {
-        let mut shed = Vec::new();
+    /// Takes out the fullest streams until what is left is within the limit; returns how many.
+    fn shed(&mut self, limit: u64) -> usize {
+        let mut shed = 0;
         while self.total > limit {
             let bytes = |charge: &&Arc<Charge>| charge.bytes.load(Ordering::Relaxed);
             let Some(fullest) = self.streams.iter().max_by_key(bytes).cloned() else { break };
             self.remove(&fullest);
             fullest.shed.store(true, Ordering::SeqCst);
-            shed.push(fullest);
+            shed += 1;
         }
         shed
     }
@@ -80,10 +76,9 @@ impl ChargedStreams {
 
 /// The unread bytes of one direction of one stream, charged to its account until it is dropped.
 ///
-/// Up to 32 KiB of each stream are not charged, nor is what is left of the last 32 KiB. The counts can be kept from
-/// several threads; [`poll_shed`](Self::poll_shed) wakes one task, the last that asked.
+/// Up to 32 KiB of each stream are not charged, nor is what is left of the last 32 KiB.
 #[derive(Debug)]
-pub struct StreamBuffer {
+pub(crate) struct StreamBuffer {
     account: Arc<AccountUsage>,
     unread: AtomicU64,
     charge: OnceLock<Arc<Charge>>,
@@ -94,50 +89,20 @@ impl StreamBuffer {
         Self { account, unread: AtomicU64::new(0), charge: OnceLock::new() }
     }
 
-    /// Counts bytes that have arrived.
-    pub fn arrived(&self, bytes: usize) {
-        let bytes = bytes as u64;
-        let unread = self.unread.fetch_add(bytes, Ordering::SeqCst).saturating_add(bytes);
-        self.charge_if_changed(unread);
-    }
-
-    /// Counts bytes that were read: no more than have arrived.
-    pub fn read(&self, bytes: usize) {
-        let less = |unread: u64| Some(unread.saturating_sub(bytes as u64));
-        let before = self.unread.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).unwrap_or_default();
-        self.charge_if_changed(before.saturating_sub(bytes as u64));
-    }
-
-    /// Sets the count, for a caller that measures instead of counting.
-    pub fn set(&self, unread: usize) {
+    /// Sets how many bytes are unread now.
+    pub(crate) fn set(&self, unread: usize) {
         self.unread.store(unread as u64, Ordering::SeqCst);
         self.charge_if_changed(unread as u64);
     }
 
     /// The bytes that are unread now.
-    pub fn unread(&self) -> u64 {
+    pub(super) fn unread(&self) -> u64 {
         self.unread.load(Ordering::SeqCst)
     }
 
     /// Whether the account has passed its limit and this was its fullest stream: it has to be reset. It stays so.
-    pub fn is_shed(&self) -> bool {
+    pub(crate) fn is_shed(&self) -> bool {
         self.charge.get().is_some_and(|charge| charge.shed.load(Ordering::SeqCst))
-    }
-
-    /// Ready once [`is_shed`](Self::is_shed). Worth asking only where the reader makes the stream wait: until then it is
-    /// cheaper to ask [`is_shed`](Self::is_shed) after each count.
-    ///
-    /// A reader that stalls may mean that nobody polls the stream's task. The waker can then be one that resets the
-    /// stream itself (see [`std::task::Wake`]): it is woken once, from another stream's task, outside of all locks.
-    pub fn poll_shed(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let charge = self.charge.get_or_init(|| self.enter());
-        charge.driver.register(cx.waker());
-        if charge.shed.load(Ordering::SeqCst) { Poll::Ready(()) } else { Poll::Pending }
-    }
-
-    /// Waits until the stream has to be reset.
-    pub async fn shed(&self) {
-        std::future::poll_fn(|cx| self.poll_shed(cx)).await;
     }
 
     fn enter(&self) -> Arc<Charge> {
@@ -173,9 +138,8 @@ impl StreamBuffer {
         }
         let shed = charged.shed(limit);
         drop(charged);
-        for stream in shed {
+        for _ in 0..shed {
             self.account.refuse(LimitExceeded::new(Code::BufferFull, limit));
-            stream.driver.wake();
         }
     }
 }
@@ -194,16 +158,15 @@ impl Drop for StreamBuffer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::accounts::Limits;
+    use crate::accounts::{Accounts, Limits};
     use adit_protocol::Account;
-    use futures_util::FutureExt;
     use std::time::Instant;
 
     const KIB: usize = 1024;
 
     fn account_with(buffer_bytes: usize) -> Arc<AccountUsage> {
         let limits = Limits { buffer_bytes: buffer_bytes as u64, ..Limits::default() };
-        Arc::new(AccountUsage::new(&Account::managed("me"), &limits, Instant::now()))
+        Accounts::default().get(&Account::managed("me"), &limits)
     }
 
     #[test]
@@ -211,15 +174,15 @@ mod tests {
         let account = account_with(1024 * KIB);
         let stream = account.buffer();
         for _ in 0..10_000 {
-            stream.arrived(16 * KIB);
-            stream.read(16 * KIB);
+            stream.set(16 * KIB);
+            stream.set(0);
         }
         assert!(stream.charge.get().is_none());
-        stream.arrived(32 * KIB - 1);
+        stream.set(32 * KIB - 1);
         assert_eq!((stream.unread(), account.buffered_bytes()), (32 * 1024 - 1, 0));
-        stream.arrived(1);
+        stream.set(32 * KIB);
         assert_eq!(account.buffered_bytes(), 32 * 1024);
-        stream.read(1);
+        stream.set(32 * KIB - 1);
         assert_eq!(account.buffered_bytes(), 0, "what is read is given back at once");
         stream.set(100 * KIB);
         assert_eq!(account.buffered_bytes(), 96 * 1024);
@@ -232,24 +195,20 @@ mod tests {
         let account = account_with(1024 * KIB);
         let streams: Vec<_> = [256, 512, 200].map(|kib| (account.buffer(), kib)).into();
         for (stream, kib) in &streams {
-            stream.arrived(kib * KIB);
+            stream.set(kib * KIB);
         }
         assert_eq!(account.buffered_bytes(), (256 + 512 + 192) * 1024);
-        let mut waiting = Box::pin(streams[1].0.shed());
-        assert!(waiting.as_mut().now_or_never().is_none());
-        streams[0].0.arrived(64 * KIB);
+        streams[0].0.set(320 * KIB);
         assert_eq!(account.buffered_bytes(), 1024 * 1024, "at the limit, not past it");
         assert!(!streams[1].0.is_shed());
-        streams[2].0.arrived(32 * KIB);
+        streams[2].0.set(232 * KIB);
         let shed: Vec<bool> = streams.iter().map(|(stream, _)| stream.is_shed()).collect();
         assert_eq!(shed, [false, true, false]);
-        assert!(waiting.as_mut().now_or_never().is_some());
-        drop(waiting);
         assert_eq!(account.buffered_bytes(), (320 + 224) * 1024);
         let notice = account.take_refused(Instant::now()).unwrap();
         assert_eq!((notice.code, notice.limit, notice.count), (Code::BufferFull, 1024 * 1024, 1));
-        streams[1].0.arrived(1024 * KIB);
-        streams[1].0.read(2000 * KIB);
+        streams[1].0.set(1536 * KIB);
+        streams[1].0.set(0);
         assert_eq!(account.buffered_bytes(), (320 + 224) * 1024, "a shed stream no longer counts");
         drop(streams);
         assert_eq!(account.buffered_bytes(), 0);
@@ -259,10 +218,8 @@ mod tests {
     fn one_stream_that_is_more_than_the_limit_is_shed_itself() {
         let account = account_with(1024 * KIB);
         let stream = account.buffer();
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        assert!(stream.poll_shed(&mut cx).is_pending(), "before anything has arrived");
-        stream.arrived(1024 * KIB + 32 * KIB);
-        assert!(stream.poll_shed(&mut cx).is_ready() && stream.is_shed());
+        stream.set(1024 * KIB + 32 * KIB);
+        assert!(stream.is_shed());
         assert_eq!(account.buffered_bytes(), 0);
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::{
     accounts::{AccountUsage, StreamBuffer},
-    lanes::Lane,
+    lanes::{self, Lane},
 };
 use adit_mux::UnreadBytes;
 use std::{
@@ -22,7 +22,7 @@ const MEASURE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// One stream whose reader may be slow.
 #[derive(Debug)]
-pub struct WatchedStream {
+pub(crate) struct WatchedStream {
     unread: UnreadBytes,
     buffer: StreamBuffer,
     cut: Arc<Notify>,
@@ -30,27 +30,27 @@ pub struct WatchedStream {
 
 impl WatchedStream {
     /// Whether its consumer had to go because the account's unread bytes passed their limit.
-    pub fn is_cut(&self) -> bool {
+    pub(crate) fn is_cut(&self) -> bool {
         self.buffer.is_shed()
     }
 }
 
 /// What one look at a lane's streams found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct BufferMeasurement {
+pub(crate) struct BufferMeasurement {
     /// The bytes that wait for slow consumers.
-    pub unread: usize,
+    pub(crate) unread: usize,
     /// The streams whose consumers have to go.
-    pub cut: usize,
+    pub(crate) cut: usize,
 }
 
 /// The streams of one lane that are measured.
 #[derive(Debug, Default)]
-pub struct LaneBuffers(Mutex<Vec<Weak<WatchedStream>>>);
+pub(crate) struct LaneBuffers(Mutex<Vec<Weak<WatchedStream>>>);
 
 impl LaneBuffers {
     /// Measures a stream until the returned value is dropped. `cut` is notified when its consumer has to go.
-    pub fn watch(
+    pub(crate) fn watch(
         &self,
         usage: &Arc<AccountUsage>,
         unread: UnreadBytes,
@@ -80,8 +80,29 @@ impl LaneBuffers {
     }
 }
 
+/// The buffers of each lane; the last are those of all other threads.
+#[derive(Debug)]
+pub(crate) struct RelayBuffers(Vec<Arc<LaneBuffers>>);
+
+impl RelayBuffers {
+    /// Buffers for this many lanes.
+    pub(crate) fn new(lanes: usize) -> Self {
+        Self((0..=lanes).map(|_| Arc::default()).collect())
+    }
+
+    /// The buffers of the calling lane.
+    pub(crate) fn lane(&self) -> &LaneBuffers {
+        &self.0[lanes::current().unwrap_or(self.0.len() - 1)]
+    }
+
+    /// All of them, in the order of the lanes.
+    pub(crate) fn all(&self) -> &[Arc<LaneBuffers>] {
+        &self.0
+    }
+}
+
 /// Measures the streams of a lane for as long as it runs, and tells what was found.
-pub fn spawn(
+pub(crate) fn spawn(
     lane: &Lane,
     buffers: Arc<LaneBuffers>,
     mut tell: impl FnMut(BufferMeasurement) + Send + 'static,

@@ -11,7 +11,7 @@ use std::{
 /// The accounts that use this relay now. A session asks once and keeps what it gets; a request that goes to another relay
 /// asks itself, which takes a lock that is hardly ever written to.
 #[derive(Debug)]
-pub struct Accounts {
+pub(crate) struct Accounts {
     epoch: Instant,
     accounts: RwLock<HashMap<Account, Arc<AccountUsage>>>,
 }
@@ -25,7 +25,7 @@ impl Default for Accounts {
 impl Accounts {
     /// What an account uses, for a session of its own. `limits` replace those of the account's earlier sessions: a token
     /// can carry limits, and the newest counts.
-    pub fn get(&self, account: &Account, limits: &Limits) -> Arc<AccountUsage> {
+    pub(crate) fn get(&self, account: &Account, limits: &Limits) -> Arc<AccountUsage> {
         let found = self.visit(account, limits);
         found.set_limits(limits);
         found
@@ -33,40 +33,42 @@ impl Accounts {
 
     /// What an account uses, for a request to one of its tunnels whose sessions are at other relays. `limits` are those of
     /// the region: they hold only where the account has no session that brought others.
-    pub fn visit(&self, account: &Account, limits: &Limits) -> Arc<AccountUsage> {
+    pub(crate) fn visit(&self, account: &Account, limits: &Limits) -> Arc<AccountUsage> {
         if let Some(found) = self.find(account) {
             return found;
         }
         let mut accounts = self.accounts.write().unwrap_or_else(PoisonError::into_inner);
         let entry = accounts.entry(account.clone());
-        entry.or_insert_with(|| Arc::new(AccountUsage::new(account, limits, self.epoch))).clone()
+        entry.or_insert_with(|| Arc::new(AccountUsage::new(limits, self.epoch))).clone()
     }
 
     /// What an account uses, if it uses anything.
-    pub fn find(&self, account: &Account) -> Option<Arc<AccountUsage>> {
+    pub(crate) fn find(&self, account: &Account) -> Option<Arc<AccountUsage>> {
         self.accounts.read().unwrap_or_else(PoisonError::into_inner).get(account).cloned()
     }
 
     /// All accounts, in no order.
-    pub fn all(&self) -> Vec<Arc<AccountUsage>> {
+    pub(crate) fn all(&self) -> Vec<Arc<AccountUsage>> {
         self.accounts.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     /// Forgets the accounts that nobody holds and whose requests have been made up for. To be called every few seconds;
     /// between two calls only accounts are added that have a session in the region.
-    pub fn forget_idle(&self, now: Instant) {
+    pub(crate) fn forget_idle(&self, now: Instant) {
         let mut accounts = self.accounts.write().unwrap_or_else(PoisonError::into_inner);
         // A count of one is the map's own. Nobody can take another one meanwhile: it would have to come from here.
         accounts.retain(|_, account| Arc::strong_count(account) > 1 || !account.is_idle(now));
     }
 
     /// How many accounts are known.
-    pub fn len(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
         self.accounts.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Whether no account is known.
-    pub fn is_empty(&self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }

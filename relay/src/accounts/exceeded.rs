@@ -5,13 +5,13 @@ use std::{fmt, time::Duration};
 
 /// What was asked for would pass a limit of the account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LimitExceeded {
+pub(crate) struct LimitExceeded {
     /// Which limit.
-    pub code: Code,
+    pub(crate) code: Code,
     /// Its value: a count, or bytes.
-    pub limit: u64,
+    pub(crate) limit: u64,
     /// When it is worth another try. `None`: as soon as the account uses less.
-    pub retry_after: Option<Duration>,
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl LimitExceeded {

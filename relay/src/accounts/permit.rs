@@ -22,6 +22,7 @@ impl PermitCount {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
 
+    #[cfg(test)]
     pub(super) fn count(&self) -> u32 {
         self.0.load(Ordering::Acquire)
     }
@@ -30,33 +31,19 @@ impl PermitCount {
 /// One of an account's sessions at this relay.
 #[derive(Debug)]
 #[must_use = "the session counts until the permit is dropped"]
-pub struct SessionPermit(pub(super) Arc<AccountUsage>);
+pub(crate) struct SessionPermit(pub(super) Arc<AccountUsage>);
 
 /// One of an account's streams at this relay.
 #[derive(Debug)]
 #[must_use = "the stream counts until the permit is dropped"]
-pub struct StreamPermit(pub(super) Arc<AccountUsage>);
+pub(crate) struct StreamPermit(pub(super) Arc<AccountUsage>);
 
 /// One of an account's tunnels, for one of the sessions that serve it at this relay.
 #[derive(Debug)]
 #[must_use = "the tunnel counts until the permit is dropped"]
-pub struct TunnelPermit {
+pub(crate) struct TunnelPermit {
     pub(super) account: Arc<AccountUsage>,
     pub(super) endpoint: Endpoint,
-}
-
-impl SessionPermit {
-    /// Whose session it is.
-    pub fn account(&self) -> &Arc<AccountUsage> {
-        &self.0
-    }
-}
-
-impl StreamPermit {
-    /// Whose stream it is.
-    pub fn account(&self) -> &Arc<AccountUsage> {
-        &self.0
-    }
 }
 
 impl Drop for SessionPermit {

@@ -15,13 +15,13 @@ const NOTICE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Consumers that were turned away since the last notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RefusalNotice {
+pub(crate) struct RefusalNotice {
     /// By which limit.
-    pub code: Code,
+    pub(crate) code: Code,
     /// The limit's value when it last turned one away.
-    pub limit: u64,
+    pub(crate) limit: u64,
     /// How many, at least 1.
-    pub count: u64,
+    pub(crate) count: u64,
 }
 
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@ use super::{
     rate::{Bucket, Rate},
     refused::RefusalCounts,
 };
-use adit_protocol::{Account, Code, Endpoint};
+use adit_protocol::{Code, Endpoint};
 use arc_swap::ArcSwap;
 use std::{
     collections::HashMap,
@@ -20,8 +20,7 @@ use std::{
 /// [`check_request`](Self::check_request) and [`try_stream`](Self::try_stream) are made for every request: they take no
 /// lock and allocate nothing.
 #[derive(Debug)]
-pub struct AccountUsage {
-    account: Account,
+pub(crate) struct AccountUsage {
     /// What times are counted from.
     epoch: Instant,
     bounds: ArcSwap<AppliedLimits>,
@@ -48,9 +47,8 @@ impl AppliedLimits {
 }
 
 impl AccountUsage {
-    pub(super) fn new(account: &Account, limits: &Limits, epoch: Instant) -> Self {
+    pub(super) fn new(limits: &Limits, epoch: Instant) -> Self {
         Self {
-            account: account.clone(),
             epoch,
             bounds: ArcSwap::from_pointee(AppliedLimits::new(limits)),
             bucket: Bucket::default(),
@@ -62,13 +60,8 @@ impl AccountUsage {
         }
     }
 
-    /// Whose use it is.
-    pub fn account(&self) -> &Account {
-        &self.account
-    }
-
     /// What the account may use: what its newest session brought.
-    pub fn limits(&self) -> Limits {
+    pub(crate) fn limits(&self) -> Limits {
         self.bounds.load().limits.clone()
     }
 
@@ -83,7 +76,7 @@ impl AccountUsage {
     ///
     /// # Errors
     /// [`Code::TooManySessions`].
-    pub fn try_session(self: &Arc<Self>, in_region: usize) -> Result<SessionPermit, LimitExceeded> {
+    pub(crate) fn try_session(self: &Arc<Self>, in_region: usize) -> Result<SessionPermit, LimitExceeded> {
         let limit = self.bounds.load().limits.sessions;
         let in_region = u32::try_from(in_region).unwrap_or(u32::MAX);
         if self.sessions.try_acquire(limit, in_region) {
@@ -98,7 +91,7 @@ impl AccountUsage {
     ///
     /// # Errors
     /// [`Code::TooManyTunnels`].
-    pub fn try_tunnel(
+    pub(crate) fn try_tunnel(
         self: &Arc<Self>,
         endpoint: &Endpoint,
         others_in_region: usize,
@@ -133,7 +126,7 @@ impl AccountUsage {
     ///
     /// # Errors
     /// [`Code::TooManyStreams`]; the refusal is counted for [`take_refused`](Self::take_refused).
-    pub fn try_stream(self: &Arc<Self>) -> Result<StreamPermit, LimitExceeded> {
+    pub(crate) fn try_stream(self: &Arc<Self>) -> Result<StreamPermit, LimitExceeded> {
         let limit = self.bounds.load().limits.streams;
         if self.streams.try_acquire(limit, 0) {
             Ok(StreamPermit(self.clone()))
@@ -147,7 +140,7 @@ impl AccountUsage {
     /// # Errors
     /// [`Code::RateLimited`] with the time until the next will be let through; the refusal is counted for
     /// [`take_refused`](Self::take_refused).
-    pub fn check_request(&self, now: Instant) -> Result<(), LimitExceeded> {
+    pub(crate) fn check_request(&self, now: Instant) -> Result<(), LimitExceeded> {
         let bounds = self.bounds.load();
         self.bucket.take(bounds.rate, self.since_epoch(now)).map_err(|wait| {
             let exceeded = LimitExceeded::new(Code::RateLimited, bounds.limits.requests_per_second);
@@ -159,7 +152,7 @@ impl AccountUsage {
     ///
     /// # Errors
     /// [`Code::BodyTooLarge`]; the refusal is counted for [`take_refused`](Self::take_refused).
-    pub fn check_body(&self, bytes: u64) -> Result<(), LimitExceeded> {
+    pub(crate) fn check_body(&self, bytes: u64) -> Result<(), LimitExceeded> {
         match self.bounds.load().limits.body_bytes {
             Some(limit) if bytes > limit => Err(self.refuse(LimitExceeded::new(Code::BodyTooLarge, limit))),
             _ => Ok(()),
@@ -167,7 +160,7 @@ impl AccountUsage {
     }
 
     /// A count of the bytes of one direction of a stream that have arrived and have not been read.
-    pub fn buffer(self: &Arc<Self>) -> StreamBuffer {
+    pub(crate) fn buffer(self: &Arc<Self>) -> StreamBuffer {
         StreamBuffer::new(self.clone())
     }
 
@@ -182,27 +175,31 @@ impl AccountUsage {
 
     /// The consumers that were turned away since the last notice, for [`adit_protocol::ToClient::Limited`]: at most one
     /// notice a second for the account, the limit that turned most away first. Each refusal is in one notice only.
-    pub fn take_refused(&self, now: Instant) -> Option<RefusalNotice> {
+    pub(crate) fn take_refused(&self, now: Instant) -> Option<RefusalNotice> {
         self.refused.take(self.since_epoch(now))
     }
 
     /// The sessions that are open at this relay.
-    pub fn sessions(&self) -> u32 {
+    #[cfg(test)]
+    pub(crate) fn sessions(&self) -> u32 {
         self.sessions.count()
     }
 
     /// The streams that are open at this relay.
-    pub fn streams(&self) -> u32 {
+    #[cfg(test)]
+    pub(crate) fn streams(&self) -> u32 {
         self.streams.count()
     }
 
     /// The tunnels that are served by sessions at this relay.
-    pub fn tunnel_count(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn tunnel_count(&self) -> usize {
         self.tunnels().len()
     }
 
     /// The unread bytes at this relay, as far as they count: see [`StreamBuffer`].
-    pub fn buffered_bytes(&self) -> u64 {
+    #[cfg(test)]
+    pub(crate) fn buffered_bytes(&self) -> u64 {
         self.buffers.total()
     }
 
@@ -222,7 +219,7 @@ mod tests {
     use std::iter;
 
     fn account_with(limits: Limits) -> Arc<AccountUsage> {
-        Arc::new(AccountUsage::new(&Account::managed("me"), &limits, Instant::now()))
+        Arc::new(AccountUsage::new(&limits, Instant::now()))
     }
 
     #[test]

@@ -27,7 +27,7 @@ const CHALLENGE_PATH: &str = "/.well-known/acme-challenge/";
 
 /// The challenges that are open.
 #[derive(Debug, Default)]
-pub struct Challenges {
+pub(crate) struct Challenges {
     version: AtomicU64,
     answers: ArcSwap<Answers>,
 }
@@ -51,12 +51,12 @@ enum ChallengeError {
 
 impl Challenges {
     /// The version of the set that is answered.
-    pub fn version(&self) -> u64 {
+    pub(crate) fn version(&self) -> u64 {
         self.version.load(Ordering::Relaxed)
     }
 
     /// Answers these from now on. Says whether that is anything new.
-    pub fn replace(&self, set: &ChallengeSet) -> bool {
+    pub(crate) fn replace(&self, set: &ChallengeSet) -> bool {
         if set.version == self.version() {
             return false;
         }
@@ -87,7 +87,7 @@ impl Challenges {
     }
 
     /// The answer for a CA that asks for this path of a host.
-    pub fn http(&self, host: &str, path: &str) -> Option<Bytes> {
+    pub(crate) fn http(&self, host: &str, path: &str) -> Option<Bytes> {
         let token = path.strip_prefix(CHALLENGE_PATH)?;
         let answers = self.answers.load();
         let (name, answer) = answers.http.get(token)?;
@@ -95,7 +95,7 @@ impl Challenges {
     }
 
     /// What a CA's handshake gets.
-    pub fn alpn(&self, hello: &ClientHello<'_>) -> Option<Arc<ServerConfig>> {
+    pub(crate) fn alpn(&self, hello: &ClientHello<'_>) -> Option<Arc<ServerConfig>> {
         if !hello.alpn()?.any(|name| name == ACME_ALPN) {
             return None;
         }

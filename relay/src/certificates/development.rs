@@ -14,7 +14,7 @@ use std::{
 use time::{Duration, OffsetDateTime};
 
 /// The name that the CA's certificate has, and that a client's error message looks for.
-pub const CA_NAME: &str = "Adit development CA";
+pub(crate) const CA_NAME: &str = "Adit development CA";
 
 const CA_VALIDITY_DAYS: i64 = 3650;
 const LEAF_VALIDITY_DAYS: i64 = 90;
@@ -43,7 +43,7 @@ pub enum DevelopmentError {
 }
 
 /// The certificate of a CA, and what signs with it.
-pub struct DevelopmentCa {
+pub(crate) struct DevelopmentCa {
     issuer: Issuer<'static, KeyPair>,
     path: PathBuf,
 }
@@ -53,7 +53,7 @@ impl DevelopmentCa {
     ///
     /// # Errors
     /// [`DevelopmentError`].
-    pub fn load_or_create(folder: &Path) -> Result<Self, DevelopmentError> {
+    pub(crate) fn load_or_create(folder: &Path) -> Result<Self, DevelopmentError> {
         let (certificate, key) = (folder.join("ca.pem"), folder.join("ca.key"));
         let read = |path: &Path| {
             fs::read_to_string(path).map_err(|source| DevelopmentError::File {
@@ -70,7 +70,7 @@ impl DevelopmentCa {
     }
 
     /// Where the CA's certificate is.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -78,7 +78,7 @@ impl DevelopmentCa {
     ///
     /// # Errors
     /// [`DevelopmentError`].
-    pub fn issue(&self, domain: &str, now: OffsetDateTime) -> Result<Certificate, DevelopmentError> {
+    pub(crate) fn issue(&self, domain: &str, now: OffsetDateTime) -> Result<Certificate, DevelopmentError> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(vec![domain.to_owned(), format!("*.{domain}")])?;
         params.distinguished_name.push(DnType::CommonName, domain);

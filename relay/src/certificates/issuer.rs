@@ -3,9 +3,8 @@
 use crate::{
     config::Acme,
     ops::metrics::{MetricKind, Metrics},
-    server::relay::Relay,
 };
-use adit_acme::{Issuer, KeyAlgorithm, Progress, Request, State, dns::Resolvers};
+use adit_acme::{Issuer, KeyAlgorithm, Progress, Request, State};
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
@@ -15,6 +14,7 @@ use std::{
     time::Duration,
 };
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 /// How soon after the store has failed.
 const STORE_RETRY_DELAY: Duration = Duration::from_secs(5);
@@ -60,10 +60,19 @@ impl IssuanceCounters {
     }
 }
 
-/// Gets a certificate and renews it, for as long as the relay runs. `own` is where it answers in clear and by TLS.
-pub async fn run(relay: Arc<Relay>, acme: Acme, own: (Option<SocketAddr>, Option<SocketAddr>)) {
-    let domain = relay.config.domain.clone();
-    let keeper = relay.keys.region.sealing_keys().into_iter().next().expect("a region has at least one key");
+/// A certificate that a relay gets for itself.
+pub(crate) struct OwnCertificate {
+    /// The region's domain.
+    pub(crate) domain: String,
+    /// The certificate, its CA and how the names are proved.
+    pub(crate) acme: Acme,
+    /// Gets it.
+    pub(crate) issuer: Issuer,
+}
+
+/// Gets a certificate and renews it until `closing`.
+pub(crate) async fn run(own: OwnCertificate, metrics: &Metrics, closing: CancellationToken) {
+    let OwnCertificate { domain, acme, issuer } = own;
     let request = Request {
         id: format!("relay/{domain}"),
         names: acme.names.clone(),
@@ -75,16 +84,8 @@ pub async fn run(relay: Arc<Relay>, acme: Acme, own: (Option<SocketAddr>, Option
         renew_before: acme.renew_before,
         newer_than: None,
     };
-    let issuer = Issuer {
-        store: relay.store.clone(),
-        keeper,
-        holder: format!("{}-{:08x}", relay.id, rand::random::<u32>()),
-        resolvers: Resolvers::new(&acme.resolvers),
-        own_http: own.0.map(reachable),
-        own_tls: own.1.map(reachable),
-    };
-    let counts = IssuanceCounters::shown_by(&relay.metrics);
-    while !relay.closing.is_cancelled() {
+    let counts = IssuanceCounters::shown_by(metrics);
+    while !closing.is_cancelled() {
         let again = match advance(&issuer, &request, &domain, &counts).await {
             Ok(again) => again,
             Err(error) => {
@@ -94,7 +95,7 @@ pub async fn run(relay: Arc<Relay>, acme: Acme, own: (Option<SocketAddr>, Option
         };
         tokio::select! {
             () = sleep(again) => {}
-            () = relay.closing.cancelled() => return,
+            () = closing.cancelled() => return,
         }
     }
 }
@@ -118,7 +119,7 @@ async fn advance(
 }
 
 /// Where this process itself reaches an address that it listens on.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         return SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port());
     }

@@ -10,13 +10,13 @@ use x509_parser::{extensions::GeneralName, prelude::FromDer};
 
 /// A certificate that can be served.
 #[derive(Clone, Debug)]
-pub struct Certificate {
+pub(crate) struct Certificate {
     /// The DNS names in it, in lower case; wildcards as `*.example.com`.
-    pub names: Vec<String>,
+    pub(crate) names: Vec<String>,
     /// When it ends, in seconds since 1970 (UTC).
-    pub not_after: u64,
+    pub(crate) not_after: u64,
     /// The chain and its key.
-    pub key: Arc<CertifiedKey>,
+    pub(crate) key: Arc<CertifiedKey>,
 }
 
 /// Why a certificate cannot be served.
@@ -51,7 +51,7 @@ impl Certificate {
     ///
     /// # Errors
     /// [`CertificateError`].
-    pub fn read(chain: &Path, key: &Path) -> Result<Self, CertificateError> {
+    pub(crate) fn read(chain: &Path, key: &Path) -> Result<Self, CertificateError> {
         let read = |path: &Path, what, source| CertificateError::Read { path: path.to_owned(), what, source };
         let certificates = CertificateDer::pem_file_iter(chain)
             .and_then(Iterator::collect)
@@ -64,7 +64,7 @@ impl Certificate {
     ///
     /// # Errors
     /// [`CertificateError`].
-    pub fn new(
+    pub(crate) fn new(
         chain: Vec<CertificateDer<'static>>,
         key: &PrivateKeyDer<'_>,
     ) -> Result<Self, CertificateError> {

@@ -1,7 +1,6 @@
 //! The certificates of the store: read whenever it has changed, validated, swapped, confirmed.
 
 use super::{Certificates, pem::Certificate};
-use crate::server::relay::{Relay, now};
 use adit_acme::{SealingKey, certificate, open_key};
 use adit_store::{CertificateSet, StoredCertificate};
 use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
@@ -11,14 +10,14 @@ use std::{
     fs, io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::Mutex,
 };
 
 const POISONED: &str = "no code panics while it holds this lock";
 
 /// What is served of the store's certificates.
 #[derive(Debug, Default)]
-pub struct ServedCertificates {
+pub(crate) struct ServedCertificates {
     state: Mutex<ServedState>,
 }
 
@@ -32,25 +31,31 @@ struct ServedState {
 
 impl ServedCertificates {
     /// The fingerprints of the certificates that are served.
-    pub fn fingerprints(&self) -> Vec<String> {
+    pub(crate) fn fingerprints(&self) -> Vec<String> {
         let state = self.state.lock().expect(POISONED);
         state.good.values().map(|(fingerprint, _)| fingerprint.clone()).collect()
     }
 
     /// Why one is not served.
-    pub fn problem(&self) -> Option<String> {
+    pub(crate) fn problem(&self) -> Option<String> {
         self.state.lock().expect(POISONED).problem.clone()
     }
 
     /// When the first of them ends, in seconds since 1970; 0 without one.
-    pub fn not_after(&self) -> u64 {
+    pub(crate) fn not_after(&self) -> u64 {
         let state = self.state.lock().expect(POISONED);
         state.good.values().map(|(_, certificate)| certificate.not_after).min().unwrap_or(0)
     }
 
     /// Takes a set over. A certificate that is no good leaves the last good one of its id in place. Says whether there is
     /// anything new.
-    fn take(&self, set: &CertificateSet, keys: &[SealingKey], certificates: &Certificates, now: u64) -> bool {
+    pub(crate) fn take(
+        &self,
+        set: &CertificateSet,
+        keys: &[SealingKey],
+        certificates: &Certificates,
+        now: u64,
+    ) -> bool {
         let mut state = self.state.lock().expect(POISONED);
         if set.version == state.version && state.problem.is_none() {
             return false;
@@ -108,39 +113,6 @@ fn open(
     Certificate::new(chain, &key).map_err(|error| error.to_string())
 }
 
-/// Reads certificates and challenges whenever the store may have changed, for as long as the relay runs.
-pub async fn watch(relay: Arc<Relay>, certificates: Arc<Certificates>) {
-    let mut changes = relay.store.changes();
-    loop {
-        changes.next().await;
-        if relay.closing.is_cancelled() {
-            return;
-        }
-        read_once(&relay, &certificates).await;
-    }
-}
-
-/// Reads certificates and challenges. A store that is away changes nothing.
-pub async fn read_once(relay: &Relay, certificates: &Certificates) {
-    let mut news = false;
-    match relay.store.challenges(now()).await {
-        Ok(set) => news |= relay.challenges.replace(&set),
-        Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "challenges were not read"),
-    }
-    match relay.store.certificates_for(&relay.config.domain).await {
-        Ok(set) => {
-            if relay.served.take(&set, &relay.keys.region.sealing_keys(), certificates, now()) {
-                news = true;
-                write_cache(&relay.config.data_dir, &set);
-            }
-        }
-        Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "certificates were not read"),
-    }
-    if news {
-        relay.news.notify_one();
-    }
-}
-
 /// A row of the file in which the last certificates are kept. Their keys stay sealed.
 #[derive(Serialize, Deserialize)]
 struct CachedCertificate {
@@ -156,7 +128,7 @@ fn cache_file(folder: &Path) -> PathBuf {
 }
 
 /// Keeps what was read last, for a start without the store.
-fn write_cache(folder: &Path, set: &CertificateSet) {
+pub(crate) fn write_cache(folder: &Path, set: &CertificateSet) {
     let rows = set.list.iter().map(|(stored, sealed)| CachedCertificate {
         id: stored.id.clone(),
         names: stored.names.clone(),
@@ -178,8 +150,14 @@ fn write_cache(folder: &Path, set: &CertificateSet) {
 }
 
 /// Serves what was kept, until the store has been read.
-pub fn serve_cached(relay: &Relay, certificates: &Certificates) {
-    let Ok(bytes) = fs::read(cache_file(&relay.config.data_dir)) else { return };
+pub(crate) fn serve_cached(
+    served: &ServedCertificates,
+    folder: &Path,
+    keys: &[SealingKey],
+    certificates: &Certificates,
+    now: u64,
+) {
+    let Ok(bytes) = fs::read(cache_file(folder)) else { return };
     let Ok(rows) = serde_json::from_slice::<Vec<CachedCertificate>>(&bytes) else { return };
     let list = rows.into_iter().map(|kept| {
         let stored = StoredCertificate {
@@ -198,5 +176,5 @@ pub fn serve_cached(relay: &Relay, certificates: &Certificates) {
     });
     // A version that no store has: whatever it says is newer.
     let set = CertificateSet { version: u64::MAX, list: list.collect() };
-    relay.served.take(&set, &relay.keys.region.sealing_keys(), certificates, now());
+    served.take(&set, keys, certificates, now);
 }

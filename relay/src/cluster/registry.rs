@@ -16,30 +16,30 @@ use crate::{
     config::RegistryUrl,
 };
 use adit_protocol::{Account, Endpoint, InstanceId, RelayId, SessionId, TunnelId};
-pub use memory::Memory;
-pub use redis::Redis;
+pub(crate) use memory::Memory;
+pub(crate) use redis::Redis;
 use std::{sync::Arc, time::Duration};
 
 /// How often a relay should beat. Three beats may be lost before the others take it for gone.
-pub const BEAT_INTERVAL: Duration = Duration::from_secs(2);
+pub(crate) const BEAT_INTERVAL: Duration = Duration::from_secs(2);
 
 /// That one session serves an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claim {
+pub(crate) struct Claim {
     /// The public address.
-    pub endpoint: Endpoint,
+    pub(crate) endpoint: Endpoint,
     /// Who owns it.
-    pub account: Account,
+    pub(crate) account: Account,
     /// The client's run.
-    pub instance: InstanceId,
+    pub(crate) instance: InstanceId,
     /// The store's number of this ownership.
-    pub generation: u64,
+    pub(crate) generation: u64,
     /// The tunnel.
-    pub tunnel: TunnelId,
+    pub(crate) tunnel: TunnelId,
     /// The session, unique within the region.
-    pub session: SessionId,
+    pub(crate) session: SessionId,
     /// The relay that holds the session: the one whose registry this is.
-    pub relay: RelayId,
+    pub(crate) relay: RelayId,
 }
 
 impl Claim {
@@ -91,7 +91,7 @@ pub enum RegistryError {
 
 /// Why a session may not serve an endpoint.
 #[derive(Debug, thiserror::Error)]
-pub enum ClaimError {
+pub(crate) enum ClaimError {
     /// Another owner has it: with a greater generation, or with the same one.
     #[error("another owner has the endpoint, with generation {generation}")]
     Stale {
@@ -110,7 +110,7 @@ pub enum ClaimError {
 ///
 /// Its calls may come from any runtime. None takes longer than a second.
 #[derive(Clone, Debug)]
-pub enum Registry {
+pub(crate) enum Registry {
     /// In this process: for a relay that is alone.
     Memory(Memory),
     /// In Redis: for the relays of a region.
@@ -130,7 +130,7 @@ impl Registry {
     /// # Panics
     ///
     /// With Redis outside of a runtime.
-    pub async fn open(url: &RegistryUrl, region: &str, me: &RelayId) -> Result<Self, RegistryError> {
+    pub(crate) async fn open(url: &RegistryUrl, region: &str, me: &RelayId) -> Result<Self, RegistryError> {
         Ok(match url {
             RegistryUrl::Memory => Self::Memory(Memory::new(me)),
             RegistryUrl::Redis(url) => Self::Redis(Redis::open(url.expose(), region, me)?),
@@ -138,7 +138,8 @@ impl Registry {
     }
 
     /// Whether claims can be decided at the moment.
-    pub fn is_connected(&self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn is_connected(&self) -> bool {
         match self {
             Self::Memory(_) => true,
             Self::Redis(redis) => redis.is_connected(),
@@ -146,7 +147,7 @@ impl Registry {
     }
 
     /// Waits until the table has the region's rows for the first time; before, a relay knows of its own alone.
-    pub async fn synced(&self) {
+    pub(crate) async fn synced(&self) {
         match self {
             Self::Memory(_) => {}
             Self::Redis(redis) => redis.synced().await,
@@ -154,7 +155,7 @@ impl Registry {
     }
 
     /// The table that this registry keeps up to date.
-    pub fn table(&self) -> &Arc<Table> {
+    pub(crate) fn table(&self) -> &Arc<Table> {
         match self {
             Self::Memory(memory) => memory.table(),
             Self::Redis(redis) => redis.table(),
@@ -169,7 +170,7 @@ impl Registry {
     /// # Errors
     ///
     /// [`ClaimError`]; the session is not in the table then.
-    pub async fn claim(&self, claim: &Claim) -> Result<(), ClaimError> {
+    pub(crate) async fn claim(&self, claim: &Claim) -> Result<(), ClaimError> {
         match self {
             Self::Memory(memory) => memory.claim(claim),
             Self::Redis(redis) => redis.claim(claim).await,
@@ -183,12 +184,12 @@ impl Registry {
     /// # Errors
     ///
     /// [`ClaimError::Stale`] when this relay knows of an owner that goes before.
-    pub fn admit(&self, claim: &Claim) -> Result<(), ClaimError> {
+    pub(crate) fn admit(&self, claim: &Claim) -> Result<(), ClaimError> {
         claims::admit(self.table(), claim)
     }
 
     /// Takes the session off the endpoint: in this table at once, elsewhere as soon as the registry can be reached.
-    pub async fn release(&self, claim: &Claim) {
+    pub(crate) async fn release(&self, claim: &Claim) {
         match self {
             Self::Memory(memory) => memory.release(claim),
             Self::Redis(redis) => redis.release(claim).await,
@@ -203,7 +204,7 @@ impl Registry {
     /// # Errors
     ///
     /// [`RegistryError`] when not all of it could be said. The next beat makes up for it.
-    pub async fn beat(&self, record: &RelayRecord, claims: &[Claim]) -> Result<(), RegistryError> {
+    pub(crate) async fn beat(&self, record: &RelayRecord, claims: &[Claim]) -> Result<(), RegistryError> {
         match self {
             Self::Memory(memory) => memory.beat(record, claims),
             Self::Redis(redis) => redis.beat(record, claims).await,
@@ -211,7 +212,7 @@ impl Registry {
     }
 
     /// Takes this relay's record out, and its sessions where they still are in: the last thing that it does.
-    pub async fn leave(&self) {
+    pub(crate) async fn leave(&self) {
         match self {
             Self::Memory(memory) => memory.leave(),
             Self::Redis(redis) => redis.leave().await,

@@ -22,68 +22,68 @@ use std::{
 use tokio::sync::watch;
 
 /// The most endpoints that a region can have. Rows beyond it are refused, or ignored when another relay sends them.
-pub const MAX_ROWS: usize = 262_144;
+pub(crate) const MAX_ROWS: usize = 262_144;
 
 /// The most sessions that serve one endpoint.
-pub const MAX_SESSIONS: usize = 64;
+pub(crate) const MAX_SESSIONS: usize = 64;
 
 /// The most relays of a region. Relays beyond it are not used.
-pub const MAX_RELAYS: usize = 1_024;
+pub(crate) const MAX_RELAYS: usize = 1_024;
 
 /// How long a relay that is not heard of is believed in, in time with contact to the registry.
-pub const RELAY_TTL: Duration = Duration::from_secs(6);
+pub(crate) const RELAY_TTL: Duration = Duration::from_secs(6);
 
 /// One endpoint and who serves it now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
+pub(crate) struct Row {
     /// The public address.
-    pub endpoint: Endpoint,
+    pub(crate) endpoint: Endpoint,
     /// Who owns it.
-    pub account: Account,
+    pub(crate) account: Account,
     /// The client's run that owns it.
-    pub instance: InstanceId,
+    pub(crate) instance: InstanceId,
     /// The store's number of this ownership: the greater one wins.
-    pub generation: u64,
+    pub(crate) generation: u64,
     /// The tunnel that streams to it name.
-    pub tunnel: TunnelId,
+    pub(crate) tunnel: TunnelId,
     /// The sessions that serve it, in order of their ids, at most [`MAX_SESSIONS`]; never empty in the table.
-    pub sessions: Vec<RowSession>,
+    pub(crate) sessions: Vec<RowSession>,
 }
 
 /// One session of a [`Row`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RowSession {
+pub(crate) struct RowSession {
     /// The session.
-    pub session: SessionId,
+    pub(crate) session: SessionId,
     /// The relay that holds it.
-    pub relay: RelayId,
+    pub(crate) relay: RelayId,
 }
 
 /// What a relay says of itself with every beat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RelayRecord {
+pub(crate) struct RelayRecord {
     /// The relay.
-    pub relay: RelayId,
+    pub(crate) relay: RelayId,
     /// Where other relays reach it: `host:port` of its peer listener, at most 300 bytes.
-    pub peer: Option<String>,
+    pub(crate) peer: Option<String>,
     /// How many sessions it holds.
-    pub sessions: u32,
+    pub(crate) sessions: u32,
     /// How many streams are open in them.
-    pub streams: u32,
+    pub(crate) streams: u32,
     /// It takes no new sessions and streams, and is about to leave.
-    pub draining: bool,
+    pub(crate) draining: bool,
 }
 
 impl RelayRecord {
     /// The most bytes of [`RelayRecord::peer`].
-    pub const MAX_PEER_BYTES: usize = 300;
+    pub(crate) const MAX_PEER_BYTES: usize = 300;
 }
 
 /// The region's table as this relay knows it.
 ///
 /// What this relay's own sessions serve is in it whatever the registry says, unless another owner has superseded it.
 #[derive(Debug)]
-pub struct Table {
+pub(crate) struct Table {
     shards: Shards,
     accounts: Accounts,
     relays: ArcSwap<Vec<RelayRecord>>,
@@ -104,17 +104,17 @@ impl Table {
     }
 
     /// The row of a host name, which is in lower case and has neither port nor final dot. Takes no lock.
-    pub fn get(&self, host: &str) -> Option<Arc<Row>> {
+    pub(crate) fn get(&self, host: &str) -> Option<Arc<Row>> {
         self.shards.host(host)
     }
 
     /// The row of a public TCP port. Takes no lock.
-    pub fn get_tcp(&self, port: u16) -> Option<Arc<Row>> {
+    pub(crate) fn get_tcp(&self, port: u16) -> Option<Arc<Row>> {
         self.shards.port(port)
     }
 
     /// The row of an endpoint. Takes no lock.
-    pub fn row(&self, endpoint: &Endpoint) -> Option<Arc<Row>> {
+    pub(crate) fn row(&self, endpoint: &Endpoint) -> Option<Arc<Row>> {
         match endpoint {
             Endpoint::Host(host) => self.get(host),
             Endpoint::Tcp(port) => self.get_tcp(*port),
@@ -122,27 +122,28 @@ impl Table {
     }
 
     /// How many endpoints the account has in the region.
-    pub fn rows_of(&self, account: &Account) -> usize {
+    pub(crate) fn rows_of(&self, account: &Account) -> usize {
         self.accounts.of(account).rows
     }
 
     /// How many sessions serve the account's endpoints in the region; one that serves two endpoints counts twice.
-    pub fn sessions_of(&self, account: &Account) -> usize {
+    pub(crate) fn sessions_of(&self, account: &Account) -> usize {
         self.accounts.of(account).sessions
     }
 
     /// How many endpoints the region has.
-    pub fn rows(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn rows(&self) -> usize {
         self.accounts.rows()
     }
 
     /// The healthy relays in order of their ids, draining ones and this one with them.
-    pub fn relays(&self) -> Arc<Vec<RelayRecord>> {
+    pub(crate) fn relays(&self) -> Arc<Vec<RelayRecord>> {
         self.relays.load_full()
     }
 
     /// Notes every change of a row, and of which relays there are, where they are and whether they drain.
-    pub fn changed(&self) -> watch::Receiver<u64> {
+    pub(crate) fn changed(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
 
@@ -190,14 +191,14 @@ fn same_relays(before: &[RelayRecord], after: &[RelayRecord]) -> bool {
 
 impl Row {
     /// Whether the claim is of this row's owner and ownership.
-    pub fn is_of(&self, claim: &Claim) -> bool {
+    pub(crate) fn is_of(&self, claim: &Claim) -> bool {
         self.generation == claim.generation
             && self.account == claim.account
             && self.instance == claim.instance
     }
 
     /// Whether this row's owner goes before the claim: by a greater generation, or by an equal one of another owner.
-    pub fn supersedes(&self, claim: &Claim) -> bool {
+    pub(crate) fn supersedes(&self, claim: &Claim) -> bool {
         self.generation > claim.generation || (self.generation == claim.generation && !self.is_of(claim))
     }
 }

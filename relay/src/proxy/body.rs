@@ -18,7 +18,7 @@ use std::{
 };
 
 /// The body of what a consumer gets.
-pub enum Answer {
+pub(crate) enum Answer {
     /// A page of the relay's own, or nothing.
     Page(Bytes),
     /// What the service sends; the record is told once it is over.
@@ -27,7 +27,7 @@ pub enum Answer {
 
 impl Answer {
     /// How many bytes a page has; 0 for what the service sends.
-    pub fn page_len(&self) -> usize {
+    pub(crate) fn page_len(&self) -> usize {
         match self {
             Self::Page(bytes) => bytes.len(),
             Self::Stream(..) => 0,
@@ -92,16 +92,16 @@ impl Drop for Answer {
 
 /// What is known of a request's body while it is sent.
 #[derive(Debug, Default)]
-pub struct Upload {
+pub(crate) struct Upload {
     /// How many bytes have been sent.
-    pub bytes: AtomicU64,
+    pub(crate) bytes: AtomicU64,
     /// Why it was broken off, if the consumer is to blame.
-    pub refused: OnceLock<BadRequest>,
+    pub(crate) refused: OnceLock<BadRequest>,
 }
 
 /// Why a consumer's body ended early.
 #[derive(Debug, thiserror::Error)]
-pub enum UploadError {
+pub(crate) enum UploadError {
     /// The consumer's connection failed, or its body broke HTTP's rules.
     #[error("the consumer's body broke off")]
     Consumer(#[source] hyper::Error),
@@ -114,7 +114,7 @@ pub enum UploadError {
 }
 
 /// A consumer's body, counted, and cut where the account's limit is.
-pub struct UploadBody {
+pub(crate) struct UploadBody {
     body: Incoming,
     most: u64,
     upload: Arc<Upload>,
@@ -122,7 +122,7 @@ pub struct UploadBody {
 
 impl UploadBody {
     /// `most` is the limit in bytes.
-    pub fn new(body: Incoming, most: Option<u64>, upload: Arc<Upload>) -> Self {
+    pub(crate) fn new(body: Incoming, most: Option<u64>, upload: Arc<Upload>) -> Self {
         Self { body, most: most.unwrap_or(u64::MAX), upload }
     }
 

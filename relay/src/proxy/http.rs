@@ -1,7 +1,9 @@
 //! One request of a consumer, from its head to the head of its answer.
 
 use super::{
+    Proxy,
     body::{Answer, Upload},
+    consumer::Consumer,
     error_page::Requester,
     headers::{self, BadRequest, CheckedRequest, Intent, Role},
     redirect,
@@ -12,12 +14,10 @@ use super::{
 use crate::{
     config::PlainHttp,
     ops::metrics::Count,
-    public::Consumer,
     routing::{
         route::{self, Route},
         upstream::{self, Failure, Handled, Who},
     },
-    server::relay::Relay,
 };
 use adit_mux::{RecvStream, SendStream, body::StreamBody};
 use adit_protocol::{Code, Endpoint, stream};
@@ -35,7 +35,7 @@ use tokio::time::timeout;
 const TRIES: usize = 2;
 
 /// What came back for a request.
-pub enum Answered {
+pub(crate) enum Answered {
     /// A message.
     Message(response::Parts, RecvStream),
     /// The relay itself answers: it sends the consumer on, or proves to a CA what it serves.
@@ -45,16 +45,16 @@ pub enum Answered {
 }
 
 /// Answers one request. Whatever happens, the consumer gets an answer.
-pub async fn answer(
-    relay: Arc<Relay>,
+pub(crate) async fn answer(
+    proxy: Arc<Proxy>,
     consumer: &Arc<Consumer>,
     request: Request<Incoming>,
 ) -> Response<Answer> {
     let from_h1 = request.version() < Version::HTTP_2;
-    let mut closes = from_h1 && (relay.draining.is_cancelled() || !consumer.permit.is_inside());
+    let mut closes = from_h1 && (proxy.lifecycle.draining.is_cancelled() || !consumer.permit.is_inside());
     let asker = Requester::of(request.method(), request.headers());
-    let mut record = Box::new(RequestRecord::begin(&relay, consumer, &request));
-    let mut response = match serve(&relay, consumer, request, &mut record).await {
+    let mut record = Box::new(RequestRecord::begin(&proxy, consumer, &request));
+    let mut response = match serve(&proxy, consumer, request, &mut record).await {
         Ok(Answered::Message(parts, mut recv)) => {
             record.set_status(parts.status);
             record.measure(&parts.headers, &mut recv);
@@ -75,11 +75,11 @@ pub async fn answer(
                 refusal = Code::Suspended.into();
             }
             if refusal.is_bad_request() {
-                relay.telemetry().metrics.count(Count::BadRequests);
+                proxy.telemetry.lane().metrics.count(Count::BadRequests);
             }
             // Where a request that breaks a rule ends is not for sure: nothing behind it is read as another one.
             closes |= from_h1 && refusal.is_bad_request();
-            let response = refusal.page(&relay, asker, record.host(), record.id(), record.begun_us());
+            let response = refusal.page(&proxy, asker, record.host(), record.id(), record.begun_us());
             record.refused(refusal.code, response.status(), response.body().page_len());
             response
         }
@@ -91,7 +91,7 @@ pub async fn answer(
 }
 
 async fn serve(
-    relay: &Arc<Relay>,
+    proxy: &Arc<Proxy>,
     consumer: &Consumer,
     request: Request<Incoming>,
     record: &mut RequestRecord,
@@ -102,27 +102,27 @@ async fn serve(
     let (mut parts, body) = request.into_parts();
     let CheckedRequest { target, intent } = headers::check(&parts, &consumer.downstream)?;
     record.set_target(target.clone());
-    if let Some(answer) = relay.challenges.http(target.host(), parts.uri.path()) {
+    if let Some(answer) = proxy.challenges.http(target.host(), parts.uri.path()) {
         return Ok(Answered::Own(Response::new(Answer::Page(answer))));
     }
     if consumer.server_name.as_ref().is_some_and(|name| name != target.host()) {
         return Err(BadRequest::misdirected().into());
     }
-    if !consumer.downstream.is_secure() && relay.config.plain_http == PlainHttp::Redirect {
-        return Ok(Answered::Own(redirect::response(relay, &target, &parts.uri)));
+    if !consumer.downstream.is_secure() && proxy.plain_http == PlainHttp::Redirect {
+        return Ok(Answered::Own(redirect::response(proxy, &target, &parts.uri)));
     }
-    let route = match route::host(relay, target.host()).await {
+    let route = match route::host(&proxy.routing, target.host()).await {
         Ok(route) => route,
-        Err(_) if relay.was_suspended(&Endpoint::Host(target.host().clone())) => {
+        Err(_) if proxy.suspensions.was_suspended(&Endpoint::Host(target.host().clone())) => {
             return Err(Code::Suspended.into());
         }
         Err(none) => return Err(none.into()),
     };
     record.set_owner(route.account(), route.tunnel());
-    if relay.is_suspended(route.account(), route.endpoint()) {
+    if proxy.suspensions.is_suspended(route.account(), route.endpoint()) {
         return Err(Code::Suspended.into());
     }
-    let usage = relay.usage(&route);
+    let usage = route.usage(&proxy.accounts, &proxy.live);
     usage.check_request(Instant::now())?;
     record.hold(usage.clone(), usage.try_stream()?);
     let limits = usage.limits();
@@ -136,11 +136,11 @@ async fn serve(
     let patience = limits.response_timeout;
     let mut answered = match (intent, on_upgrade) {
         (Intent::Upgrade(token), Some(on)) => {
-            let sent = within(patience, None, upgrade::send(relay, &route, &parts, &token, record)).await;
+            let sent = within(patience, None, upgrade::send(proxy, &route, &parts, &token, record)).await;
             let (mut head, send, recv) = sent??;
             let ignored = upgrade::was_ignored(&mut head, from_h1)?;
             if head.status == StatusCode::OK && !ignored {
-                clean(&mut head, Role::Upgrade, target.host(), &relay.config.domain)?;
+                clean(&mut head, Role::Upgrade, target.host(), &proxy.routing.domain)?;
                 upgrade::answered((head, send, recv), on, &token, from_h1)
             } else {
                 Answered::Message(head, recv)
@@ -148,13 +148,13 @@ async fn serve(
         }
         _ => {
             let upload = (!body.is_end_stream()).then(|| record.expect_upload());
-            let sent = send(relay, &route, parts, body, limits.body_bytes, record);
+            let sent = send(proxy, &route, parts, body, limits.body_bytes, record);
             let (parts, recv) = within(patience, upload.as_deref(), sent).await??;
             Answered::Message(parts, recv)
         }
     };
     if let Answered::Message(parts, _) = &mut answered {
-        clean(parts, Role::Request, target.host(), &relay.config.domain)?;
+        clean(parts, Role::Request, target.host(), &proxy.routing.domain)?;
     }
     Ok(answered)
 }
@@ -193,7 +193,7 @@ fn clean(parts: &mut response::Parts, role: Role, host: &str, domain: &str) -> R
 
 /// Sends a request, a second time where that is allowed, and waits for the head of its answer.
 async fn send(
-    relay: &Arc<Relay>,
+    proxy: &Arc<Proxy>,
     route: &Route,
     parts: request::Parts,
     body: Incoming,
@@ -207,9 +207,9 @@ async fn send(
     let mut tried: Vec<Who> = vec![];
     loop {
         let last = tried.len() + 1 == TRIES;
-        let upstream = upstream::select(relay, route, &tried).await?;
+        let upstream = upstream::select(&proxy.routing, route, &tried).await?;
         let this = if last { head.take() } else { head.clone() }.expect("only the last try takes it");
-        let failure = match upstream.open(relay, this, !has_body).await {
+        let failure = match upstream.open(&proxy.telemetry, this, !has_body).await {
             Ok((response, send)) => {
                 let sent = if has_body { body.take() } else { None };
                 let upload = sent.map(|body| record.upload(body, most, send));
@@ -232,7 +232,7 @@ async fn send(
         if last || !untouched || !(idempotent || failure.handled == Handled::No) {
             return Err(failure.into());
         }
-        relay.telemetry().metrics.count(Count::Retries);
+        proxy.telemetry.lane().metrics.count(Count::Retries);
         tried.push(upstream.who);
     }
 }

@@ -1,6 +1,7 @@
 //! Why a consumer gets a page of the relay's own instead of the service's answer.
 
 use super::{
+    Proxy,
     body::Answer,
     error_page::{Failure as Page, Requester},
     headers::BadRequest,
@@ -9,16 +10,15 @@ use crate::{
     accounts::LimitExceeded,
     ops::access_log::RequestId,
     routing::{route::NoRoute, upstream::Failure},
-    server::relay::Relay,
 };
 use adit_protocol::Code;
 use http::Response;
 
 /// A request that the relay answers itself.
 #[derive(Debug)]
-pub struct Refusal {
+pub(super) struct Refusal {
     /// What the consumer is told.
-    pub code: Code,
+    pub(crate) code: Code,
     bad: Option<BadRequest>,
     retry_after: Option<u32>,
 }
@@ -59,21 +59,21 @@ impl From<LimitExceeded> for Refusal {
 
 impl Refusal {
     /// Whether the request breaks a rule of HTTP.
-    pub fn is_bad_request(&self) -> bool {
+    pub(super) fn is_bad_request(&self) -> bool {
         self.bad.is_some()
     }
 
     /// The response that says so.
-    pub fn page(
+    pub(super) fn page(
         &self,
-        relay: &Relay,
+        proxy: &Proxy,
         asker: Requester,
         host: Option<&str>,
         id: RequestId,
         now_us: u64,
     ) -> Response<Answer> {
         let mut page = Page::new(self.code, host, id, now_us);
-        page.abuse = Some(relay.config.provider.abuse.as_str()).filter(|abuse| !abuse.is_empty());
+        page.abuse = Some(proxy.abuse.as_str()).filter(|abuse| !abuse.is_empty());
         page.retry_after = self.retry_after;
         page.bad = self.bad.as_ref();
         page.response(asker).map(Answer::Page)

@@ -1,7 +1,9 @@
 //! What has to be told once a request is over: to the access log and to the metrics.
 
 use super::{
+    Proxy,
     body::{Upload, UploadBody},
+    consumer::Consumer,
     headers::Target,
 };
 use crate::{
@@ -10,9 +12,7 @@ use crate::{
         access_log::{LogEntry, RequestId, now_us},
         metrics::{Count as Counted, Gauge, GaugeGuard, Route},
     },
-    public::Consumer,
     routing::upstream::{Upstream, Who},
-    server::relay::Relay,
 };
 use adit_mux::{RecvStream, SendStream, UnreadBytes, body, splice::Count};
 use adit_protocol::{Account, Code, Endpoint, TunnelId};
@@ -28,8 +28,8 @@ use tokio::sync::Notify;
 const UNCHARGED_BYTES: u64 = 32 * 1024;
 
 /// One request, from its head until the last byte of its answer. It is told when this is dropped.
-pub struct RequestRecord {
-    relay: Arc<Relay>,
+pub(crate) struct RequestRecord {
+    proxy: Arc<Proxy>,
     consumer: Arc<Consumer>,
     id: RequestId,
     begun_us: u64,
@@ -57,14 +57,14 @@ pub struct RequestRecord {
 
 impl RequestRecord {
     /// A request has come in.
-    pub fn begin<B>(relay: &Arc<Relay>, consumer: &Arc<Consumer>, request: &Request<B>) -> Self {
+    pub(crate) fn begin<B>(proxy: &Arc<Proxy>, consumer: &Arc<Consumer>, request: &Request<B>) -> Self {
         let begun_us = now_us();
         consumer.abandoned_requests.begin();
         let header = |name| request.headers().get(name).cloned();
         Self {
-            relay: relay.clone(),
+            proxy: proxy.clone(),
             consumer: consumer.clone(),
-            id: relay.telemetry().ids.next(begun_us),
+            id: proxy.telemetry.lane().ids.next(begun_us),
             begun_us,
             begun: Instant::now(),
             method: request.method().clone(),
@@ -85,77 +85,77 @@ impl RequestRecord {
             watched: None,
             broken: false,
             left: false,
-            _open: relay.telemetry().metrics.open(Gauge::Streams),
+            _open: proxy.telemetry.lane().metrics.open(Gauge::Streams),
         }
     }
 }
 
 impl RequestRecord {
     /// The request's id.
-    pub fn id(&self) -> RequestId {
+    pub(crate) fn id(&self) -> RequestId {
         self.id
     }
 
     /// When the request came in, in microseconds since 1970.
-    pub fn begun_us(&self) -> u64 {
+    pub(crate) fn begun_us(&self) -> u64 {
         self.begun_us
     }
 
     /// The host that it is for, once that is known.
-    pub fn host(&self) -> Option<&str> {
+    pub(crate) fn host(&self) -> Option<&str> {
         self.target.as_ref().map(|target| &**target.host())
     }
 
     /// Whom the request is for.
-    pub fn set_target(&mut self, target: Arc<Target>) {
+    pub(crate) fn set_target(&mut self, target: Arc<Target>) {
         self.target = Some(target);
     }
 
     /// Whose tunnel it goes to.
-    pub fn set_owner(&mut self, account: &Account, tunnel: &TunnelId) {
+    pub(crate) fn set_owner(&mut self, account: &Account, tunnel: &TunnelId) {
         self.owner = Some((account.clone(), tunnel.clone()));
     }
 
     /// Whether its tunnel has been suspended meanwhile.
-    pub fn is_suspended(&self) -> bool {
+    pub(crate) fn is_suspended(&self) -> bool {
         let host = self.target.as_ref().map(|target| Endpoint::Host(target.host().clone()));
         let owner = self.owner.as_ref().zip(host);
-        owner.is_some_and(|((account, _), endpoint)| self.relay.is_suspended(account, &endpoint))
+        owner.is_some_and(|((account, _), endpoint)| self.proxy.suspensions.is_suspended(account, &endpoint))
     }
 
     /// The status that the consumer gets.
-    pub fn set_status(&mut self, status: StatusCode) {
-        self.relay.telemetry().metrics.answered(self.route(), self.begun.elapsed());
+    pub(crate) fn set_status(&mut self, status: StatusCode) {
+        self.proxy.telemetry.lane().metrics.answered(self.route(), self.begun.elapsed());
         self.status = Some(status);
     }
 
     /// The relay answers in the service's place.
-    pub fn refused(&mut self, code: Code, status: StatusCode, bytes: usize) {
+    pub(crate) fn refused(&mut self, code: Code, status: StatusCode, bytes: usize) {
         self.code = Some(code);
         self.status = Some(status);
         self.bytes = bytes as u64;
     }
 
     /// The account's stream is given back when the request is over.
-    pub fn hold(&mut self, usage: Arc<AccountUsage>, permit: StreamPermit) {
+    pub(crate) fn hold(&mut self, usage: Arc<AccountUsage>, permit: StreamPermit) {
         self.usage = Some(usage);
         self.permit = Some(permit);
     }
 
     /// The request goes through this upstream, whose place is given back when the request is over.
-    pub fn through(&mut self, upstream: Upstream) {
+    pub(crate) fn through(&mut self, upstream: Upstream) {
         self.upstream = Some(upstream);
     }
 
     /// More of the answer has been sent.
-    pub fn add(&mut self, bytes: usize) {
+    pub(crate) fn add(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
     }
 
     /// An answer is measured from its head on, as its consumer may never take any of its body: one that has sent several
     /// requests at once and reads nothing, or one with no window at all on HTTP/2. HTTP/2 holds a client to the length that
     /// it has announced.
-    pub fn measure(&mut self, head: &HeaderMap, body: &mut RecvStream) {
+    pub(crate) fn measure(&mut self, head: &HeaderMap, body: &mut RecvStream) {
         let length =
             head.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         if body.is_end_stream() || length.is_some_and(|length| length <= UNCHARGED_BYTES) {
@@ -163,42 +163,42 @@ impl RequestRecord {
         }
         if let Some(usage) = &self.usage {
             let (unread, cut) = (body.unread(), self.consumer.cut.clone());
-            self.watched = Some(self.relay.telemetry().buffers.watch(usage, unread, cut));
+            self.watched = Some(self.proxy.buffers.lane().watch(usage, unread, cut));
         }
     }
 
     /// An upgraded connection is measured from its start, and cut off when it is too slow.
-    pub fn watch(&mut self, unread: UnreadBytes) -> Arc<Notify> {
+    pub(crate) fn watch(&mut self, unread: UnreadBytes) -> Arc<Notify> {
         let cut = Arc::new(Notify::new());
         if let Some(usage) = &self.usage {
-            self.watched = Some(self.relay.telemetry().buffers.watch(usage, unread, cut.clone()));
+            self.watched = Some(self.proxy.buffers.lane().watch(usage, unread, cut.clone()));
         }
         cut
     }
 
     /// The answer broke off.
-    pub fn broken(&mut self) {
+    pub(crate) fn broken(&mut self) {
         self.broken = true;
         self.consumer.broken.store(true, Ordering::Relaxed);
     }
 
     /// The answer has not been taken to its end.
-    pub fn left(&mut self) {
+    pub(crate) fn left(&mut self) {
         self.left = true;
     }
 
     /// What an upgraded connection copies.
-    pub fn count(&mut self) -> Arc<Count> {
+    pub(crate) fn count(&mut self) -> Arc<Count> {
         self.count.get_or_insert_default().clone()
     }
 
     /// What is known of the request's body, which will be sent with [`RequestRecord::upload`].
-    pub fn expect_upload(&mut self) -> Arc<Upload> {
+    pub(crate) fn expect_upload(&mut self) -> Arc<Upload> {
         self.upload.get_or_insert_default().clone()
     }
 
     /// Begins to send a request's body. The task ends with the body or with the stream.
-    pub fn upload(&mut self, incoming: Incoming, most: Option<u64>, send: SendStream) -> Arc<Upload> {
+    pub(crate) fn upload(&mut self, incoming: Incoming, most: Option<u64>, send: SendStream) -> Arc<Upload> {
         let upload = self.expect_upload();
         let incoming = UploadBody::new(incoming, most, upload.clone());
         tokio::spawn(async move {
@@ -223,7 +223,7 @@ impl RequestRecord {
     }
 
     fn log(&self, bytes_in: u64) {
-        let log = &self.relay.telemetry().log;
+        let log = &self.proxy.telemetry.lane().log;
         if !log.is_on() {
             return;
         }
@@ -265,7 +265,7 @@ impl Drop for RequestRecord {
         if self.watched.as_ref().is_some_and(|watched| watched.is_cut()) {
             self.code = Some(Code::BufferFull);
         }
-        let metrics = &self.relay.telemetry().metrics;
+        let metrics = &self.proxy.telemetry.lane().metrics;
         if let Some(code) = self.code {
             metrics.error(code);
         }

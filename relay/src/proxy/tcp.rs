@@ -1,5 +1,6 @@
 //! One TCP connection of a consumer.
 
+use super::Proxy;
 use crate::{
     accounts::AccountUsage,
     ops::{
@@ -10,7 +11,6 @@ use crate::{
         route::{self, NoRoute},
         upstream::{self, Failure, Handled, Upstream, Who},
     },
-    server::relay::Relay,
 };
 use adit_mux::{
     RecvStream, SendStream,
@@ -41,29 +41,29 @@ struct Opened {
 }
 
 /// Serves one connection to a public port. One that cannot be served is reset.
-pub async fn serve<T>(relay: Arc<Relay>, mut io: T, remote: SocketAddr, port: u16)
+pub(crate) async fn serve<T>(proxy: Arc<Proxy>, mut io: T, remote: SocketAddr, port: u16)
 where
     T: AsyncRead + AsyncWrite + Abort + Unpin,
 {
     let (begun_us, begun) = (now_us(), Instant::now());
-    let opened = match open(&relay, remote, port).await {
+    let opened = match open(&proxy, remote, port).await {
         Ok(opened) => opened,
         Err(code) => {
-            relay.telemetry().metrics.error(code);
+            proxy.telemetry.lane().metrics.error(code);
             io.abort();
             return;
         }
     };
-    let _open = relay.telemetry().metrics.open(Gauge::Streams);
+    let _open = proxy.telemetry.lane().metrics.open(Gauge::Streams);
     let count = Count::default();
     let cut = Arc::new(Notify::new());
     let mut recv = opened.recv;
-    let watched = relay.telemetry().buffers.watch(&opened.usage, recv.unread(), cut.clone());
+    let watched = proxy.buffers.lane().watch(&opened.usage, recv.unread(), cut.clone());
     let result = tokio::select! {
         result = splice(io, opened.send, recv, &count) => result.map_err(|_| ()),
         () = cut.notified() => Err(()),
     };
-    let telemetry = relay.telemetry();
+    let telemetry = proxy.telemetry.lane();
     let code = watched.is_cut().then_some(Code::BufferFull);
     if let Some(code) = code {
         telemetry.metrics.error(code);
@@ -101,28 +101,29 @@ where
     }
 }
 
-async fn open(relay: &Arc<Relay>, remote: SocketAddr, port: u16) -> Result<Opened, Code> {
-    let route = route::port(relay, port).await.map_err(|none| match none {
+async fn open(proxy: &Arc<Proxy>, remote: SocketAddr, port: u16) -> Result<Opened, Code> {
+    let route = route::port(&proxy.routing, port).await.map_err(|none| match none {
         NoRoute::Offline => Code::TunnelOffline,
         NoRoute::Unknown => Code::UnknownHost,
     })?;
-    if relay.is_suspended(route.account(), route.endpoint()) {
+    if proxy.suspensions.is_suspended(route.account(), route.endpoint()) {
         return Err(Code::Suspended);
     }
-    let usage = relay.usage(&route);
+    let usage = route.usage(&proxy.accounts, &proxy.live);
     let (account, tunnel) = (route.account().key(), route.tunnel().clone());
     usage.check_request(Instant::now()).map_err(|exceeded| exceeded.code)?;
     let permit = usage.try_stream().map_err(|exceeded| exceeded.code)?;
     let consumer = HeaderValue::from_str(&remote.to_string()).expect("an address is ASCII");
     let mut tried: Vec<Who> = vec![];
     loop {
-        let upstream = upstream::select(relay, &route, &tried).await.map_err(|failure| failure.code)?;
+        let upstream =
+            upstream::select(&proxy.routing, &route, &tried).await.map_err(|failure| failure.code)?;
         let mut head = Request::new(());
         *head.method_mut() = Method::CONNECT;
-        *head.uri_mut() = Uri::from_maybe_shared(format!("{}:{port}", relay.config.domain))
+        *head.uri_mut() = Uri::from_maybe_shared(format!("{}:{port}", proxy.routing.domain))
             .expect("a domain and a port are an authority");
         head.headers_mut().insert(stream::CONSUMER, consumer.clone());
-        let failure = match upstream.open(relay, head, false).await {
+        let failure = match upstream.open(&proxy.telemetry, head, false).await {
             Ok((response, send)) => match timeout(usage.limits().response_timeout, response).await {
                 Ok(Ok(response)) if response.status() == StatusCode::OK => {
                     let recv = response.into_body();
@@ -137,7 +138,7 @@ async fn open(relay: &Arc<Relay>, remote: SocketAddr, port: u16) -> Result<Opene
         if failure.handled == Handled::Maybe || !tried.is_empty() {
             return Err(failure.code);
         }
-        relay.telemetry().metrics.count(Counted::Retries);
+        proxy.telemetry.lane().metrics.count(Counted::Retries);
         tried.push(upstream.who);
     }
 }

@@ -1,14 +1,17 @@
 //! A connection in another protocol: WebSocket and every other Upgrade.
 
-use super::{http::Answered, request_record::RequestRecord};
+use super::{
+    Proxy,
+    consumer::connection::{Connection, Prefixed},
+    http::Answered,
+    request_record::RequestRecord,
+};
 use crate::{
     ops::metrics::Count,
-    public::connection::{Connection, Prefixed},
     routing::{
         route::Route,
         upstream::{self, Failure, Handled, Who},
     },
-    server::relay::Relay,
 };
 use adit_mux::{
     ConnectProtocol, RecvStream, SendStream,
@@ -30,8 +33,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 ///
 /// # Errors
 /// [`Failure`].
-pub async fn send(
-    relay: &Arc<Relay>,
+pub(super) async fn send(
+    proxy: &Arc<Proxy>,
     route: &Route,
     parts: &request::Parts,
     token: &HeaderValue,
@@ -40,7 +43,7 @@ pub async fn send(
     let protocol = token.to_str().map_err(|_| Failure::unhandled(Code::BadRequest))?;
     let mut tried: Vec<Who> = vec![];
     loop {
-        let upstream = upstream::select(relay, route, &tried).await?;
+        let upstream = upstream::select(&proxy.routing, route, &tried).await?;
         if !upstream.upgrades().await {
             return Err(Failure::unhandled(Code::ServiceProtocol));
         }
@@ -49,7 +52,7 @@ pub async fn send(
         *head.uri_mut() = parts.uri.clone();
         *head.headers_mut() = parts.headers.clone();
         head.extensions_mut().insert(ConnectProtocol::from(protocol));
-        let failure = match upstream.open(relay, head, false).await {
+        let failure = match upstream.open(&proxy.telemetry, head, false).await {
             Ok((response, send)) => match response.await {
                 Ok(response) => {
                     let (parts, recv) = response.into_parts();
@@ -63,7 +66,7 @@ pub async fn send(
         if failure.handled == Handled::Maybe || !tried.is_empty() {
             return Err(failure);
         }
-        relay.telemetry().metrics.count(Count::Retries);
+        proxy.telemetry.lane().metrics.count(Count::Retries);
         tried.push(upstream.who);
     }
 }
@@ -73,7 +76,7 @@ pub async fn send(
 ///
 /// # Errors
 /// On HTTP/2 a success would say that it has switched, and no other status would be true.
-pub fn was_ignored(parts: &mut response::Parts, from_h1: bool) -> Result<bool, Failure> {
+pub(super) fn was_ignored(parts: &mut response::Parts, from_h1: bool) -> Result<bool, Failure> {
     let ignored = parts.headers.remove(stream::UPGRADE_IGNORED).is_some();
     if ignored && !from_h1 && parts.status.is_success() {
         return Err(Failure { code: Code::ServiceProtocol, handled: Handled::Maybe });
@@ -82,7 +85,7 @@ pub fn was_ignored(parts: &mut response::Parts, from_h1: bool) -> Result<bool, F
 }
 
 /// The service's switch, as the consumer gets it: 101, or 200 on HTTP/2.
-pub fn answered(
+pub(super) fn answered(
     (mut parts, send, recv): (response::Parts, SendStream, RecvStream),
     on: OnUpgrade,
     token: &HeaderValue,
@@ -106,7 +109,12 @@ pub fn answered(
 }
 
 /// Copies until both sides have ended.
-pub async fn copy(on: OnUpgrade, send: SendStream, mut recv: RecvStream, mut record: Box<RequestRecord>) {
+pub(super) async fn copy(
+    on: OnUpgrade,
+    send: SendStream,
+    mut recv: RecvStream,
+    mut record: Box<RequestRecord>,
+) {
     let Ok(upgraded) = on.await else { return };
     let io = match upgraded.downcast::<TokioIo<Connection>>() {
         Ok(parts) => Switched::Http1(Prefixed::new(parts.read_buf, parts.io.into_inner())),

@@ -1,7 +1,6 @@
 //! The first message of a TLS connection, read without taking it away.
 //!
-//! What the relay does with a connection depends on its ClientHello. The bytes stay whole, so that a connection that
-//! belongs to a passthrough tunnel could be handed on as it came; all others are handed to rustls.
+//! What the relay does with a connection depends on its ClientHello.
 
 use bytes::BytesMut;
 use rustls::server::{Accepted, Acceptor};
@@ -9,19 +8,11 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// The most bytes that a ClientHello may have with its record headers; post-quantum key shares need some 1,800.
-pub const MAX_BYTES: usize = 16 * 1024;
-
-/// A ClientHello and its bytes.
-pub struct Received {
-    /// What rustls made of it.
-    pub accepted: Accepted,
-    /// The bytes as they came, and whatever came right behind them.
-    pub bytes: BytesMut,
-}
+pub(super) const MAX_BYTES: usize = 16 * 1024;
 
 /// Why a connection has no ClientHello that can be used.
 #[derive(Debug, thiserror::Error)]
-pub enum ClientHelloError {
+pub(super) enum ClientHelloError {
     /// The connection failed or ended.
     #[error("the connection ended before its ClientHello was whole")]
     Connection(#[from] io::Error),
@@ -37,10 +28,10 @@ pub enum ClientHelloError {
 ///
 /// # Errors
 /// [`ClientHelloError`].
-pub async fn read<T: AsyncRead + AsyncWrite + Unpin>(
+pub(super) async fn read<T: AsyncRead + AsyncWrite + Unpin>(
     io: &mut T,
     begun: &[u8],
-) -> Result<Received, ClientHelloError> {
+) -> Result<Accepted, ClientHelloError> {
     let mut acceptor = Acceptor::default();
     let mut bytes = BytesMut::with_capacity(2048);
     bytes.extend_from_slice(begun);
@@ -60,7 +51,7 @@ pub async fn read<T: AsyncRead + AsyncWrite + Unpin>(
         }
         fed = bytes.len();
         match acceptor.accept() {
-            Ok(Some(accepted)) => return Ok(Received { accepted, bytes }),
+            Ok(Some(accepted)) => return Ok(accepted),
             Ok(None) => {}
             Err((error, mut alert)) => {
                 let mut out = vec![];
@@ -93,7 +84,7 @@ mod tests {
     });
 
     /// Reads what arrives in three pieces, the first of them together with what came before.
-    fn in_pieces(bytes: &[u8], cuts: (usize, usize)) -> Result<Received, ClientHelloError> {
+    fn in_pieces(bytes: &[u8], cuts: (usize, usize)) -> Result<Accepted, ClientHelloError> {
         let (first, rest) = bytes.split_at(cuts.0.min(bytes.len()));
         let (second, third) = rest.split_at(cuts.1.min(rest.len()));
         let mut io = tokio::io::join(second.chain(third), tokio::io::sink());
@@ -105,9 +96,8 @@ mod tests {
         #[test]
         fn a_client_hello_is_the_same_however_it_arrives(cuts in (0..2000_usize, 0..2000_usize)) {
             let received = in_pieces(&HELLO, cuts).unwrap();
-            let hello = received.accepted.client_hello();
+            let hello = received.client_hello();
             prop_assert_eq!(hello.server_name(), Some("connect.adit.localhost"));
-            prop_assert!(received.bytes[..] == HELLO[..]);
         }
 
         #[test]

@@ -1,10 +1,14 @@
 //! HTTP/1.1 and HTTP/2 of consumers, by hyper.
 
-use super::{Consumer, abandoned_requests::AbandonedRequests, connection::Connection, proxy_protocol};
+use super::{Frontend, proxy_protocol};
 use crate::{
     ops::metrics::{Count, Gauge},
-    proxy::{self, headers::Downstream},
-    server::relay::Relay,
+    proxy::{
+        Proxy,
+        consumer::{Consumer, connection::Connection},
+        headers::Downstream,
+        http::answer,
+    },
 };
 use hyper::{server::conn, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -21,7 +25,7 @@ const HEADERS: Duration = Duration::from_secs(10);
 /// The most bytes of one request's or response's headers on HTTP/1.1.
 const HEADER_BYTES: usize = 64 * 1024;
 /// The most header fields of one request.
-pub const HEADER_FIELDS: usize = 100;
+pub(crate) const HEADER_FIELDS: usize = 100;
 /// The most bytes of a request's decoded headers on HTTP/2, with 32 bytes of overhead a field.
 const HEADER_LIST_BYTES: u32 = 16 * 1024;
 /// The most requests that one consumer's connection has at once on HTTP/2.
@@ -40,43 +44,36 @@ const IDLE: Duration = Duration::from_secs(180);
 const PING: Duration = Duration::from_secs(30);
 
 /// Serves one connection in clear to the end.
-pub async fn serve(relay: Arc<Relay>, mut tcp: TcpStream, remote: SocketAddr) {
-    let Some(permit) = relay.connection_limit.enter() else {
-        relay.telemetry().metrics.count(Count::ConnectionsRefused);
+pub(crate) async fn serve(frontend: Arc<Frontend>, mut tcp: TcpStream, remote: SocketAddr) {
+    let Some(permit) = frontend.connection_limit.enter() else {
+        frontend.proxy.telemetry.lane().metrics.count(Count::ConnectionsRefused);
         return;
     };
-    let consumer = |remote| Consumer {
-        downstream: Downstream::new(remote, false, relay.plain_port),
-        server_name: None,
-        cut: Arc::default(),
-        broken: Arc::default(),
-        permit,
-        abandoned_requests: AbandonedRequests::default(),
-    };
-    if !relay.trusts_proxy(remote) {
+    let consumer = |remote| Consumer::new(Downstream::new(remote, false, frontend.plain_port), None, permit);
+    if !frontend.trusts_proxy(remote) {
         let consumer = consumer(remote);
-        return serve_h1(relay, consumer, Connection::tcp(tcp)).await;
+        return serve_h1(frontend.proxy.clone(), consumer, Connection::tcp(tcp)).await;
     }
     let Ok(Ok((behind, rest))) = timeout(HEADERS, proxy_protocol::read(&mut tcp)).await else { return };
     let consumer = consumer(behind.unwrap_or(remote));
-    serve_h1(relay, consumer, Connection::prefixed(rest, tcp)).await;
+    serve_h1(frontend.proxy.clone(), consumer, Connection::prefixed(rest, tcp)).await;
 }
 
 /// Serves HTTP/1.1. While the relay drains each answer closes its connection; idle connections end once no new ones are
 /// taken, so that a request which is on its way is still answered.
-pub async fn serve_h1(relay: Arc<Relay>, consumer: Consumer, connection: Connection) {
-    relay.telemetry().metrics.count(Count::Connections);
-    let _open = relay.telemetry().metrics.open(Gauge::Connections);
+pub(super) async fn serve_h1(proxy: Arc<Proxy>, consumer: Consumer, connection: Connection) {
+    proxy.telemetry.lane().metrics.count(Count::Connections);
+    let _open = proxy.telemetry.lane().metrics.open(Gauge::Connections);
     if !consumer.permit.is_inside() {
-        relay.telemetry().metrics.count(Count::ConnectionsRefused);
+        proxy.telemetry.lane().metrics.count(Count::ConnectionsRefused);
     }
     let connection = connection.reset_if(consumer.broken.clone());
-    let closed = relay.closed.clone();
+    let closed = proxy.lifecycle.closed.clone();
     let (cut, broken) = (consumer.cut.clone(), consumer.broken.clone());
     let consumer = Arc::new(consumer);
     let service = service_fn(move |request| {
-        let (relay, consumer) = (relay.clone(), consumer.clone());
-        async move { Ok::<_, Infallible>(proxy::http::answer(relay, &consumer, request).await) }
+        let (proxy, consumer) = (proxy.clone(), consumer.clone());
+        async move { Ok::<_, Infallible>(answer(proxy, &consumer, request).await) }
     });
     let connection = conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -98,21 +95,21 @@ pub async fn serve_h1(relay: Arc<Relay>, consumer: Consumer, connection: Connect
 }
 
 /// Serves HTTP/2. A consumer who leaves request after request, or sends none, is asked to go, and then made to.
-pub async fn serve_h2(relay: Arc<Relay>, consumer: Consumer, connection: Connection) {
-    relay.telemetry().metrics.count(Count::Connections);
-    let _open = relay.telemetry().metrics.open(Gauge::Connections);
+pub(super) async fn serve_h2(proxy: Arc<Proxy>, consumer: Consumer, connection: Connection) {
+    proxy.telemetry.lane().metrics.count(Count::Connections);
+    let _open = proxy.telemetry.lane().metrics.open(Gauge::Connections);
     let inside = consumer.permit.is_inside();
     if !inside {
-        relay.telemetry().metrics.count(Count::ConnectionsRefused);
+        proxy.telemetry.lane().metrics.count(Count::ConnectionsRefused);
     }
-    let draining = relay.draining.clone();
+    let draining = proxy.lifecycle.draining.clone();
     let cut = consumer.cut.clone();
     let consumer = Arc::new(consumer);
     let of_consumer = consumer.clone();
     let abandoned_requests = &of_consumer.abandoned_requests;
     let service = service_fn(move |request| {
-        let (relay, consumer) = (relay.clone(), consumer.clone());
-        async move { Ok::<_, Infallible>(proxy::http::answer(relay, &consumer, request).await) }
+        let (proxy, consumer) = (proxy.clone(), consumer.clone());
+        async move { Ok::<_, Infallible>(answer(proxy, &consumer, request).await) }
     });
     let connection = conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())

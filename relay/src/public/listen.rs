@@ -28,7 +28,7 @@ pub struct BindError {
 
 impl BindError {
     /// The next step of whoever starts the relay.
-    pub fn next(&self) -> String {
+    pub(crate) fn next(&self) -> String {
         let port = self.address.port();
         match self.source.kind() {
             io::ErrorKind::AddrInUse => {
@@ -47,9 +47,9 @@ impl BindError {
 
 /// One address, with a socket for each lane.
 #[derive(Debug)]
-pub struct Listener {
+pub(crate) struct Listener {
     /// The address; with port 0 asked for, the port that the system gave.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     sockets: Vec<std::net::TcpListener>,
 }
 
@@ -58,7 +58,7 @@ impl Listener {
     ///
     /// # Errors
     /// [`BindError`], with the port in use above all.
-    pub fn bind(mut address: SocketAddr, lanes: usize) -> Result<Self, BindError> {
+    pub(crate) fn bind(mut address: SocketAddr, lanes: usize) -> Result<Self, BindError> {
         let mut sockets = vec![];
         let failed = |source| BindError { address, source };
         // SO_REUSEPORT would let two relays share a port without a word: a bind without it first finds the other one.
@@ -76,7 +76,7 @@ impl Listener {
     }
 
     /// Accepts on all lanes, with a task for each connection, until `closed`.
-    pub fn serve<F, S>(self, lanes: &[Lane], closed: &CancellationToken, connection: Arc<S>)
+    pub(crate) fn serve<F, S>(self, lanes: &[Lane], closed: &CancellationToken, connection: Arc<S>)
     where
         S: Fn(TcpStream, SocketAddr) -> F + Send + Sync + 'static,
         F: Future<Output = ()> + Send + 'static,

@@ -16,7 +16,7 @@ const MAX_LINE: usize = 107;
 
 /// Why a trusted load balancer's connection cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum ProxyProtocolError {
+pub(super) enum ProxyProtocolError {
     /// The connection failed or ended.
     #[error("the connection ended before its PROXY header was whole")]
     Connection(#[from] io::Error),
@@ -30,7 +30,7 @@ pub enum ProxyProtocolError {
 ///
 /// # Errors
 /// [`ProxyProtocolError`].
-pub async fn read<T: AsyncRead + Unpin>(
+pub(super) async fn read<T: AsyncRead + Unpin>(
     io: &mut T,
 ) -> Result<(Option<SocketAddr>, Bytes), ProxyProtocolError> {
     let mut bytes = BytesMut::with_capacity(512);

@@ -4,8 +4,7 @@ mod bulk_detector;
 mod session;
 mod session_selection;
 
-pub use session::{COMMANDS, Command, Session, StreamPlace};
-pub use session_selection::SessionLoad;
+pub(crate) use session::{Command, Session, StreamPlace};
 
 use crate::{accounts::AccountUsage, cluster::registry::Claim};
 use adit_mux::MAX_STREAMS;
@@ -24,30 +23,30 @@ const POISONED: &str = "no code panics while it holds this lock";
 
 /// An endpoint that sessions of this relay serve.
 #[derive(Clone, Debug)]
-pub struct ServedEndpoint {
+pub(crate) struct ServedEndpoint {
     /// Where consumers reach it.
-    pub endpoint: Endpoint,
+    pub(crate) endpoint: Endpoint,
     /// Who serves it.
-    pub account: Account,
+    pub(crate) account: Account,
     /// What the account uses.
-    pub usage: Arc<AccountUsage>,
+    pub(crate) usage: Arc<AccountUsage>,
     /// The run of the client that serves it.
-    pub instance: InstanceId,
+    pub(crate) instance: InstanceId,
     /// Which owner of the endpoint this is; later owners have greater numbers.
-    pub generation: u64,
+    pub(crate) generation: u64,
     /// The client's id for the tunnel.
-    pub tunnel: TunnelId,
+    pub(crate) tunnel: TunnelId,
     /// The same as a header.
-    pub tunnel_header: HeaderValue,
+    pub(crate) tunnel_header: HeaderValue,
     /// Since when this relay serves it, in seconds since 1970.
-    pub since: u64,
+    pub(crate) since: u64,
     /// The sessions that serve it.
-    pub sessions: Vec<Arc<Session>>,
+    pub(crate) sessions: Vec<Arc<Session>>,
 }
 
 impl ServedEndpoint {
     /// What the registry knows of one session for this endpoint.
-    pub fn claim(&self, session: &SessionId, relay: &RelayId) -> Claim {
+    pub(crate) fn claim(&self, session: &SessionId, relay: &RelayId) -> Claim {
         Claim {
             endpoint: self.endpoint.clone(),
             account: self.account.clone(),
@@ -60,18 +59,22 @@ impl ServedEndpoint {
     }
 
     /// What the store knows of the owner.
-    pub fn lease(&self) -> Lease {
+    pub(crate) fn lease(&self) -> Lease {
         Lease { endpoint: self.endpoint.clone(), account: self.account.clone(), generation: self.generation }
     }
 
     /// Whether any session takes streams as long as it has room.
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.sessions.iter().any(|session| !session.is_closing())
     }
 
     /// The session for the next stream of a caller on this lane, or on none. Sessions for which `avoid` holds, and those that
     /// are closing or full, are left out.
-    pub fn session(&self, lane: Option<usize>, avoid: impl Fn(&Session) -> bool) -> Option<&Arc<Session>> {
+    pub(crate) fn session(
+        &self,
+        lane: Option<usize>,
+        avoid: impl Fn(&Session) -> bool,
+    ) -> Option<&Arc<Session>> {
         let now = Instant::now();
         let open = |one: &&Arc<Session>| !one.is_closing() && one.streams() < MAX_STREAMS && !avoid(one);
         let those = |near: bool| {
@@ -84,7 +87,7 @@ impl ServedEndpoint {
 
 /// All sessions and endpoints of this relay.
 #[derive(Debug, Default)]
-pub struct Local {
+pub(crate) struct Local {
     hosts: RwLock<HashMap<Arc<str>, Arc<ServedEndpoint>>>,
     ports: RwLock<HashMap<u16, Arc<ServedEndpoint>>>,
     sessions: RwLock<HashMap<SessionId, Arc<Session>>>,
@@ -95,17 +98,17 @@ pub struct Local {
 
 impl Local {
     /// Who serves a host name here.
-    pub fn host(&self, host: &str) -> Option<Arc<ServedEndpoint>> {
+    pub(crate) fn host(&self, host: &str) -> Option<Arc<ServedEndpoint>> {
         self.hosts.read().expect(POISONED).get(host).cloned()
     }
 
     /// Who serves a port here.
-    pub fn port(&self, port: u16) -> Option<Arc<ServedEndpoint>> {
+    pub(crate) fn port(&self, port: u16) -> Option<Arc<ServedEndpoint>> {
         self.ports.read().expect(POISONED).get(&port).cloned()
     }
 
     /// Who serves an endpoint here.
-    pub fn endpoint(&self, endpoint: &Endpoint) -> Option<Arc<ServedEndpoint>> {
+    pub(crate) fn endpoint(&self, endpoint: &Endpoint) -> Option<Arc<ServedEndpoint>> {
         match endpoint {
             Endpoint::Host(host) => self.host(host),
             Endpoint::Tcp(port) => self.port(*port),
@@ -113,7 +116,7 @@ impl Local {
     }
 
     /// Who serves an endpoint here, as soon as somebody does.
-    pub async fn soon(&self, endpoint: &Endpoint) -> Arc<ServedEndpoint> {
+    pub(crate) async fn soon(&self, endpoint: &Endpoint) -> Arc<ServedEndpoint> {
         loop {
             let mut served = std::pin::pin!(self.served.notified());
             served.as_mut().enable();
@@ -125,44 +128,44 @@ impl Local {
     }
 
     /// All endpoints that are served here.
-    pub fn endpoints(&self) -> Vec<Arc<ServedEndpoint>> {
+    pub(crate) fn endpoints(&self) -> Vec<Arc<ServedEndpoint>> {
         let hosts = self.hosts.read().expect(POISONED);
         let ports = self.ports.read().expect(POISONED);
         hosts.values().chain(ports.values()).cloned().collect()
     }
 
     /// All sessions.
-    pub fn sessions(&self) -> Vec<Arc<Session>> {
+    pub(crate) fn sessions(&self) -> Vec<Arc<Session>> {
         self.sessions.read().expect(POISONED).values().cloned().collect()
     }
 
     /// All sessions whose connection may still carry something.
-    pub fn alive(&self) -> Vec<Arc<Session>> {
+    pub(crate) fn alive(&self) -> Vec<Arc<Session>> {
         self.alive.lock().expect(POISONED).values().cloned().collect()
     }
 
     /// Whether the connection of a session may still carry something.
-    pub fn is_alive(&self, id: &SessionId) -> bool {
+    pub(crate) fn is_alive(&self, id: &SessionId) -> bool {
         self.alive.lock().expect(POISONED).contains_key(id)
     }
 
     /// The connection of a session may carry something from now on.
-    pub fn set_alive(&self, session: &Arc<Session>) {
+    pub(crate) fn set_alive(&self, session: &Arc<Session>) {
         self.alive.lock().expect(POISONED).insert(session.id.clone(), session.clone());
     }
 
     /// The connection of a session is gone.
-    pub fn set_dead(&self, id: &SessionId) {
+    pub(crate) fn set_dead(&self, id: &SessionId) {
         self.alive.lock().expect(POISONED).remove(id);
     }
 
     /// How many sessions there are.
-    pub fn session_count(&self) -> usize {
+    pub(crate) fn session_count(&self) -> usize {
         self.sessions.read().expect(POISONED).len()
     }
 
     /// How many sessions each of so many lanes has.
-    pub fn lane_sessions(&self, lanes: usize) -> Vec<usize> {
+    pub(crate) fn lane_sessions(&self, lanes: usize) -> Vec<usize> {
         let mut counts = vec![0; lanes];
         for session in self.sessions.read().expect(POISONED).values() {
             counts[session.lane] += 1;
@@ -171,17 +174,17 @@ impl Local {
     }
 
     /// One session.
-    pub fn session(&self, id: &SessionId) -> Option<Arc<Session>> {
+    pub(crate) fn session(&self, id: &SessionId) -> Option<Arc<Session>> {
         self.sessions.read().expect(POISONED).get(id).cloned()
     }
 
     /// A session begins.
-    pub fn add_session(&self, session: Arc<Session>) {
+    pub(crate) fn add_session(&self, session: Arc<Session>) {
         self.sessions.write().expect(POISONED).insert(session.id.clone(), session);
     }
 
     /// A session has ended: nothing is served by it any more. Answers with what it served.
-    pub fn remove_session(&self, id: &SessionId) -> Vec<Arc<ServedEndpoint>> {
+    pub(crate) fn remove_session(&self, id: &SessionId) -> Vec<Arc<ServedEndpoint>> {
         let Some(session) = self.sessions.write().expect(POISONED).remove(id) else { return vec![] };
         let endpoints = session.endpoints();
         let served = endpoints.iter().filter_map(|endpoint| self.endpoint(endpoint)).collect();
@@ -193,7 +196,7 @@ impl Local {
 
     /// A session serves an endpoint. A greater generation than the one here takes its place; answers with the sessions
     /// that lose the endpoint by that, or `None` when this one is not the newest itself.
-    pub fn serve(&self, new: ServedEndpoint) -> Option<Vec<Arc<Session>>> {
+    pub(crate) fn serve(&self, new: ServedEndpoint) -> Option<Vec<Arc<Session>>> {
         let placed = match new.endpoint.clone() {
             Endpoint::Host(host) => place(&mut self.hosts.write().expect(POISONED), host, new),
             Endpoint::Tcp(port) => place(&mut self.ports.write().expect(POISONED), port, new),
@@ -203,7 +206,7 @@ impl Local {
     }
 
     /// A session serves an endpoint no longer.
-    pub fn stop_serving(&self, endpoint: &Endpoint, id: &SessionId) {
+    pub(crate) fn stop_serving(&self, endpoint: &Endpoint, id: &SessionId) {
         if let Some(session) = self.session(id) {
             session.let_go(endpoint);
         }

@@ -1,12 +1,18 @@
 //! From a consumer's Host to an endpoint.
 
-use crate::{cluster::table::Row, routing::local::ServedEndpoint, server::relay::Relay};
+use super::{Routing, local::ServedEndpoint};
+use crate::{
+    accounts::{AccountUsage, Accounts},
+    auth::LiveConfig,
+    cluster::{peer::ask, table::Row},
+};
 use adit_protocol::{Account, Endpoint, TunnelId};
+use arc_swap::ArcSwap;
 use std::sync::Arc;
 
 /// Where a request can go.
 #[derive(Clone, Debug)]
-pub enum Route {
+pub(crate) enum Route {
     /// Sessions of this relay serve the endpoint; those of other relays may too.
     Here(Arc<ServedEndpoint>),
     /// Only sessions of other relays serve it.
@@ -15,7 +21,7 @@ pub enum Route {
 
 /// Why a request can go nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoRoute {
+pub(crate) enum NoRoute {
     /// The endpoint is known, but no session serves it now.
     Offline,
     /// Nothing is published there.
@@ -26,47 +32,47 @@ pub enum NoRoute {
 ///
 /// # Errors
 /// [`NoRoute`].
-pub async fn host(relay: &Relay, host: &Arc<str>) -> Result<Route, NoRoute> {
-    if let Some(served) = relay.local.host(host) {
+pub(crate) async fn host(routing: &Routing, host: &Arc<str>) -> Result<Route, NoRoute> {
+    if let Some(served) = routing.local.host(host) {
         return Ok(Route::Here(served));
     }
-    elsewhere(relay, Endpoint::Host(host.clone())).await
+    elsewhere(routing, Endpoint::Host(host.clone())).await
 }
 
 /// The route for a public TCP port.
 ///
 /// # Errors
 /// [`NoRoute`].
-pub async fn port(relay: &Relay, port: u16) -> Result<Route, NoRoute> {
-    if let Some(served) = relay.local.port(port) {
+pub(crate) async fn port(routing: &Routing, port: u16) -> Result<Route, NoRoute> {
+    if let Some(served) = routing.local.port(port) {
         return Ok(Route::Here(served));
     }
-    elsewhere(relay, Endpoint::Tcp(port)).await
+    elsewhere(routing, Endpoint::Tcp(port)).await
 }
 
 /// Where an endpoint is served that no session of this relay serves yet. While the registry is away its table may lack
 /// what peers serve: they are asked.
-async fn elsewhere(relay: &Relay, endpoint: Endpoint) -> Result<Route, NoRoute> {
-    if let Some(served) = relay.claimed_here(&endpoint).await {
+async fn elsewhere(routing: &Routing, endpoint: Endpoint) -> Result<Route, NoRoute> {
+    if let Some(served) = routing.claimed_here(&endpoint).await {
         return Ok(Route::Here(served));
     }
-    if let Some(row) = relay.row(&endpoint) {
+    if let Some(row) = routing.row(&endpoint) {
         return Ok(Route::There(row));
     }
-    if !relay.is_ours(&endpoint) {
+    if !routing.is_ours(&endpoint) {
         return Err(NoRoute::Unknown);
     }
-    if !relay.registry_is_up()
-        && let Some(row) = relay.peers.ask(&endpoint).await
+    if !routing.registry_is_up()
+        && let Some(row) = ask::ask(&routing.peers, &endpoint).await
     {
         return Ok(Route::There(row));
     }
-    Err(if relay.remembers(&endpoint) { NoRoute::Offline } else { NoRoute::Unknown })
+    Err(if routing.remembers(&endpoint) { NoRoute::Offline } else { NoRoute::Unknown })
 }
 
 impl Route {
     /// The endpoint.
-    pub fn endpoint(&self) -> &Endpoint {
+    pub(crate) fn endpoint(&self) -> &Endpoint {
         match self {
             Self::Here(served) => &served.endpoint,
             Self::There(row) => &row.endpoint,
@@ -74,15 +80,23 @@ impl Route {
     }
 
     /// Who serves it.
-    pub fn account(&self) -> &Account {
+    pub(crate) fn account(&self) -> &Account {
         match self {
             Self::Here(served) => &served.account,
             Self::There(row) => &row.account,
         }
     }
 
+    /// What the account that serves it uses here.
+    pub(crate) fn usage(&self, accounts: &Accounts, live: &ArcSwap<LiveConfig>) -> Arc<AccountUsage> {
+        match self {
+            Self::Here(served) => served.usage.clone(),
+            Self::There(row) => accounts.visit(&row.account, &live.load().limits),
+        }
+    }
+
     /// The client's id for the tunnel.
-    pub fn tunnel(&self) -> &TunnelId {
+    pub(crate) fn tunnel(&self) -> &TunnelId {
         match self {
             Self::Here(served) => &served.tunnel,
             Self::There(row) => &row.tunnel,

@@ -1,17 +1,17 @@
 //! The choice between a local session and a peer.
 
+use super::{
+    Routing,
+    local::{ServedEndpoint, Session, StreamPlace},
+    route::Route,
+};
 use crate::{
     cluster::{
         peer::{LinkError, PeerStreamPermit, dial, links::FAILOVER_DIAL_TIME},
         table::Row,
     },
     lanes,
-    ops::metrics::Count,
-    routing::{
-        local::{ServedEndpoint, Session, StreamPlace},
-        route::Route,
-    },
-    server::relay::Relay,
+    ops::{metrics::Count, telemetry::Telemetry},
 };
 use adit_mux::{OpenStreams, Opener, ResetReason, ResponseFuture, SendStream, StreamError};
 use adit_protocol::{Code, RelayId, SessionId, stream};
@@ -19,31 +19,31 @@ use http::{HeaderName, HeaderValue, Request};
 use rand::seq::IteratorRandom;
 
 /// How a relay tells its peer that its sessions have no room for another stream.
-pub const FULL: ResetReason = ResetReason::EnhanceYourCalm;
+pub(crate) const FULL: ResetReason = ResetReason::EnhanceYourCalm;
 
 /// What serves the next stream.
 #[derive(Debug)]
-pub struct Upstream {
+pub(crate) struct Upstream {
     opener: Opener,
     header: (HeaderName, HeaderValue),
     /// Who it is, so that a second try goes elsewhere.
-    pub who: Who,
+    pub(crate) who: Who,
     /// Given back when the stream has ended.
-    pub place: Place,
+    pub(crate) place: Place,
 }
 
 /// A stream's place on its connection.
 #[derive(Debug)]
-pub enum Place {
+pub(crate) enum Place {
     /// On a session.
     Session(StreamPlace),
     /// On a link to a peer.
-    Peer(PeerStreamPermit),
+    Peer(#[expect(dead_code, reason = "it is given back when it is dropped")] PeerStreamPermit),
 }
 
 /// One session or one relay.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Who {
+pub(crate) enum Who {
     /// A session of this relay.
     Session(SessionId),
     /// Another relay.
@@ -52,7 +52,7 @@ pub enum Who {
 
 /// Whether the other side can have begun to handle a request that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Handled {
+pub(crate) enum Handled {
     /// It cannot: the request may be sent again, whatever its method (RFC 9110 section 9.2.2, RFC 9113 section 8.7).
     No,
     /// It may have.
@@ -62,21 +62,21 @@ pub enum Handled {
 /// What stands between a request and its answer, and whether another try is allowed.
 #[derive(Debug, thiserror::Error)]
 #[error("the request failed: {code}")]
-pub struct Failure {
+pub(crate) struct Failure {
     /// What the consumer is told.
-    pub code: Code,
+    pub(crate) code: Code,
     /// Whether it can be tried again.
-    pub handled: Handled,
+    pub(crate) handled: Handled,
 }
 
 impl Failure {
     /// A failure before any stream was opened.
-    pub fn unhandled(code: Code) -> Self {
+    pub(crate) fn unhandled(code: Code) -> Self {
         Self { code, handled: Handled::No }
     }
 
     /// What an error on an open stream means.
-    pub fn of_stream(error: &StreamError) -> Self {
+    pub(crate) fn of_stream(error: &StreamError) -> Self {
         if error.is_reset() && error.is_remote() && error.reason() == Some(FULL) {
             return Self::unhandled(Code::TooManyStreams);
         }
@@ -90,7 +90,7 @@ impl Failure {
 /// # Errors
 /// [`Failure`] with [`Code::TunnelOffline`] when there is none that has not been tried, and with
 /// [`Code::TooManyStreams`] when all are full.
-pub async fn select(relay: &Relay, route: &Route, tried: &[Who]) -> Result<Upstream, Failure> {
+pub(crate) async fn select(routing: &Routing, route: &Route, tried: &[Who]) -> Result<Upstream, Failure> {
     let mut full = false;
     if let Route::Here(served) = route {
         match local(served, tried) {
@@ -100,17 +100,17 @@ pub async fn select(relay: &Relay, route: &Route, tried: &[Who]) -> Result<Upstr
     }
     let row = match route {
         Route::There(row) => Some(row.clone()),
-        Route::Here(served) => relay.row(&served.endpoint),
+        Route::Here(served) => routing.row(&served.endpoint),
     };
     let from_peer = match row {
-        Some(row) => peer(relay, &row, tried).await,
+        Some(row) => peer(routing, &row, tried).await,
         None => Err(Failure::unhandled(Code::TunnelOffline)),
     };
     from_peer.map_err(|failure| if full { Failure::unhandled(Code::TooManyStreams) } else { failure })
 }
 
 /// A session of this relay. A stream that a peer has sent goes no further than that.
-pub fn local(served: &ServedEndpoint, tried: &[Who]) -> Option<Upstream> {
+pub(crate) fn local(served: &ServedEndpoint, tried: &[Who]) -> Option<Upstream> {
     let session = served.session(lanes::current(), |session| was_tried(session, tried))?;
     let place = session.place()?;
     Some(Upstream {
@@ -126,16 +126,18 @@ fn was_tried(session: &Session, tried: &[Who]) -> bool {
 }
 
 /// The less loaded of two random peers that serve the endpoint.
-async fn peer(relay: &Relay, row: &Row, tried: &[Who]) -> Result<Upstream, Failure> {
+async fn peer(routing: &Routing, row: &Row, tried: &[Who]) -> Result<Upstream, Failure> {
     let mut others: Vec<&RelayId> = row
         .sessions
         .iter()
         .map(|session| &session.relay)
-        .filter(|id| **id != relay.id && !tried.iter().any(|who| matches!(who, Who::Relay(t) if t == *id)))
+        .filter(|id| {
+            **id != routing.relay && !tried.iter().any(|who| matches!(who, Who::Relay(t) if t == *id))
+        })
         .collect();
     others.sort_unstable();
     others.dedup();
-    let records = relay.registry.table().relays();
+    let records = routing.registry.table().relays();
     let load =
         |id: &RelayId| records.iter().find(|record| record.relay == *id).map_or(u32::MAX, |r| r.streams);
     let (mut full, mut slow, mut patience) = (false, vec![], FAILOVER_DIAL_TIME);
@@ -146,7 +148,7 @@ async fn peer(relay: &Relay, row: &Row, tried: &[Who]) -> Result<Upstream, Failu
         }
         let two = others.iter().copied().choose_multiple(&mut rand::rng(), 2);
         let Some(chosen) = two.into_iter().min_by_key(|id| load(id)) else { break };
-        match relay.peers.opener(chosen, &row.account, patience).await {
+        match routing.peers.opener(chosen, &row.account, patience).await {
             Ok((opener, place)) => {
                 let endpoint =
                     HeaderValue::from_str(&row.endpoint.to_string()).expect("an endpoint is ASCII");
@@ -172,9 +174,9 @@ impl Upstream {
     ///
     /// # Errors
     /// [`Failure`]: no stream was opened.
-    pub async fn open(
+    pub(crate) async fn open(
         &self,
-        relay: &Relay,
+        telemetry: &Telemetry,
         mut head: Request<()>,
         end: bool,
     ) -> Result<(ResponseFuture, SendStream), Failure> {
@@ -182,13 +184,13 @@ impl Upstream {
         let lost = |_| Failure::unhandled(Code::SessionLost);
         let opened = self.opener.open(head, end).await.map_err(lost)?;
         if matches!(self.place, Place::Session(_)) {
-            relay.telemetry().metrics.count(Count::StreamsOpened);
+            telemetry.lane().metrics.count(Count::StreamsOpened);
         }
         Ok(opened)
     }
 
     /// Whether Upgrades can be sent (RFC 8441), which the other end's first SETTINGS say.
-    pub async fn upgrades(&self) -> bool {
+    pub(crate) async fn upgrades(&self) -> bool {
         if let Place::Session(place) = &self.place {
             place.session().answered().await;
         }

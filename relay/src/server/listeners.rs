@@ -1,19 +1,18 @@
 //! What a relay listens on.
 
-use super::{Bound, ServeError};
+use super::{Bound, ServeError, admin::administration, relay::Relay};
 use crate::{
-    cluster::peer,
     config::Config,
     lanes::Lanes,
     ops::{
         self,
-        admin::{self, Admin},
+        admin::{self as admin_api},
     },
+    proxy,
     public::{
         self,
         listen::{BindError, Listener},
     },
-    server::relay::Relay,
 };
 use std::{net::SocketAddr, sync::Arc};
 use tokio_util::sync::CancellationToken;
@@ -69,45 +68,34 @@ pub(super) fn serve_all(
     lanes: &Lanes,
     stop: &CancellationToken,
 ) -> Result<(), ServeError> {
-    let closed = &relay.closed;
+    let (closed, health) = (&relay.lifecycle.closed, &relay.telemetry.health);
     for listener in listeners.https {
-        let relay = relay.clone();
-        let serve = move |tcp, remote| public::tls::serve(relay.clone(), tcp, remote);
+        let frontend = relay.frontend.clone();
+        let serve = move |tcp, remote| public::tls::serve(frontend.clone(), tcp, remote);
         listener.serve(lanes.all(), closed, Arc::new(serve));
     }
     for listener in listeners.http {
-        let relay = relay.clone();
-        let serve = move |tcp, remote| public::http::serve(relay.clone(), tcp, remote);
+        let frontend = relay.frontend.clone();
+        let serve = move |tcp, remote| public::http::serve(frontend.clone(), tcp, remote);
         listener.serve(lanes.all(), closed, Arc::new(serve));
     }
     for listener in listeners.tcp {
-        let (relay, port) = (relay.clone(), listener.address.port());
-        let serve = move |tcp, remote| public::tcp::serve(relay.clone(), tcp, remote, port);
+        let (frontend, port) = (relay.frontend.clone(), listener.address.port());
+        let serve = move |tcp, remote| public::tcp::serve(frontend.clone(), tcp, remote, port);
         listener.serve(lanes.all(), closed, Arc::new(serve));
     }
     if let Some(listener) = listeners.peer {
-        let relay = relay.clone();
-        let serve = move |tcp, remote| peer::listen::serve(relay.clone(), tcp, remote);
+        let proxy = relay.frontend.proxy.clone();
+        let serve = move |tcp, remote| proxy::peer::serve(proxy.clone(), tcp, remote);
         listener.serve(lanes.all(), &CancellationToken::new(), Arc::new(serve));
     }
     if let Some(listener) = listeners.ops {
-        tokio::spawn(ops::serve(listener, relay.health.clone(), relay.metrics.clone(), stop.clone()));
+        tokio::spawn(ops::serve(listener, health.clone(), relay.telemetry.metrics.clone(), stop.clone()));
     }
     if let Some(path) = &relay.config.listen.admin {
-        let socket = admin::AdminSocket::bind(path)?;
-        tokio::spawn(admin::serve(socket, Arc::new(administration(relay)), stop.clone()));
+        let admin = administration(&relay.routing, &relay.lifecycle, relay.store.clone());
+        let socket = admin_api::AdminSocket::bind(path)?;
+        tokio::spawn(admin_api::serve(socket, Arc::new(admin), stop.clone()));
     }
     Ok(())
-}
-
-/// What the admin API sees and does.
-fn administration(relay: &Arc<Relay>) -> Admin {
-    let (sessions, tunnels, close, drain) = (relay.clone(), relay.clone(), relay.clone(), relay.clone());
-    Admin {
-        sessions: Box::new(move || sessions.session_views()),
-        tunnels: Box::new(move || tunnels.tunnel_views()),
-        close_session: Box::new(move |id| close.close_session(id)),
-        store: relay.store.clone(),
-        drain: Box::new(move || drain.draining_asked.notify_one()),
-    }
 }

@@ -1,9 +1,7 @@
 //! What a relay says of itself in the store, for who runs it: which configuration it uses, how much it serves.
 
-use crate::{
-    config::RegistryUrl,
-    server::relay::{Relay, now},
-};
+use super::relay::Relay;
+use crate::{config::RegistryUrl, ops::clock::now};
 use adit_store::RelaySeen;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::time::timeout;
@@ -11,18 +9,16 @@ use tokio::time::timeout;
 /// How often it says so, beside news.
 const EVERY: Duration = Duration::from_secs(10);
 
-const POISONED: &str = "no code panics while it holds this lock";
-
 /// After how long it is said again when the store did not hear it.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Says so until the relay ends. A store that is away is tried again.
-pub async fn watch(relay: Arc<Relay>) {
+pub(super) async fn watch(relay: Arc<Relay>) {
     let started = now();
     forget_predecessors(&relay).await;
     let mut told: HashMap<String, u64> = HashMap::new();
     loop {
-        if relay.closing.is_cancelled() {
+        if relay.lifecycle.closing.is_cancelled() {
             return;
         }
         // The version first: what was closed for it is counted by then.
@@ -43,12 +39,12 @@ pub async fn watch(relay: Arc<Relay>) {
                 AGAIN
             }
         };
-        let _ = timeout(wait, relay.news.notified()).await;
+        let _ = timeout(wait, relay.status.news.notified()).await;
     }
 }
 
 /// Says that the relay is there, before it reads what it has to enforce: whoever waits for all relays waits for this one, too.
-pub async fn announce(relay: &Relay) {
+pub(super) async fn announce(relay: &Relay) {
     if let Err(error) = relay.store.relay_seen(&seen(relay, now())).await {
         tracing::debug!(error = &error as &dyn std::error::Error, "the store was not told of this relay");
     }
@@ -60,7 +56,9 @@ async fn forget_predecessors(relay: &Relay) {
         return;
     }
     let Ok(all) = relay.store.relays_seen().await else { return };
-    for other in all.iter().filter(|one| one.region == relay.config.domain && one.relay != relay.id) {
+    for other in
+        all.iter().filter(|one| one.region == relay.config.domain && one.relay != relay.routing.relay)
+    {
         if let Err(error) = relay.store.relay_gone(&other.region, &other.relay).await {
             tracing::debug!(error = &error as &dyn std::error::Error, "an earlier relay was not forgotten");
         }
@@ -68,22 +66,22 @@ async fn forget_predecessors(relay: &Relay) {
 }
 
 fn seen(relay: &Relay, started: u64) -> RelaySeen {
-    let revision = relay.revision.lock().expect(POISONED).clone();
+    let revision = relay.status.revision().clone();
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     RelaySeen {
         region: relay.config.domain.clone(),
-        relay: relay.id.clone(),
+        relay: relay.routing.relay.clone(),
         started,
         seen: now(),
         suspensions_version: relay.suspensions.confirmed(),
         config_revision: revision.used,
         config_refused: revision.refused,
-        draining: relay.draining.is_cancelled(),
-        sessions: count(relay.local.session_count()),
-        tunnels: count(relay.local.endpoints().len()),
-        registry_up: relay.registry_is_up(),
-        challenges_version: relay.challenges.version(),
-        served: relay.served.fingerprints(),
-        certificate_problem: relay.served.problem(),
+        draining: relay.lifecycle.draining.is_cancelled(),
+        sessions: count(relay.routing.local.session_count()),
+        tunnels: count(relay.routing.local.endpoints().len()),
+        registry_up: relay.routing.registry_is_up(),
+        challenges_version: relay.certificates.challenges.version(),
+        served: relay.certificates.served.fingerprints(),
+        certificate_problem: relay.certificates.served.problem(),
     }
 }

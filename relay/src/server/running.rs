@@ -20,7 +20,7 @@ impl Running {
         let asked = self.relay.clone();
         tokio::select! {
             () = stop() => {}
-            () = asked.draining_asked.notified() => {}
+            () = asked.lifecycle.drain_requested.notified() => {}
             ended = &mut self.beat => return Ok(ended.unwrap_or(Ok(()))?),
         }
         tokio::select! { () = self.drain() => {}, () = stop() => {} }
@@ -35,10 +35,10 @@ impl Running {
     /// to move to, and no load balancer would send its consumers elsewhere.
     async fn drain(&self) {
         let relay = &self.relay;
-        tracing::info!(sessions = relay.local.session_count(), "draining");
-        relay.health.enter(LifecyclePhase::Draining);
-        relay.draining.cancel();
-        relay.news.notify_one();
+        tracing::info!(sessions = relay.routing.local.session_count(), "draining");
+        relay.telemetry.health.enter(LifecyclePhase::Draining);
+        relay.lifecycle.draining.cancel();
+        relay.status.news.notify_one();
         service::beat_once(relay).await;
         let deadline = tokio::time::Instant::now() + relay.config.drain_timeout;
         let notice = if self.is_alone() { Duration::ZERO } else { UNREADY_NOTICE };
@@ -47,7 +47,7 @@ impl Running {
         loop {
             let now = tokio::time::Instant::now();
             if now >= unready {
-                self.relay.closed.cancel();
+                self.relay.lifecycle.closed.cancel();
             }
             if over(now) {
                 return;
@@ -58,27 +58,29 @@ impl Running {
 
     /// Whether no open work is left that could still end well.
     fn is_idle(&self) -> bool {
-        self.relay.open_streams() == 0 && (self.relay.local.session_count() == 0 || self.is_alone())
+        let relay = &self.relay;
+        relay.telemetry.open_streams() == 0 && (relay.routing.local.session_count() == 0 || self.is_alone())
     }
 
     /// Whether the region has no other relay that takes sessions.
     fn is_alone(&self) -> bool {
-        let relays = self.relay.registry.table().relays();
-        !relays.iter().any(|record| record.relay != self.relay.id && !record.draining)
+        let routing = &self.relay.routing;
+        let relays = routing.registry.table().relays();
+        !relays.iter().any(|record| record.relay != routing.relay && !record.draining)
     }
 
     async fn end(self) {
         let relay = self.relay;
-        relay.closed.cancel();
-        relay.closing.cancel();
-        let (domain, id) = (&relay.config.domain, &relay.id);
-        let ((), _) = tokio::join!(relay.registry.leave(), relay.store.relay_gone(domain, id));
+        relay.lifecycle.closed.cancel();
+        relay.lifecycle.closing.cancel();
+        let (domain, id) = (&relay.config.domain, &relay.routing.relay);
+        let ((), _) = tokio::join!(relay.routing.registry.leave(), relay.store.relay_gone(domain, id));
         let deadline = tokio::time::Instant::now() + MAX_CLOSE_TIME;
-        while relay.local.session_count() > 0 && tokio::time::Instant::now() < deadline {
+        while relay.routing.local.session_count() > 0 && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         self.stop.cancel();
-        relay.access_log.close(Duration::from_secs(1));
+        relay.telemetry.access_log.close(Duration::from_secs(1));
         drop(self.lanes);
         drop(self.data_dir);
     }

@@ -2,10 +2,11 @@
 //!
 //! Each part re-reads all that it needs whenever it runs, so that a wake-up that is lost is a delay and nothing more.
 
+use super::relay::Relay;
 use crate::{
     cluster::table::RelayRecord,
-    ops::Component,
-    server::relay::{Relay, now},
+    ops::{Component, clock::now},
+    routing::Routing,
 };
 use adit_store::{Pruned, Store};
 use std::{
@@ -16,7 +17,7 @@ use std::{
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 /// How often the relay says that it is alive; its record lives three times as long.
-pub const BEAT: Duration = Duration::from_secs(2);
+const BEAT: Duration = Duration::from_secs(2);
 /// How often while the registry is away: its peers miss a relay that has just started, or that Redis has just forgotten.
 const AWAY: Duration = Duration::from_millis(250);
 /// A lane that has been silent for so long is stuck: the relay is not healthy.
@@ -38,37 +39,39 @@ pub struct Unhealthy;
 ///
 /// # Errors
 /// [`Unhealthy`].
-pub async fn beat(relay: Arc<Relay>) -> Result<(), Unhealthy> {
+pub(super) async fn beat(relay: Arc<Relay>) -> Result<(), Unhealthy> {
     let mut unhealthy = 0;
     loop {
-        sleep(if unhealthy > 0 || relay.registry_is_up() { BEAT } else { AWAY }).await;
-        if relay.closing.is_cancelled() {
+        sleep(if unhealthy > 0 || relay.routing.registry_is_up() { BEAT } else { AWAY }).await;
+        if relay.lifecycle.closing.is_cancelled() {
             return Ok(());
         }
-        if relay.lanes.iter().any(|lane| lane.time_since_heartbeat() > STUCK) {
+        if relay.frontend.sessions.lanes.iter().any(|lane| lane.time_since_heartbeat() > STUCK) {
             unhealthy += 1;
-            relay.health.report(Component::Lanes, Some(Unhealthy.to_string()));
+            relay.telemetry.health.report(Component::Lanes, Some(Unhealthy.to_string()));
             if unhealthy >= UNHEALTHY_BEATS {
                 return Err(Unhealthy);
             }
             continue;
         }
         unhealthy = 0;
-        relay.health.report(Component::Lanes, None);
+        relay.telemetry.health.report(Component::Lanes, None);
         beat_once(&relay).await;
-        relay.peers.prune();
+        relay.routing.peers.prune();
         relay.accounts.forget_idle(Instant::now());
     }
 }
 
 /// Extends the relay's record and announces what its sessions serve.
-pub async fn beat_once(relay: &Relay) {
-    let endpoints = relay.local.endpoints();
+pub(super) async fn beat_once(relay: &Relay) {
+    let endpoints = relay.routing.local.endpoints();
     let claims: Vec<_> = endpoints
         .iter()
-        .flat_map(|served| served.sessions.iter().map(|session| served.claim(&session.id, &relay.id)))
+        .flat_map(|served| {
+            served.sessions.iter().map(|session| served.claim(&session.id, &relay.routing.relay))
+        })
         .collect();
-    let result = timeout(BEAT, relay.registry.beat(&record(relay), &claims)).await;
+    let result = timeout(BEAT, relay.routing.registry.beat(&record(relay), &claims)).await;
     let up = match result {
         Ok(Ok(())) => true,
         Ok(Err(error)) => {
@@ -77,32 +80,32 @@ pub async fn beat_once(relay: &Relay) {
         }
         Err(_) => false,
     };
-    relay.set_registry_up(up);
+    relay.routing.set_registry_up(up);
 }
 
 /// What peers know of this relay.
 fn record(relay: &Relay) -> RelayRecord {
-    let sessions = relay.local.sessions();
+    let sessions = relay.routing.local.sessions();
     let streams: usize = sessions.iter().map(|session| session.streams()).sum();
     RelayRecord {
-        relay: relay.id.clone(),
+        relay: relay.routing.relay.clone(),
         peer: relay.config.peer.as_ref().map(|peer| peer.advertise.clone()),
         sessions: u32::try_from(sessions.len()).unwrap_or(u32::MAX),
         streams: u32::try_from(streams).unwrap_or(u32::MAX),
-        draining: relay.draining.is_cancelled(),
+        draining: relay.lifecycle.draining.is_cancelled(),
     }
 }
 
 /// Sessions whose endpoint has a newer owner elsewhere in the region are ended.
-pub async fn watch_owners(relay: Arc<Relay>) {
-    let mut changed = relay.registry.table().changed();
+pub(super) async fn watch_owners(routing: Arc<Routing>) {
+    let mut changed = routing.registry.table().changed();
     while changed.changed().await.is_ok() {
-        for served in relay.local.endpoints() {
-            let Some(row) = relay.row(&served.endpoint) else { continue };
+        for served in routing.local.endpoints() {
+            let Some(row) = routing.row(&served.endpoint) else { continue };
             for session in &served.sessions {
-                if row.supersedes(&served.claim(&session.id, &relay.id)) {
-                    relay.replaced(session, &served.endpoint);
-                    relay.local.stop_serving(&served.endpoint, &session.id);
+                if row.supersedes(&served.claim(&session.id, &routing.relay)) {
+                    session.close_as_replaced(&served.endpoint);
+                    routing.local.stop_serving(&served.endpoint, &session.id);
                 }
             }
         }
@@ -110,26 +113,26 @@ pub async fn watch_owners(relay: Arc<Relay>) {
 }
 
 /// Extends the leases of what is served here.
-pub async fn extend_leases(relay: Arc<Relay>) {
+pub(super) async fn extend_leases(routing: Arc<Routing>, store: Store) {
     let mut ticks = interval(EXTEND);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let leases: Vec<_> = relay.local.endpoints().iter().map(|served| served.lease()).collect();
+        let leases: Vec<_> = routing.local.endpoints().iter().map(|served| served.lease()).collect();
         if leases.is_empty() {
             continue;
         }
-        if let Err(error) = relay.store.extend(&relay.config.domain, &leases, now()).await {
+        if let Err(error) = store.extend(&routing.domain, &leases, now()).await {
             tracing::warn!(error = &error as &dyn std::error::Error, "leases were not extended");
         }
     }
 }
 
 /// Takes out of the store what has ended, again at once while there is more than one call takes.
-pub async fn prune_store(relay: Arc<Relay>) {
+pub(super) async fn prune_store(store: Store) {
     loop {
         sleep(rand::random_range(PRUNE)).await;
-        prune_now(&relay.store, now()).await;
+        prune_now(&store, now()).await;
     }
 }
 

@@ -3,17 +3,22 @@
 //! The order matters: what costs nothing comes first, and a managed token is used up only once nothing else can refuse
 //! its client.
 
-use super::open::{self, Identity, Opened};
+use super::{
+    Sessions,
+    open::{self, Identity, Opened},
+};
 use crate::{
     accounts::SessionPermit,
-    auth::{Credential, verify_possession},
-    server::relay::Relay,
-    suspensions,
+    auth::{Credential, TokenGrant, verify_possession},
+    lanes,
+    ops::clock::now,
+    suspensions::in_words,
 };
 use adit_protocol::{
     Code, Elsewhere, Hello, MUX_H2, Proof, Refused, RefusedTunnel, Reply, SessionId, VERSION, Welcome,
     hello::{MAX_AVOID, MAX_TUNNELS},
 };
+use adit_store::UseTokenError;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use std::{net::SocketAddr, sync::Arc};
 
@@ -21,30 +26,30 @@ use std::{net::SocketAddr, sync::Arc};
 const MOST_SESSIONS: usize = 2;
 
 /// A client that is let in.
-pub struct Admission {
+pub(crate) struct AdmittedClient {
     /// Who it is.
-    pub identity: Arc<Identity>,
+    pub(crate) identity: Arc<Identity>,
     /// Where it comes from.
-    pub remote: SocketAddr,
+    pub(crate) remote: SocketAddr,
     /// Its version.
-    pub client_version: String,
+    pub(crate) client_version: String,
     /// Its place among the account's sessions.
-    pub permit: SessionPermit,
+    pub(crate) permit: SessionPermit,
     /// The endpoints that it has claimed.
-    pub opened: Vec<Opened>,
+    pub(crate) opened: Vec<Opened>,
     /// The lane that it will live on.
-    pub lane: usize,
+    pub(crate) lane: usize,
     /// How many relays it is told that the region has.
-    pub relays: u32,
+    pub(crate) relays: u32,
     /// The frame that tells it so.
-    pub welcome: Vec<u8>,
+    pub(crate) welcome: Vec<u8>,
 }
 
-impl Admission {
+impl AdmittedClient {
     /// Gives back what was claimed for a client that went away before its session began.
-    pub async fn abandon(self, relay: &Relay) {
+    pub(crate) async fn abandon(self, sessions: &Sessions) {
         for opened in self.opened {
-            relay.registry.release(&opened.claim).await;
+            sessions.routing.registry.release(&opened.claim).await;
         }
     }
 }
@@ -53,37 +58,43 @@ impl Admission {
 ///
 /// # Errors
 /// The reply with which the connection ends.
-pub async fn admit(
-    relay: &Arc<Relay>,
+pub(crate) async fn admit(
+    sessions: &Arc<Sessions>,
     hello: Hello,
     exporter: &[u8; 32],
     remote: SocketAddr,
-) -> Result<Box<Admission>, Reply> {
-    check_form(relay, &hello).map_err(Reply::Refused)?;
-    let others_only = !hello.only.is_empty() && !hello.only.contains(&relay.id);
-    if others_only || hello.avoid.contains(&relay.id) || relay.draining.is_cancelled() {
-        return Err(Reply::Elsewhere(Elsewhere { relay: relay.id.clone(), relays: relay.healthy_relays() }));
+) -> Result<Box<AdmittedClient>, Reply> {
+    check_form(sessions, &hello).map_err(Reply::Refused)?;
+    let others_only = !hello.only.is_empty() && !hello.only.contains(&sessions.routing.relay);
+    if others_only
+        || hello.avoid.contains(&sessions.routing.relay)
+        || sessions.lifecycle.draining.is_cancelled()
+    {
+        return Err(Reply::Elsewhere(Elsewhere {
+            relay: sessions.routing.relay.clone(),
+            relays: sessions.routing.healthy_relays(),
+        }));
     }
-    if !relay.suspensions.is_known() {
+    if !sessions.suspensions.is_known() {
         let message = "the store cannot be reached, and no peer knows who is suspended".to_owned();
-        let refused = relay.refused(Code::StoreUnavailable, message);
+        let refused = sessions.refused(Code::StoreUnavailable, message);
         return Err(Reply::Refused(Refused { retry_after_ms: Some(open::RETRY_MS), ..refused }));
     }
-    let refuse = |code, message: String| Reply::Refused(relay.refused(code, message));
+    let refuse = |code, message: String| Reply::Refused(sessions.refused(code, message));
     let key = possession(&hello, exporter).ok_or_else(|| {
         refuse(Code::PossessionFailed, "signature: not made by key over this connection".into())
     })?;
-    let credential = credential_for(relay, &hello.proof, key).await.map_err(Reply::Refused)?;
-    if let Some(notice) = relay.account_suspension(&credential.account) {
-        let refused = relay.refused(Code::Suspended, suspensions::in_words(&notice));
+    let credential = credential_for(sessions, &hello.proof, key).await.map_err(Reply::Refused)?;
+    if let Some(notice) = sessions.suspensions.account_notice(&credential.account) {
+        let refused = sessions.refused(Code::Suspended, in_words(&notice));
         return Err(Reply::Refused(Refused { suspension: Some(Box::new(notice)), ..refused }));
     }
-    let limits = credential.permissions.limits(&relay.live.load().limits);
-    let usage = relay.accounts.get(&credential.account, &limits);
-    let in_region = relay.registry.table().sessions_of(&credential.account);
+    let limits = credential.permissions.limits(&sessions.admission.live.load().limits);
+    let usage = sessions.admission.accounts.get(&credential.account, &limits);
+    let in_region = sessions.routing.registry.table().sessions_of(&credential.account);
     let permit = usage.try_session(in_region).map_err(|exceeded| {
         let message = format!("the account has {} sessions already", exceeded.limit);
-        let mut refused = relay.refused(exceeded.code, message);
+        let mut refused = sessions.refused(exceeded.code, message);
         refused.facts.insert("limit".to_owned(), exceeded.limit.to_string());
         Reply::Refused(refused)
     })?;
@@ -92,18 +103,18 @@ pub async fn admit(
     let mut opened: Vec<Opened> = vec![];
     let mut refused: Vec<RefusedTunnel> = vec![];
     for tunnel in &hello.tunnels {
-        match open::open(relay, &identity, tunnel).await {
+        match open::open(sessions, &identity, tunnel).await {
             Ok(one) => opened.push(one),
             Err(one) => refused.push(one),
         }
     }
-    let lane = relay.lane_for(&identity, &opened);
-    let welcome = welcome(relay, &identity, &opened, refused);
+    let lane = lane_for(sessions, &identity, &opened);
+    let welcome = welcome(sessions, &identity, &opened, refused);
     let relays = welcome.relays;
     let welcome = adit_protocol::frame::encode(&Reply::Welcome(Box::new(welcome)));
     let client_version = hello.client_version;
     match welcome {
-        Ok(welcome) => Ok(Box::new(Admission {
+        Ok(welcome) => Ok(Box::new(AdmittedClient {
             identity,
             remote,
             client_version,
@@ -115,7 +126,7 @@ pub async fn admit(
         })),
         Err(error) => {
             for one in opened {
-                relay.registry.release(&one.claim).await;
+                sessions.routing.registry.release(&one.claim).await;
             }
             Err(refuse(Code::BadHello, format!("tunnels: the answer would be too long: {error}")))
         }
@@ -128,19 +139,19 @@ fn random_session() -> SessionId {
     format!("s-{number:032x}").parse().expect("hexadecimal digits are allowed")
 }
 
-fn check_form(relay: &Relay, hello: &Hello) -> Result<(), Refused> {
+fn check_form(sessions: &Sessions, hello: &Hello) -> Result<(), Refused> {
     let version_ok = hello.versions.contains(&VERSION) && hello.mux.iter().any(|mux| mux == MUX_H2);
-    let live = relay.live.load();
+    let live = sessions.admission.live.load();
     let too_old = live.minimum_client_version.as_ref().filter(|least| {
         !hello.client_version.parse().is_ok_and(|version: adit_config::Version| version >= **least)
     });
     if let Some(least) = too_old {
-        return Err(upgrade(relay, least.to_string(), &hello.client_version));
+        return Err(upgrade(sessions, least.to_string(), &hello.client_version));
     }
     if !version_ok {
-        return Err(upgrade(relay, env!("CARGO_PKG_VERSION").to_owned(), &hello.client_version));
+        return Err(upgrade(sessions, env!("CARGO_PKG_VERSION").to_owned(), &hello.client_version));
     }
-    let bad = |message: String| Err(relay.refused(Code::BadHello, message));
+    let bad = |message: String| Err(sessions.refused(Code::BadHello, message));
     if hello.tunnels.len() > MAX_TUNNELS {
         return bad(format!("tunnels: {} are more than the {MAX_TUNNELS} of one hello", hello.tunnels.len()));
     }
@@ -157,10 +168,10 @@ fn check_form(relay: &Relay, hello: &Hello) -> Result<(), Refused> {
     Ok(())
 }
 
-fn upgrade(relay: &Relay, least: String, version: &str) -> Refused {
+fn upgrade(sessions: &Sessions, least: String, version: &str) -> Refused {
     let version: String = version.chars().filter(|c| !c.is_control()).take(32).collect();
     let message = format!("clientVersion: {version:?} is too old, the relay needs {least} or later");
-    Refused { least_version: Some(least), ..relay.refused(Code::UpgradeRequired, message) }
+    Refused { least_version: Some(least), ..sessions.refused(Code::UpgradeRequired, message) }
 }
 
 /// The client's key, if its signature over this connection is right.
@@ -175,50 +186,107 @@ fn possession(hello: &Hello, exporter: &[u8; 32]) -> Option<[u8; 32]> {
 ///
 /// # Errors
 /// Why the proof is worth nothing.
-pub async fn credential_for(relay: &Relay, proof: &Proof, key: [u8; 32]) -> Result<Credential, Refused> {
-    let now = crate::server::relay::now();
+pub(crate) async fn credential_for(
+    sessions: &Sessions,
+    proof: &Proof,
+    key: [u8; 32],
+) -> Result<Credential, Refused> {
+    let now = now();
     match proof {
         Proof::Credential { credential } => {
-            let credential = relay
+            let credential = sessions
+                .admission
                 .seal
                 .open_credential(credential, now)
-                .map_err(|error| relay.refused(error.code(), error.to_string()))?;
+                .map_err(|error| sessions.refused(error.code(), error.to_string()))?;
             if credential.key != key {
-                return Err(relay.refused(Code::PossessionFailed, "key: not the credential's".into()));
+                return Err(sessions.refused(Code::PossessionFailed, "key: not the credential's".into()));
             }
             Ok(credential)
         }
         Proof::Token { token } if token.is_empty() => {
-            Err(relay.refused(Code::TokenMissing, "proof.token: is empty".into()))
+            Err(sessions.refused(Code::TokenMissing, "proof.token: is empty".into()))
         }
         Proof::Token { token } => {
-            let grant = relay
+            let grant = sessions
+                .admission
                 .live
                 .load()
                 .tokens
                 .verify(token, now)
-                .map_err(|error| relay.refused(error.code(), error.to_string()))?;
-            relay.exchange(grant, key, now).await
+                .map_err(|error| sessions.refused(error.code(), error.to_string()))?;
+            exchange(sessions, grant, key, now).await
         }
     }
 }
 
-fn welcome(relay: &Relay, identity: &Identity, opened: &[Opened], refused: Vec<RefusedTunnel>) -> Welcome {
+fn welcome(
+    sessions: &Sessions,
+    identity: &Identity,
+    opened: &[Opened],
+    refused: Vec<RefusedTunnel>,
+) -> Welcome {
     let credential = &identity.credential;
     Welcome {
         version: VERSION,
         mux: MUX_H2.to_owned(),
-        relay: relay.id.clone(),
-        region: relay.config.domain.clone(),
+        relay: sessions.routing.relay.clone(),
+        region: sessions.routing.domain.clone(),
         session: identity.session.clone(),
-        sessions: relay.lanes.len().clamp(1, MOST_SESSIONS) as u8,
-        relays: relay.healthy_relays(),
+        sessions: sessions.lanes.len().clamp(1, MOST_SESSIONS) as u8,
+        relays: sessions.routing.healthy_relays(),
         account: credential.account.clone(),
-        credential: relay.seal.credential(credential),
+        credential: sessions.admission.seal.credential(credential),
         credential_expires: credential.expires,
         renew_with_token: !credential.managed,
         opened: opened.iter().map(|one| one.answer.clone()).collect(),
         refused,
-        provider: relay.provider(),
+        provider: sessions.admission.provider.clone(),
     }
+}
+
+/// A credential for a good token. A managed token buys one credential, for one key.
+///
+/// # Errors
+/// When it has been used, or when the store that knows cannot be reached.
+async fn exchange(
+    sessions: &Sessions,
+    grant: TokenGrant,
+    key: [u8; 32],
+    now: u64,
+) -> Result<Credential, Refused> {
+    if let Some(id) = grant.token_id.as_deref().filter(|_| grant.managed) {
+        let key = BASE64_URL_SAFE_NO_PAD.encode(key);
+        match sessions.store.use_token(&grant.account, id, &key, grant.expires, now).await {
+            Ok(()) => {}
+            Err(UseTokenError::Used) => {
+                let message = "proof.token: has been used by another client".into();
+                return Err(sessions.refused(Code::TokenUsed, message));
+            }
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "cannot check a token");
+                let message = "the store cannot be reached, and a new token needs it".into();
+                let refused = sessions.refused(Code::StoreUnavailable, message);
+                return Err(Refused { retry_after_ms: Some(open::RETRY_MS), ..refused });
+            }
+        }
+    }
+    Ok(sessions.admission.rules.credential(grant, key, now))
+}
+
+/// The lane for a new session: one where the same tunnels have no session yet, and there the one with the fewest.
+fn lane_for(sessions: &Sessions, identity: &Identity, opened: &[Opened]) -> usize {
+    let (local, lanes) = (&sessions.routing.local, sessions.lanes.len());
+    let mut siblings = vec![0; lanes];
+    let served = opened.iter().filter_map(|one| local.endpoint(&one.claim.endpoint));
+    for session in served.flat_map(|served| served.sessions.clone()) {
+        if session.instance == identity.instance {
+            siblings[session.lane] += 1;
+        }
+    }
+    let here = lanes::current();
+    let all = local.lane_sessions(lanes);
+    (0..lanes)
+        .min_by_key(|lane| (siblings[*lane], all[*lane], Some(*lane) != here))
+        .expect("a relay has at least one lane")
 }

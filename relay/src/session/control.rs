@@ -1,13 +1,15 @@
 //! The conversation with the client on a session's first stream.
 
 use super::{
-    admit,
+    Sessions, admit,
+    ended::Ended,
     open::{self, Identity},
-    run::{close, serve},
+    serve::serve,
+    suspend::close_if_suspended,
 };
 use crate::{
+    ops::clock::now,
     routing::local::{Command, Session},
-    server::relay::{Relay, now},
 };
 use adit_mux::{OpenStreams, RecvStream, ResponseFuture, SendStream, body::send_bytes};
 use adit_protocol::{
@@ -34,37 +36,15 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(600);
 /// times: their clients do not all hear of a new relay, and dial it, at the same moment.
 const NOTICE: Duration = Duration::from_secs(1);
 
-/// How a session ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// The connection ended.
-    Lost,
-    /// The client did not answer a ping.
-    Silent,
-    /// The client ends for good.
-    Bye,
-    /// The relay closed the session and said why.
-    Closed,
-    /// The client broke the protocol, or does not read.
-    Broken,
-}
-
-impl Ended {
-    /// Whether nothing more can be said on the connection.
-    pub fn is_abrupt(self) -> bool {
-        matches!(self, Self::Lost | Self::Silent | Self::Broken)
-    }
-}
-
 /// The control stream, which the client has not answered yet.
-pub struct Asked {
+pub(super) struct Asked {
     response: ResponseFuture,
     send: SendStream,
     relays: u32,
 }
 
 /// Both halves of the control stream.
-pub struct Control {
+pub(super) struct Control {
     send: SendStream,
     recv: RecvStream,
     lines: Lines,
@@ -74,7 +54,7 @@ pub struct Control {
 
 impl Asked {
     /// Opens the stream, which has to be the first. The client has been told that the region has so many relays.
-    pub async fn open(opener: &impl OpenStreams, relays: u32) -> Option<Self> {
+    pub(super) async fn open(opener: &impl OpenStreams, relays: u32) -> Option<Self> {
         let request = Request::builder()
             .method(Method::POST)
             .uri("https://control.invalid/")
@@ -86,7 +66,7 @@ impl Asked {
     }
 
     /// Waits for the client's answer.
-    pub async fn answered(self) -> Option<Control> {
+    pub(super) async fn answered(self) -> Option<Control> {
         let response = timeout(PATIENCE, self.response).await.ok()?.ok()?;
         if !response.status().is_success() {
             return None;
@@ -99,9 +79,9 @@ impl Asked {
 impl Control {
     /// Talks until the session ends. The last words may not have left by then: they are lost if this is dropped before
     /// the connection has had the time to send them.
-    pub async fn run(
+    pub(super) async fn run(
         &mut self,
-        relay: &Arc<Relay>,
+        sessions: &Arc<Sessions>,
         identity: &Identity,
         session: &Arc<Session>,
         mut commands: Receiver<Command>,
@@ -112,27 +92,27 @@ impl Control {
         loop {
             let step = tokio::select! {
                 command = commands.recv() => match command {
-                    Some(command) => self.command(relay, session, command).await,
+                    Some(command) => self.command(command).await,
                     None => Err(Ended::Closed),
                 },
                 data = self.recv.data() => match data {
-                    Some(Ok(data)) => self.receive(relay, identity, session, &data).await,
+                    Some(Ok(data)) => self.receive(sessions, identity, session, &data).await,
                     Some(Err(_)) | None => Err(Ended::Lost),
                 },
-                () = relay.draining.cancelled(), if !moved => {
+                () = sessions.lifecycle.draining.cancelled(), if !moved => {
                     moved = true;
-                    let deadline_ms = u64::try_from(relay.config.drain_timeout.as_millis()).unwrap_or(u64::MAX);
+                    let deadline_ms = u64::try_from(sessions.drain_timeout.as_millis()).unwrap_or(u64::MAX);
                     self.tell(&ToClient::Move { deadline_ms }).await
                 }
-                () = relay.closing.cancelled() => {
-                    self.last(&close(Code::Draining, "the relay goes away")).await
+                () = sessions.lifecycle.closing.cancelled() => {
+                    self.last(&ToClient::close(Code::Draining, "the relay goes away")).await
                 }
                 () = sleep(until_expiry(session.expires())) => {
                     if now() < session.expires() + LEEWAY_SECONDS { Ok(()) } else {
-                        self.last(&close(Code::CredentialExpired, "the credential has expired")).await
+                        self.last(&ToClient::close(Code::CredentialExpired, "the credential has expired")).await
                     }
                 }
-                _ = notices.tick() => self.news(relay, session).await,
+                _ = notices.tick() => self.news(sessions, session).await,
             };
             if let Err(ended) = step {
                 return ended;
@@ -141,8 +121,8 @@ impl Control {
     }
 
     /// Says what has changed since the last time.
-    async fn news(&mut self, relay: &Relay, session: &Session) -> Result<(), Ended> {
-        let relays = relay.healthy_relays();
+    async fn news(&mut self, sessions: &Sessions, session: &Session) -> Result<(), Ended> {
+        let relays = sessions.routing.healthy_relays();
         if relays != self.relays {
             self.relays = relays;
             self.tell(&ToClient::Relays { relays }).await?;
@@ -169,25 +149,16 @@ impl Control {
         Err(Ended::Closed)
     }
 
-    async fn command(
-        &mut self,
-        relay: &Arc<Relay>,
-        session: &Arc<Session>,
-        command: Command,
-    ) -> Result<(), Ended> {
+    async fn command(&mut self, command: Command) -> Result<(), Ended> {
         match command {
             Command::Tell(message) => self.tell(&message).await,
-            Command::CloseTunnel(endpoint, message) => {
-                relay.local.stop_serving(&endpoint, &session.id);
-                self.tell(&message).await
-            }
             Command::Close(message) => self.last(&message).await,
         }
     }
 
     async fn receive(
         &mut self,
-        relay: &Arc<Relay>,
+        sessions: &Arc<Sessions>,
         identity: &Identity,
         session: &Arc<Session>,
         data: &Bytes,
@@ -201,15 +172,17 @@ impl Control {
             };
             match next {
                 Ok(None) => return Ok(()),
-                Ok(Some(message)) => self.message(relay, identity, session, message).await?,
-                Err(error) => return self.last(&close(Code::ProtocolError, error.to_string())).await,
+                Ok(Some(message)) => self.message(sessions, identity, session, message).await?,
+                Err(error) => {
+                    return self.last(&ToClient::close(Code::ProtocolError, error.to_string())).await;
+                }
             }
         }
     }
 
     async fn message(
         &mut self,
-        relay: &Arc<Relay>,
+        sessions: &Arc<Sessions>,
         identity: &Identity,
         session: &Arc<Session>,
         message: ToRelay,
@@ -217,7 +190,7 @@ impl Control {
         match message {
             ToRelay::Bye {} => Err(Ended::Bye),
             ToRelay::Leave {} => {
-                leave(relay, session).await;
+                leave(sessions, session).await;
                 Ok(())
             }
             ToRelay::Open(wanted) => {
@@ -234,45 +207,45 @@ impl Control {
                         }))
                         .await;
                 }
-                match open::open(relay, identity, &wanted).await {
+                match open::open(sessions, identity, &wanted).await {
                     Ok(opened) => {
                         let answer = ToClient::Opened(opened.answer.clone());
-                        serve(relay, identity, session, opened);
+                        serve(sessions, identity, session, opened);
                         // It may have been suspended while it was opened.
-                        crate::suspensions::check(relay, session);
+                        close_if_suspended(&sessions.suspensions, &sessions.routing.local, session);
                         self.tell(&answer).await
                     }
                     Err(refused) => self.tell(&ToClient::Refused(refused)).await,
                 }
             }
             ToRelay::Close { tunnel } => {
-                close_tunnel(relay, session, &tunnel).await;
+                close_tunnel(sessions, session, &tunnel).await;
                 Ok(())
             }
-            ToRelay::Renew { proof } => self.renew(relay, identity, session, &proof).await,
+            ToRelay::Renew { proof } => self.renew(sessions, identity, session, &proof).await,
         }
     }
 
     async fn renew(
         &mut self,
-        relay: &Arc<Relay>,
+        sessions: &Arc<Sessions>,
         identity: &Identity,
         session: &Session,
         proof: &Proof,
     ) -> Result<(), Ended> {
         let key = identity.credential.key;
-        let renewed = match admit::credential_for(relay, proof, key).await {
+        let renewed = match admit::credential_for(sessions, proof, key).await {
             Ok(credential) if credential.account != identity.credential.account => {
                 Err((Code::CredentialInvalid, "proof: belongs to another account".to_owned()))
             }
-            Ok(credential) => Ok(relay.rules.renew(&credential, now())),
+            Ok(credential) => Ok(sessions.admission.rules.renew(&credential, now())),
             Err(refused) => Err((refused.code, refused.message)),
         };
         let answer = match renewed {
             Ok(credential) => {
                 session.set_expires(credential.expires);
                 let expires = credential.expires;
-                ToClient::Credential { credential: relay.seal.credential(&credential), expires }
+                ToClient::Credential { credential: sessions.admission.seal.credential(&credential), expires }
             }
             Err((code, message)) => ToClient::RenewRefused { code, message },
         };
@@ -286,23 +259,23 @@ fn until_expiry(expires: u64) -> Duration {
 }
 
 /// The client goes on elsewhere: this session gets no new streams, and those that it has may end.
-async fn leave(relay: &Relay, session: &Session) {
+async fn leave(sessions: &Sessions, session: &Session) {
     session.set_closing();
     for endpoint in session.endpoints() {
-        let Some(served) = relay.local.endpoint(&endpoint) else { continue };
-        relay.local.stop_serving(&endpoint, &session.id);
-        relay.registry.release(&served.claim(&session.id, &relay.id)).await;
+        let Some(served) = sessions.routing.local.endpoint(&endpoint) else { continue };
+        sessions.routing.local.stop_serving(&endpoint, &session.id);
+        sessions.routing.registry.release(&served.claim(&session.id, &sessions.routing.relay)).await;
     }
 }
 
 /// The client gives a tunnel up for good.
-async fn close_tunnel(relay: &Relay, session: &Session, tunnel: &TunnelId) {
+async fn close_tunnel(sessions: &Sessions, session: &Session, tunnel: &TunnelId) {
     for endpoint in session.endpoints() {
-        let Some(served) = relay.local.endpoint(&endpoint) else { continue };
+        let Some(served) = sessions.routing.local.endpoint(&endpoint) else { continue };
         if served.tunnel == *tunnel && served.instance == session.instance {
-            relay.local.stop_serving(&endpoint, &session.id);
-            relay.registry.release(&served.claim(&session.id, &relay.id)).await;
-            relay.give_up(&served).await;
+            sessions.routing.local.stop_serving(&endpoint, &session.id);
+            sessions.routing.registry.release(&served.claim(&session.id, &sessions.routing.relay)).await;
+            sessions.release_lease(&served).await;
         }
     }
 }

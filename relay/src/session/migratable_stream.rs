@@ -11,9 +11,12 @@ use tokio::{
     net::TcpStream,
 };
 
+/// A client's connection, which can move to another lane.
+pub(super) type ClientIo = tokio_rustls::server::TlsStream<MigratableStream>;
+
 /// A connection that belongs to a lane's runtime, or to none while it moves.
 #[derive(Debug)]
-pub struct MigratableStream(Place);
+pub(super) struct MigratableStream(Place);
 
 #[derive(Debug)]
 enum Place {
@@ -24,7 +27,7 @@ enum Place {
 
 impl MigratableStream {
     /// A connection of the current lane.
-    pub fn new(tcp: TcpStream) -> Self {
+    pub(super) fn new(tcp: TcpStream) -> Self {
         Self(Place::At(tcp))
     }
 
@@ -32,7 +35,7 @@ impl MigratableStream {
     ///
     /// # Errors
     /// When the runtime does not let it go; the connection is lost then.
-    pub fn leave(&mut self) -> io::Result<()> {
+    pub(super) fn leave(&mut self) -> io::Result<()> {
         self.0 = match std::mem::replace(&mut self.0, Place::Lost) {
             Place::At(tcp) => Place::Between(tcp.into_std()?),
             other => other,
@@ -44,7 +47,7 @@ impl MigratableStream {
     ///
     /// # Errors
     /// When the runtime does not take it; the connection is lost then.
-    pub fn arrive(&mut self) -> io::Result<()> {
+    pub(super) fn arrive(&mut self) -> io::Result<()> {
         self.0 = match std::mem::replace(&mut self.0, Place::Lost) {
             Place::Between(tcp) => Place::At(TcpStream::from_std(tcp)?),
             other => other,

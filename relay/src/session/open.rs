@@ -1,13 +1,12 @@
 //! A tunnel gets its endpoint.
 
-use super::random_name::random_name;
+use super::{Sessions, random_name::random_name};
 use crate::{
     accounts::{AccountUsage, TunnelPermit},
     auth::{Credential, Ticket},
     cluster::registry::{Claim, ClaimError},
-    ops::metrics::Count,
-    server::relay::{Relay, now},
-    suspensions,
+    ops::{clock::now, metrics::Count},
+    suspensions::endpoint_in_words,
 };
 use adit_protocol::{
     Code, Endpoint, InstanceId, Kind, Name, OpenTunnel, OpenedTunnel, RefusedTunnel, SessionId, TunnelId,
@@ -24,30 +23,30 @@ const PORT_TRIES: usize = 32;
 /// A ticket lives no longer than this, in seconds.
 const TICKET_SECONDS: u64 = 24 * 3600;
 /// When a registry or store that is away is worth another try, in milliseconds.
-pub const RETRY_MS: u64 = 2000;
+pub(super) const RETRY_MS: u64 = 2000;
 
 /// Who opens tunnels on a session.
 #[derive(Debug)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// The session.
-    pub session: SessionId,
+    pub(crate) session: SessionId,
     /// The run of the client.
-    pub instance: InstanceId,
+    pub(crate) instance: InstanceId,
     /// What the account uses.
-    pub usage: Arc<AccountUsage>,
+    pub(crate) usage: Arc<AccountUsage>,
     /// What the client proved.
-    pub credential: Credential,
+    pub(crate) credential: Credential,
 }
 
 /// A tunnel with its endpoint.
 #[derive(Debug)]
-pub struct Opened {
+pub(crate) struct Opened {
     /// What the registry knows of it.
-    pub claim: Claim,
+    pub(crate) claim: Claim,
     /// What the client is told.
-    pub answer: OpenedTunnel,
+    pub(crate) answer: OpenedTunnel,
     /// Its place among the account's tunnels.
-    pub permit: TunnelPermit,
+    pub(crate) permit: TunnelPermit,
 }
 
 struct Refusal {
@@ -64,11 +63,15 @@ fn refusal(code: Code, message: impl Into<String>) -> Refusal {
 ///
 /// # Errors
 /// Why the client does not get it.
-pub async fn open(relay: &Relay, identity: &Identity, wanted: &OpenTunnel) -> Result<Opened, RefusedTunnel> {
-    match try_open(relay, identity, wanted).await {
+pub(super) async fn open(
+    sessions: &Sessions,
+    identity: &Identity,
+    wanted: &OpenTunnel,
+) -> Result<Opened, RefusedTunnel> {
+    match try_open(sessions, identity, wanted).await {
         Ok(opened) => Ok(opened),
         Err(Refusal { code, message, retry_after_ms }) => {
-            let metrics = &relay.telemetry().metrics;
+            let metrics = &sessions.telemetry.lane().metrics;
             metrics.refused(code);
             if matches!(code, Code::RegistryUnavailable | Code::StoreUnavailable | Code::Replaced) {
                 metrics.count(Count::ClaimFailures);
@@ -78,56 +81,57 @@ pub async fn open(relay: &Relay, identity: &Identity, wanted: &OpenTunnel) -> Re
     }
 }
 
-async fn try_open(relay: &Relay, identity: &Identity, wanted: &OpenTunnel) -> Result<Opened, Refusal> {
+async fn try_open(sessions: &Sessions, identity: &Identity, wanted: &OpenTunnel) -> Result<Opened, Refusal> {
     if !identity.credential.permissions.allows_kind(wanted.kind) {
         return Err(refusal(
             Code::KindNotAllowed,
             format!("kind: {} is not allowed by the token", wanted.kind),
         ));
     }
-    if let Some(ticket) = ticket(relay, identity, wanted) {
-        return resume(relay, identity, wanted, ticket).await;
+    if let Some(ticket) = ticket(sessions, identity, wanted) {
+        return resume(sessions, identity, wanted, ticket).await;
     }
     match wanted.kind {
-        Kind::Http => open_http(relay, identity, wanted).await,
-        Kind::Tcp => open_tcp(relay, identity, wanted).await,
+        Kind::Http => open_http(sessions, identity, wanted).await,
+        Kind::Tcp => open_tcp(sessions, identity, wanted).await,
     }
 }
 
 /// A place among the account's tunnels, of the whole region. Another session for the same endpoint is no other tunnel.
-fn place(relay: &Relay, identity: &Identity, endpoint: &Endpoint) -> Result<TunnelPermit, Refusal> {
+fn place(sessions: &Sessions, identity: &Identity, endpoint: &Endpoint) -> Result<TunnelPermit, Refusal> {
     let account = &identity.credential.account;
-    if let Some(notice) = relay.suspension(account, endpoint) {
-        return Err(refusal(Code::Suspended, suspensions::endpoint_in_words(&notice)));
+    if let Some(notice) = sessions.suspensions.tunnel_notice(account, endpoint) {
+        return Err(refusal(Code::Suspended, endpoint_in_words(&notice)));
     }
-    let mine = relay.row(endpoint).is_some_and(|row| row.account == *account);
-    let others = relay.registry.table().rows_of(account).saturating_sub(usize::from(mine));
+    let mine = sessions.routing.row(endpoint).is_some_and(|row| row.account == *account);
+    let others = sessions.routing.registry.table().rows_of(account).saturating_sub(usize::from(mine));
     identity.usage.try_tunnel(endpoint, others).map_err(|exceeded| {
         refusal(exceeded.code, format!("the account has {} tunnels already", exceeded.limit))
     })
 }
 
 /// The client's ticket, if it is one of this client for a tunnel of this kind; any other is as good as none.
-fn ticket(relay: &Relay, identity: &Identity, wanted: &OpenTunnel) -> Option<Ticket> {
+fn ticket(sessions: &Sessions, identity: &Identity, wanted: &OpenTunnel) -> Option<Ticket> {
     let credential = &identity.credential;
     let text = wanted.ticket.as_deref()?;
-    let ticket = relay.seal.open_ticket(text, &credential.account, &credential.key, now()).ok()?;
+    let ticket =
+        sessions.admission.seal.open_ticket(text, &credential.account, &credential.key, now()).ok()?;
     let fits = ticket.instance == identity.instance && ticket.endpoint.kind() == wanted.kind;
     fits.then_some(ticket)
 }
 
 /// The endpoint of an earlier session: neither store nor registry has to be there.
 async fn resume(
-    relay: &Relay,
+    sessions: &Sessions,
     identity: &Identity,
     wanted: &OpenTunnel,
     ticket: Ticket,
 ) -> Result<Opened, Refusal> {
-    let permit = place(relay, identity, &ticket.endpoint)?;
-    let opened = opened(relay, identity, &wanted.tunnel, ticket.endpoint, ticket.generation, permit);
-    let claimed = match relay.registry.claim(&opened.claim).await {
+    let permit = place(sessions, identity, &ticket.endpoint)?;
+    let opened = opened(sessions, identity, &wanted.tunnel, ticket.endpoint, ticket.generation, permit);
+    let claimed = match sessions.routing.registry.claim(&opened.claim).await {
         // The service loop announces the claim once the registry is back.
-        Err(ClaimError::Unavailable(_)) => relay.registry.admit(&opened.claim),
+        Err(ClaimError::Unavailable(_)) => sessions.routing.registry.admit(&opened.claim),
         other => other,
     };
     match claimed {
@@ -139,10 +143,10 @@ async fn resume(
     }
 }
 
-async fn open_http(relay: &Relay, identity: &Identity, wanted: &OpenTunnel) -> Result<Opened, Refusal> {
-    let Some(asked) = &wanted.name else { return open_random(relay, identity, wanted).await };
+async fn open_http(sessions: &Sessions, identity: &Identity, wanted: &OpenTunnel) -> Result<Opened, Refusal> {
+    let Some(asked) = &wanted.name else { return open_random(sessions, identity, wanted).await };
     let refused = match allowed_name(identity, asked) {
-        Ok(name) => match reserve(relay, identity, wanted, host(relay, &name), Origin::Chosen).await {
+        Ok(name) => match reserve(sessions, identity, wanted, host(sessions, &name), Origin::Chosen).await {
             Ok(opened) => return Ok(opened),
             Err(refused) => refused,
         },
@@ -153,7 +157,7 @@ async fn open_http(relay: &Relay, identity: &Identity, wanted: &OpenTunnel) -> R
         Code::NameTaken | Code::NameInvalid | Code::NameReserved | Code::NameNotAllowed
     );
     if wanted.any_name && another_would_do {
-        let mut opened = open_random(relay, identity, wanted).await?;
+        let mut opened = open_random(sessions, identity, wanted).await?;
         opened.answer.name_refused = Some(refused.code);
         return Ok(opened);
     }
@@ -173,21 +177,25 @@ fn allowed_name(identity: &Identity, asked: &str) -> Result<Name, Refusal> {
     }
 }
 
-fn host(relay: &Relay, name: &Name) -> Endpoint {
-    Endpoint::host(&format!("{name}.{}", relay.config.domain))
+fn host(sessions: &Sessions, name: &Name) -> Endpoint {
+    Endpoint::host(&format!("{name}.{}", sessions.routing.domain))
 }
 
-async fn open_random(relay: &Relay, identity: &Identity, wanted: &OpenTunnel) -> Result<Opened, Refusal> {
+async fn open_random(
+    sessions: &Sessions,
+    identity: &Identity,
+    wanted: &OpenTunnel,
+) -> Result<Opened, Refusal> {
     for _ in 0..RANDOM_TRIES {
         let random = random_name(&mut rand::rng());
         let name = identity.credential.permissions.random_name(&random).ok_or_else(|| {
             refusal(Code::NameNotAllowed, "name: the token allows only names that have to be asked for")
         })?;
-        match reserve(relay, identity, wanted, host(relay, &name), Origin::Drawn).await {
+        match reserve(sessions, identity, wanted, host(sessions, &name), Origin::Drawn).await {
             Err(refusal) if refusal.code == Code::NameTaken => {}
             // A client that is started again and again gets a name of its earlier runs then.
             Err(refusal) if refusal.code == Code::TooManyNames => {
-                return open_idle(relay, identity, wanted).await.unwrap_or(Err(refusal));
+                return open_idle(sessions, identity, wanted).await.unwrap_or(Err(refusal));
             }
             other => return other,
         }
@@ -197,17 +205,18 @@ async fn open_random(relay: &Relay, identity: &Identity, wanted: &OpenTunnel) ->
 
 /// A name or port that was drawn for the account once and that no tunnel has now; nothing if there is none.
 async fn open_idle(
-    relay: &Relay,
+    sessions: &Sessions,
     identity: &Identity,
     wanted: &OpenTunnel,
 ) -> Option<Result<Opened, Refusal>> {
     let account = &identity.credential.account;
-    let idle = relay.store.idle_names(&relay.config.domain, account, wanted.kind, now()).await.ok()?;
+    let idle = sessions.store.idle_names(&sessions.routing.domain, account, wanted.kind, now()).await.ok()?;
     // A tunnel may be open though its lease is over: while the store is away no lease is extended.
-    let free = |endpoint: &Endpoint| relay.row(endpoint).is_none();
-    for endpoint in idle.into_iter().filter(free).filter(|endpoint| still_allowed(relay, identity, endpoint))
+    let free = |endpoint: &Endpoint| sessions.routing.row(endpoint).is_none();
+    for endpoint in
+        idle.into_iter().filter(free).filter(|endpoint| still_allowed(sessions, identity, endpoint))
     {
-        match reserve(relay, identity, wanted, endpoint, Origin::DrawnBefore).await {
+        match reserve(sessions, identity, wanted, endpoint, Origin::DrawnBefore).await {
             Err(refusal) if matches!(refusal.code, Code::NameTaken | Code::PortUnavailable) => {}
             other => return Some(other),
         }
@@ -216,15 +225,15 @@ async fn open_idle(
 }
 
 /// Whether an endpoint of an earlier run fits the region's configuration and the client's token now.
-fn still_allowed(relay: &Relay, identity: &Identity, endpoint: &Endpoint) -> bool {
-    let Endpoint::Host(host) = endpoint else { return relay.is_ours(endpoint) };
-    let name = host.strip_suffix(&relay.config.domain).and_then(|name| name.strip_suffix('.'));
+fn still_allowed(sessions: &Sessions, identity: &Identity, endpoint: &Endpoint) -> bool {
+    let Endpoint::Host(host) = endpoint else { return sessions.routing.is_ours(endpoint) };
+    let name = host.strip_suffix(&sessions.routing.domain).and_then(|name| name.strip_suffix('.'));
     let name = name.and_then(|name| name.parse::<Name>().ok());
     name.is_some_and(|name| identity.credential.permissions.allows_name(&name))
 }
 
-async fn open_tcp(relay: &Relay, identity: &Identity, wanted: &OpenTunnel) -> Result<Opened, Refusal> {
-    let Some(range) = relay.config.tcp_ports else {
+async fn open_tcp(sessions: &Sessions, identity: &Identity, wanted: &OpenTunnel) -> Result<Opened, Refusal> {
+    let Some(range) = sessions.routing.tcp_ports else {
         return Err(refusal(Code::KindNotAllowed, "kind: this region offers no TCP ports"));
     };
     let (first, last) = (range.first, range.last);
@@ -233,17 +242,17 @@ async fn open_tcp(relay: &Relay, identity: &Identity, wanted: &OpenTunnel) -> Re
             let message = format!("port: {port} is not one of this region's, {first} to {last}");
             return Err(refusal(Code::PortUnavailable, message));
         }
-        return reserve(relay, identity, wanted, Endpoint::Tcp(port), Origin::Chosen).await;
+        return reserve(sessions, identity, wanted, Endpoint::Tcp(port), Origin::Chosen).await;
     }
     // Ports are few: the account's earlier ones come first.
-    if let Some(opened) = open_idle(relay, identity, wanted).await {
+    if let Some(opened) = open_idle(sessions, identity, wanted).await {
         return opened;
     }
     let mut ports: Vec<u16> = (first..=last).collect();
     ports.shuffle(&mut rand::rng());
-    let free = |port: &u16| relay.registry.table().get_tcp(*port).is_none();
+    let free = |port: &u16| sessions.routing.registry.table().get_tcp(*port).is_none();
     for port in ports.into_iter().filter(free).take(PORT_TRIES) {
-        match reserve(relay, identity, wanted, Endpoint::Tcp(port), Origin::Drawn).await {
+        match reserve(sessions, identity, wanted, Endpoint::Tcp(port), Origin::Drawn).await {
             Err(refusal) if refusal.code == Code::PortUnavailable => {}
             other => return other,
         }
@@ -253,20 +262,20 @@ async fn open_tcp(relay: &Relay, identity: &Identity, wanted: &OpenTunnel) -> Re
 
 /// Reserves an endpoint in the store and claims it in the registry.
 async fn reserve(
-    relay: &Relay,
+    sessions: &Sessions,
     identity: &Identity,
     wanted: &OpenTunnel,
     endpoint: Endpoint,
     origin: Origin,
 ) -> Result<Opened, Refusal> {
-    let permit = place(relay, identity, &endpoint)?;
-    let reservation = relay
+    let permit = place(sessions, identity, &endpoint)?;
+    let reservation = sessions
         .store
         .reserve(&Reserve {
             endpoint: endpoint.clone(),
             account: identity.credential.account.clone(),
             instance: identity.instance.clone(),
-            region: relay.config.domain.clone(),
+            region: sessions.routing.domain.clone(),
             origin,
             names_limit: identity.usage.limits().names,
             now: now(),
@@ -288,8 +297,8 @@ async fn reserve(
             return Err(away(Code::StoreUnavailable, "store"));
         }
     };
-    let opened = opened(relay, identity, &wanted.tunnel, endpoint, generation, permit);
-    match relay.registry.claim(&opened.claim).await {
+    let opened = opened(sessions, identity, &wanted.tunnel, endpoint, generation, permit);
+    match sessions.routing.registry.claim(&opened.claim).await {
         Ok(()) => Ok(opened),
         Err(ClaimError::Stale { .. }) => {
             Err(refusal(Code::Replaced, "a newer client of the account has taken the endpoint over"))
@@ -308,7 +317,7 @@ fn taken(endpoint: &Endpoint) -> Refusal {
 }
 
 fn opened(
-    relay: &Relay,
+    sessions: &Sessions,
     identity: &Identity,
     tunnel: &TunnelId,
     endpoint: Endpoint,
@@ -326,8 +335,8 @@ fn opened(
     };
     let answer = OpenedTunnel {
         tunnel: tunnel.clone(),
-        url: relay.url(&endpoint),
-        ticket: relay.seal.ticket(&ticket),
+        url: sessions.routing.url(&endpoint),
+        ticket: sessions.admission.seal.ticket(&ticket),
         endpoint: endpoint.clone(),
         name_refused: None,
     };
@@ -338,7 +347,7 @@ fn opened(
         generation,
         tunnel: tunnel.clone(),
         session: identity.session.clone(),
-        relay: relay.id.clone(),
+        relay: sessions.routing.relay.clone(),
     };
     Opened { claim, answer, permit }
 }

@@ -26,7 +26,7 @@ const ANIMALS: &[&str] = &[
 ];
 
 /// A name that is easy to say. There are some 8 million of them: whoever guesses finds little.
-pub fn random_name(random: &mut impl Rng) -> Name {
+pub(super) fn random_name(random: &mut impl Rng) -> Name {
     let adjective = ADJECTIVES.choose(random).expect("the list is not empty");
     let animal = ANIMALS.choose(random).expect("the list is not empty");
     let number: u16 = random.random_range(2..1000);

@@ -15,7 +15,7 @@ fn file(folder: &Path) -> PathBuf {
 ///
 /// # Errors
 /// The folder cannot be written to.
-pub(super) fn keep(folder: &Path, all: &Suspensions) -> io::Result<()> {
+pub(crate) fn keep(folder: &Path, all: &Suspensions) -> io::Result<()> {
     let (path, new) = (file(folder), folder.join("suspensions.json.new"));
     let mut options = std::fs::OpenOptions::new();
     let mut to = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
@@ -26,7 +26,7 @@ pub(super) fn keep(folder: &Path, all: &Suspensions) -> io::Result<()> {
 }
 
 /// What was kept last; nothing if there is nothing that can be read.
-pub(super) fn last(folder: &Path) -> Option<Suspensions> {
+pub(crate) fn last(folder: &Path) -> Option<Suspensions> {
     let path = file(folder);
     match std::fs::read(&path) {
         Ok(text) => serde_json::from_slice(&text)

@@ -8,11 +8,11 @@ use tokio::{net::TcpStream, sync::oneshot, time::timeout};
 use tokio_rustls::TlsConnector;
 
 /// The longest that a dial takes.
-pub const MAX_DIAL_TIME: Duration = Duration::from_secs(5);
+pub(crate) const MAX_DIAL_TIME: Duration = Duration::from_secs(5);
 
 /// Why a dial has not led to a link.
 #[derive(Debug, thiserror::Error)]
-pub enum DialError {
+pub(crate) enum DialError {
     /// It took too long.
     #[error("the peer did not answer in {} s", MAX_DIAL_TIME.as_secs())]
     Slow,

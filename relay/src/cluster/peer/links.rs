@@ -2,10 +2,10 @@
 //!
 //! A dial goes on whoever waits for it, and requests that come meanwhile wait for the same one.
 
-use super::{dial, tls::PeerTls};
+use super::{answer_cache::AnswerCache, dial, tls::PeerTls};
 use crate::{cluster::table::Table, lanes, ops::metrics::LaneMetrics};
 use adit_mux::{MAX_STREAMS, OpenStreams, Opener};
-use adit_protocol::{Account, Endpoint, RelayId};
+use adit_protocol::{Account, RelayId};
 use arc_swap::ArcSwap;
 use std::{
     collections::HashMap,
@@ -22,7 +22,7 @@ const MIN_CONNECTIONS: usize = 4;
 /// One account gets at most this many streams of one connection: no tenant can fill a link.
 const MAX_ACCOUNT_STREAMS: usize = MAX_STREAMS / 8;
 /// How long a dial may have taken before another peer is tried, if there is one.
-pub const FAILOVER_DIAL_TIME: Duration = Duration::from_millis(300);
+pub(crate) const FAILOVER_DIAL_TIME: Duration = Duration::from_millis(300);
 /// After a dial that failed a peer is left alone for so long.
 const REDIAL_DELAY: Duration = Duration::from_millis(500);
 
@@ -30,7 +30,7 @@ const POISONED: &str = "no code panics while it holds this lock";
 
 /// Why there is no stream to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LinkError {
+pub(crate) enum LinkError {
     /// This relay has no peer certificate, or the peer has not told where it listens.
     #[error("the peer cannot be reached: it has told no address, or this relay has no peer certificate")]
     NoAddress,
@@ -47,7 +47,7 @@ pub enum LinkError {
 
 /// One connection to a peer.
 #[derive(Debug)]
-pub struct Connection {
+pub(crate) struct Connection {
     lane: Option<usize>,
     opener: Opener,
     streams: AtomicUsize,
@@ -56,7 +56,7 @@ pub struct Connection {
 
 /// A place for one stream of a connection; given back when it is dropped.
 #[derive(Debug)]
-pub struct PeerStreamPermit {
+pub(crate) struct PeerStreamPermit {
     connection: Arc<Connection>,
     account: Account,
 }
@@ -180,20 +180,20 @@ impl Peer {
 
 /// All links that this relay opens.
 #[derive(Debug)]
-pub struct Peers {
-    pub(super) tls: Option<ArcSwap<PeerTls>>,
+pub(crate) struct Peers {
+    pub(crate) tls: Option<ArcSwap<PeerTls>>,
     pub(super) table: Arc<Table>,
     pub(super) me: RelayId,
     /// How many connections a lane has to each peer.
     each: usize,
     peers: Mutex<HashMap<RelayId, Arc<Peer>>>,
     metrics: Arc<LaneMetrics>,
-    pub(super) asked: super::ask::AnswerCache,
+    pub(super) answers: AnswerCache,
 }
 
 impl Peers {
     /// No links yet.
-    pub fn new(
+    pub(crate) fn new(
         tls: Option<PeerTls>,
         table: Arc<Table>,
         me: RelayId,
@@ -208,7 +208,7 @@ impl Peers {
             each,
             peers: Mutex::default(),
             metrics,
-            asked: super::ask::AnswerCache::default(),
+            answers: AnswerCache::default(),
         }
     }
 
@@ -217,7 +217,7 @@ impl Peers {
     ///
     /// # Errors
     /// [`LinkError`].
-    pub async fn opener(
+    pub(crate) async fn opener(
         &self,
         id: &RelayId,
         account: &Account,
@@ -263,7 +263,7 @@ impl Peers {
     }
 
     /// Uses another certificate for links that begin from now on.
-    pub fn replace_tls(&self, tls: PeerTls) {
+    pub(crate) fn replace_tls(&self, tls: PeerTls) {
         if let Some(current) = &self.tls {
             current.store(Arc::new(tls));
         }
@@ -275,18 +275,8 @@ impl Peers {
     }
 
     /// Forgets the links to relays that are not there any more.
-    pub fn prune(&self) {
+    pub(crate) fn prune(&self) {
         let known = self.others();
         self.peers.lock().expect(POISONED).retain(|id, peer| known.contains(id) || !peer.links().is_empty());
-    }
-
-    /// A peer that may serve an endpoint which the table does not have, while the registry is away.
-    pub async fn ask(&self, endpoint: &Endpoint) -> Option<Arc<crate::cluster::table::Row>> {
-        super::ask::ask(self, endpoint).await
-    }
-
-    /// The newest suspensions that a peer knows, if they are newer than the version that this relay knows or it knows none.
-    pub async fn suspensions(&self, known: Option<u64>) -> Option<adit_store::Suspensions> {
-        super::suspensions::ask(self, known).await
     }
 }

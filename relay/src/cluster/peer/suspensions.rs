@@ -1,16 +1,15 @@
 //! A relay that is cut off from the store asks its peers for the newest suspensions that they know.
 
-use super::{links::Peers, listen::status};
-use crate::server::relay::Relay;
-use adit_mux::{OpenStreams, ResetReason, Responder, body::send_bytes};
+use super::links::Peers;
+use adit_mux::OpenStreams;
 use adit_protocol::{Account, RelayId};
 use adit_store::Suspensions;
-use http::{HeaderValue, Method, Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use std::time::Duration;
 use tokio::time::timeout;
 
 /// Marks the question, and has the version that the asker knows already, if any: nobody sends it that one again.
-pub(super) const HEADER: &str = "adit-peer-suspensions";
+pub(crate) const HEADER: &str = "adit-peer-suspensions";
 /// How long all peers together may take.
 const MAX_ASK_TIME: Duration = Duration::from_secs(3);
 /// How many peers are asked.
@@ -19,7 +18,7 @@ const MAX_ASKED_PEERS: usize = 16;
 const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
 /// The newest suspensions that a peer knows, if they are newer than the version that this relay knows or it knows none.
-pub(super) async fn ask(peers: &Peers, known: Option<u64>) -> Option<Suspensions> {
+pub(crate) async fn ask(peers: &Peers, known: Option<u64>) -> Option<Suspensions> {
     let others = peers.others();
     let questions = others
         .iter()
@@ -50,29 +49,4 @@ async fn ask_one(peers: &Peers, peer: &RelayId, known: Option<u64>) -> Option<Su
         json.extend_from_slice(&chunk);
     }
     serde_json::from_slice(&json).ok()
-}
-
-/// Answers a peer's question. A relay that knows nothing itself, or nothing newer, says so.
-pub(super) async fn answer(
-    relay: &Relay,
-    question: &HeaderValue,
-    respond: &mut Responder,
-) -> Result<(), ResetReason> {
-    let asker: Option<u64> = question.to_str().ok().and_then(|version| version.parse().ok());
-    let index = relay.suspensions.load().clone();
-    let nothing = match asker {
-        _ if !relay.suspensions.is_known() => Some(StatusCode::NOT_FOUND),
-        Some(version) if index.version() <= version => Some(StatusCode::NO_CONTENT),
-        _ => None,
-    };
-    if let Some(code) = nothing {
-        respond.send_response(status(code), true).map_err(|_| ResetReason::Cancel)?;
-        return Ok(());
-    }
-    let json = serde_json::to_vec(index.all()).map_err(|_| ResetReason::InternalError)?;
-    let mut send = respond.send_response(status(StatusCode::OK), false).map_err(|_| ResetReason::Cancel)?;
-    match timeout(MAX_ASK_TIME, send_bytes(&mut send, json.into(), true)).await {
-        Ok(Ok(true)) => Ok(()),
-        _ => Err(ResetReason::Cancel),
-    }
 }

@@ -12,13 +12,13 @@ const ALPN: &[u8] = b"adit-peer/1";
 
 /// Both sides of a relay's links.
 #[derive(Clone, Debug)]
-pub struct PeerTls {
+pub(crate) struct PeerTls {
     /// For links that this relay opens.
-    pub client: Arc<ClientConfig>,
+    pub(crate) client: Arc<ClientConfig>,
     /// For links that it takes.
-    pub server: Arc<ServerConfig>,
+    pub(crate) server: Arc<ServerConfig>,
     /// The name in every relay's certificate.
-    pub name: ServerName<'static>,
+    pub(crate) name: ServerName<'static>,
 }
 
 /// Why a relay's own peer certificate cannot be used.
@@ -50,7 +50,7 @@ impl PeerTls {
     ///
     /// # Errors
     /// [`PeerTlsError`].
-    pub fn read(peer: &crate::config::Peer, domain: &str) -> Result<Self, PeerTlsError> {
+    pub(crate) fn read(peer: &crate::config::Peer, domain: &str) -> Result<Self, PeerTlsError> {
         let read = |path: &PathBuf, what, source| PeerTlsError::Read { path: path.clone(), what, source };
         let certificates = |path: &PathBuf| {
             CertificateDer::pem_file_iter(path)

@@ -19,7 +19,7 @@ use std::{
 
 /// One relay's view of a registry in this process.
 #[derive(Clone, Debug)]
-pub struct Memory {
+pub(crate) struct Memory {
     hub: Arc<Mutex<Hub>>,
     table: Arc<Table>,
     me: RelayId,
@@ -37,13 +37,14 @@ struct Hub {
 
 impl Memory {
     /// A registry for the relay `me`, which no other relay shares yet.
-    pub fn new(me: &RelayId) -> Self {
+    pub(crate) fn new(me: &RelayId) -> Self {
         Self::with(Arc::default(), me)
     }
 
     /// The same registry for another relay of this process.
     #[must_use]
-    pub fn join(&self, me: &RelayId) -> Self {
+    #[cfg(test)]
+    pub(crate) fn join(&self, me: &RelayId) -> Self {
         Self::with(Arc::clone(&self.hub), me)
     }
 

@@ -41,7 +41,7 @@ const MAX_CONCURRENT_CALLS: usize = 64;
 
 /// One relay's way to the registry in Redis.
 #[derive(Clone, Debug)]
-pub struct Redis {
+pub(crate) struct Redis {
     shared: Arc<Shared>,
     _follower: Arc<Follower>,
 }
@@ -96,7 +96,7 @@ impl Redis {
     /// # Panics
     ///
     /// Outside of a runtime.
-    pub fn open(url: &str, region: &str, me: &RelayId) -> Result<Self, RegistryError> {
+    pub(crate) fn open(url: &str, region: &str, me: &RelayId) -> Result<Self, RegistryError> {
         let shared = Arc::new(Shared {
             client: Client::open(url).map_err(|_| RegistryError::InvalidUrl)?,
             scripts: Scripts::new(region),
@@ -116,6 +116,7 @@ impl Redis {
         &self.shared.table
     }
 
+    #[cfg(test)]
     pub(super) fn is_connected(&self) -> bool {
         self.shared.state.borrow().is_up
     }

@@ -29,6 +29,7 @@ impl Accounts {
         self.0.read().unwrap_or_else(PoisonError::into_inner).of.get(account).copied().unwrap_or_default()
     }
 
+    #[cfg(test)]
     pub(super) fn rows(&self) -> usize {
         self.0.read().unwrap_or_else(PoisonError::into_inner).rows
     }

@@ -6,7 +6,7 @@ use super::{
     problem::ProblemDetails,
     view::{HasId, Page},
 };
-use crate::server::relay::now;
+use crate::ops::clock::now;
 use adit_protocol::SessionId;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};

@@ -5,11 +5,11 @@ const BULK_STREAMS: usize = 16;
 
 /// What is on a session already. The greater, the worse for who comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SessionLoad {
+pub(crate) struct SessionLoad {
     /// Whether one of the streams, or some together, move more than small messages.
-    pub is_bulk: bool,
+    pub(crate) is_bulk: bool,
     /// How many streams are open.
-    pub streams: usize,
+    pub(crate) streams: usize,
 }
 
 /// Of the sessions of the caller's lane the least: a stream elsewhere wakes another thread for every message. When that

@@ -15,7 +15,7 @@ const OWN: usize = 64;
 
 /// The limit and how much of it is used, shared by all lanes.
 #[derive(Debug)]
-pub struct ConnectionLimit {
+pub(crate) struct ConnectionLimit {
     most: usize,
     threshold: usize,
     open: AtomicUsize,
@@ -23,19 +23,19 @@ pub struct ConnectionLimit {
 
 /// One connection within the limit, or one of the few beyond it that hear a refusal; given back when it is dropped.
 #[derive(Debug)]
-pub struct ConnectionPermit {
+pub(crate) struct ConnectionPermit {
     limit: Arc<ConnectionLimit>,
     inside: bool,
 }
 
 impl ConnectionLimit {
     /// A limit of this many connections.
-    pub fn new(most: usize) -> Self {
+    pub(crate) fn new(most: usize) -> Self {
         Self { most, threshold: (most / 8).clamp(8, 256), open: AtomicUsize::new(0) }
     }
 
     /// The limit that is configured, or else what the process's file descriptors allow.
-    pub fn open_files(configured: Option<usize>) -> Self {
+    pub(crate) fn open_files(configured: Option<usize>) -> Self {
         let possible = possible();
         if let Some(connections) = configured.filter(|most| *most > possible) {
             tracing::warn!(
@@ -48,24 +48,25 @@ impl ConnectionLimit {
     }
 
     /// Shows its size among the metrics.
-    pub fn show_in(self: &Arc<Self>, metrics: &Metrics) {
+    pub(crate) fn show_in(self: &Arc<Self>, metrics: &Metrics) {
         let limit = self.clone();
         let help = "Consumers' connections that may be open at once";
         metrics.watch("adit_connections_limit", help, MetricKind::Gauge, move || limit.most() as u64);
     }
 
     /// The most connections that are served.
-    pub fn most(&self) -> usize {
+    pub(crate) fn most(&self) -> usize {
         self.most
     }
 
     /// How many are open, including those that only hear a refusal.
-    pub fn open(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }
 
     /// A permit for one more connection; `None` when not even a refusal can be heard.
-    pub fn enter(self: &Arc<Self>) -> Option<ConnectionPermit> {
+    pub(crate) fn enter(self: &Arc<Self>) -> Option<ConnectionPermit> {
         let before = self.open.fetch_add(1, Ordering::Relaxed);
         let permit = ConnectionPermit { limit: self.clone(), inside: before < self.most };
         (before < self.most + self.threshold).then_some(permit)
@@ -74,7 +75,7 @@ impl ConnectionLimit {
 
 impl ConnectionPermit {
     /// Whether it is within the limit. Else the consumer hears a refusal, and has to go.
-    pub fn is_inside(&self) -> bool {
+    pub(crate) fn is_inside(&self) -> bool {
         self.inside
     }
 }

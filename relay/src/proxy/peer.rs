@@ -1,16 +1,18 @@
-//! The links that peers open: each stream goes to a session of this relay, or nowhere.
+//! The links that peers open: each stream goes to a session of this relay, or nowhere; questions are answered.
 
-use super::{ask, suspensions};
+mod answers;
+
+use super::Proxy;
 use crate::{
+    cluster::peer::{ask, suspensions},
     routing::upstream::{self, Failure, Handled},
-    server::relay::Relay,
 };
 use adit_mux::{
     AcceptStreams, RecvStream, ResetReason, Responder,
     body::{self, StreamBody},
 };
 use adit_protocol::{Endpoint, stream};
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsAcceptor;
@@ -19,8 +21,8 @@ use tokio_rustls::TlsAcceptor;
 const MAX_HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 
 /// Serves one link to the end.
-pub async fn serve(relay: Arc<Relay>, tcp: TcpStream, remote: SocketAddr) {
-    let Some(tls) = relay.peers.tls.as_ref().map(|tls| tls.load_full()) else { return };
+pub(crate) async fn serve(proxy: Arc<Proxy>, tcp: TcpStream, remote: SocketAddr) {
+    let Some(tls) = proxy.routing.peers.tls.as_ref().map(|tls| tls.load_full()) else { return };
     // A system that refuses makes nothing but a slower link.
     let _ = adit_mux::socket::prepare(&tcp);
     let Ok(Ok(io)) = timeout(MAX_HANDSHAKE_TIME, TlsAcceptor::from(tls.server.clone()).accept(tcp)).await
@@ -31,14 +33,14 @@ pub async fn serve(relay: Arc<Relay>, tcp: TcpStream, remote: SocketAddr) {
     let Ok((mut acceptor, pinger)) = adit_mux::accept(io).await else { return };
     let streams = async {
         while let Some(Ok((request, respond))) = acceptor.accept().await {
-            tokio::spawn(answer(relay.clone(), request, respond));
+            tokio::spawn(answer(proxy.clone(), request, respond));
         }
     };
     tokio::select! { () = streams => {}, _ = pinger.near().watch(|_| {}) => {} }
 }
 
-async fn answer(relay: Arc<Relay>, request: Request<RecvStream>, mut respond: Responder) {
-    if let Err(reason) = forward(&relay, request, &mut respond).await {
+async fn answer(proxy: Arc<Proxy>, request: Request<RecvStream>, mut respond: Responder) {
+    if let Err(reason) = forward(&proxy, request, &mut respond).await {
         respond.send_reset(reason);
     }
 }
@@ -48,25 +50,25 @@ async fn answer(relay: Arc<Relay>, request: Request<RecvStream>, mut respond: Re
 /// # Errors
 /// The reason with which the stream is reset: REFUSED_STREAM says that another relay may be tried.
 async fn forward(
-    relay: &Arc<Relay>,
+    proxy: &Arc<Proxy>,
     request: Request<RecvStream>,
     respond: &mut Responder,
 ) -> Result<(), ResetReason> {
     let (mut parts, recv) = request.into_parts();
     if let Some(question) = parts.headers.get(suspensions::HEADER) {
-        return suspensions::answer(relay, question, respond).await;
+        return answers::suspensions(&proxy.suspensions, question, respond).await;
     }
     let endpoint = parts.headers.remove(stream::PEER_ENDPOINT).ok_or(ResetReason::ProtocolError)?;
     let endpoint: Endpoint =
         endpoint.to_str().ok().and_then(|text| text.parse().ok()).ok_or(ResetReason::ProtocolError)?;
     if parts.headers.contains_key(ask::HEADER) {
-        return ask::answer(relay, &endpoint, respond);
+        return answers::endpoint(&proxy.routing.local, &endpoint, respond);
     }
-    let served = match relay.local.endpoint(&endpoint) {
+    let served = match proxy.routing.local.endpoint(&endpoint) {
         Some(served) => served,
-        None => relay.claimed_here(&endpoint).await.ok_or(ResetReason::RefusedStream)?,
+        None => proxy.routing.claimed_here(&endpoint).await.ok_or(ResetReason::RefusedStream)?,
     };
-    if relay.is_suspended(&served.account, &endpoint) {
+    if proxy.suspensions.is_suspended(&served.account, &endpoint) {
         return Err(ResetReason::RefusedStream);
     }
     let upstream = upstream::local(&served, &[]).ok_or_else(|| match served.is_open() {
@@ -76,7 +78,7 @@ async fn forward(
     let head = Request::from_parts(parts, ());
     let has_body = !recv.is_end_stream();
     let (response, send) =
-        upstream.open(relay, head, !has_body).await.map_err(|_| ResetReason::RefusedStream)?;
+        upstream.open(&proxy.telemetry, head, !has_body).await.map_err(|_| ResetReason::RefusedStream)?;
     if has_body {
         tokio::spawn(body::send(StreamBody::new(recv, None), send));
     }
@@ -99,11 +101,4 @@ async fn forward(
     }
     drop(upstream);
     Ok(())
-}
-
-/// The answer to a question that has no body.
-pub(super) fn status(code: StatusCode) -> Response<()> {
-    let mut response = Response::new(());
-    *response.status_mut() = code;
-    response
 }

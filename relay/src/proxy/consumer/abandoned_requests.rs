@@ -17,7 +17,7 @@ const PERIOD: Duration = Duration::from_secs(10);
 
 /// The requests of one connection.
 #[derive(Debug, Default)]
-pub struct AbandonedRequests {
+pub(crate) struct AbandonedRequests {
     begun: AtomicU64,
     open: AtomicU32,
     left: Mutex<Option<(Instant, u32)>>,
@@ -26,13 +26,13 @@ pub struct AbandonedRequests {
 
 impl AbandonedRequests {
     /// A request has come.
-    pub fn begin(&self) {
+    pub(crate) fn begin(&self) {
         self.begun.fetch_add(1, Ordering::Relaxed);
         self.open.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A request is over. `left`: the consumer did not wait for the end of its answer.
-    pub fn end(&self, left: bool) {
+    pub(crate) fn end(&self, left: bool) {
         self.open.fetch_sub(1, Ordering::Relaxed);
         if left && self.count(Instant::now()) {
             self.restless.notify_one();
@@ -48,13 +48,13 @@ impl AbandonedRequests {
     }
 
     /// Waits until the consumer has left too many requests; each time it is called anew.
-    pub async fn restless(&self) {
+    pub(crate) async fn restless(&self) {
         self.restless.notified().await;
     }
 
     /// Waits until there has been no request for so long, or for twice that. Answers whether there ever was one: if not,
     /// `first` is how long it waits.
-    pub async fn idle(&self, first: Duration, then: Duration) -> bool {
+    pub(crate) async fn idle(&self, first: Duration, then: Duration) -> bool {
         sleep(first).await;
         let mut begun = self.begun.load(Ordering::Relaxed);
         while begun > 0 {

@@ -19,7 +19,7 @@ use tokio_rustls::server::TlsStream;
 
 /// A consumer's connection.
 #[derive(Debug)]
-pub struct Connection {
+pub(crate) struct Connection {
     /// What has been read of it already.
     prefix: Bytes,
     io: Io,
@@ -34,24 +34,24 @@ enum Io {
 
 impl Connection {
     /// In clear.
-    pub fn tcp(tcp: TcpStream) -> Self {
+    pub(crate) fn tcp(tcp: TcpStream) -> Self {
         Self::prefixed(Bytes::new(), tcp)
     }
 
     /// In clear, and some bytes have been read already.
-    pub fn prefixed(prefix: Bytes, tcp: TcpStream) -> Self {
+    pub(crate) fn prefixed(prefix: Bytes, tcp: TcpStream) -> Self {
         Self { prefix, io: Io::Tcp(tcp), broken: None }
     }
 
     /// By TLS.
-    pub fn tls(tls: TlsStream<TcpStream>) -> Self {
+    pub(crate) fn tls(tls: TlsStream<TcpStream>) -> Self {
         Self { prefix: Bytes::new(), io: Io::Tls(Box::new(tls)), broken: None }
     }
 
     /// The connection ends with a reset if `broken` is set by then: to a consumer of HTTP/1.0 an answer is whole when its
     /// connection ends in an orderly way.
     #[must_use]
-    pub fn reset_if(mut self, broken: Arc<AtomicBool>) -> Self {
+    pub(crate) fn reset_if(mut self, broken: Arc<AtomicBool>) -> Self {
         self.broken = Some(broken);
         self
     }
@@ -146,14 +146,14 @@ fn take(prefix: &mut Bytes, buf: &mut ReadBuf<'_>) -> bool {
 
 /// A connection of which some bytes have been read already.
 #[derive(Debug)]
-pub struct Prefixed<T> {
+pub(crate) struct Prefixed<T> {
     prefix: Bytes,
     io: T,
 }
 
 impl<T> Prefixed<T> {
     /// Reads `prefix` before anything else.
-    pub fn new(prefix: Bytes, io: T) -> Self {
+    pub(crate) fn new(prefix: Bytes, io: T) -> Self {
         Self { prefix, io }
     }
 }
