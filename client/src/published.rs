@@ -98,6 +98,7 @@ impl PublishedTunnel {
             any_name: self.spec.any_name,
             port: self.spec.port,
             ticket: grant.ticket.clone(),
+            options: self.spec.relay_options.clone(),
         };
         match &grant.endpoint {
             // What was granted is asked for again, so that a name survives a ticket that has ended.

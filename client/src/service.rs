@@ -2,7 +2,7 @@
 
 pub(crate) mod tls;
 
-use adit_protocol::Kind;
+use adit_protocol::{Kind, TunnelOptions};
 use serde::{Deserialize, Serialize};
 use std::{fmt, path::PathBuf, str::FromStr};
 
@@ -217,6 +217,8 @@ pub struct TunnelSpec {
     pub upstream_protocol: UpstreamProtocol,
     /// `https://`: a PEM file of the authorities to trust beside the system's.
     pub upstream_ca: Option<PathBuf>,
+    /// What the relays that accept its consumers are to do. A key of `adit.yaml` that a relay acts on sets a field of it.
+    pub relay_options: TunnelOptions,
     /// `false`: configured, but not opened.
     pub enabled: bool,
 }
@@ -232,6 +234,7 @@ impl TunnelSpec {
             host_header: None,
             upstream_protocol: UpstreamProtocol::Auto,
             upstream_ca: None,
+            relay_options: TunnelOptions::default(),
             enabled: true,
         }
     }

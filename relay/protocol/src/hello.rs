@@ -1,6 +1,8 @@
 //! The first message of each side of a session.
 
-use crate::{Account, Code, Endpoint, InstanceId, Kind, RelayId, SessionId, SuspensionNotice, TunnelId};
+use crate::{
+    Account, Code, Endpoint, InstanceId, Kind, RelayId, SessionId, SuspensionNotice, TunnelId, TunnelOptions,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -87,6 +89,9 @@ pub struct OpenTunnel {
     /// The ticket of an earlier session of this instance: the same endpoint again, without registry or store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,
+    /// What the relays that accept its consumers are to do.
+    #[serde(default, skip_serializing_if = "TunnelOptions::is_empty")]
+    pub options: TunnelOptions,
 }
 
 /// What a relay answers.

@@ -14,6 +14,7 @@ pub mod frame;
 pub mod hello;
 pub mod id;
 pub mod name;
+pub mod options;
 pub mod possession;
 pub mod stream;
 pub mod suspension;
@@ -25,6 +26,7 @@ pub use endpoint::{Endpoint, Kind};
 pub use hello::{Elsewhere, Hello, OpenTunnel, OpenedTunnel, Proof, Refused, RefusedTunnel, Reply, Welcome};
 pub use id::{InstanceId, RelayId, SessionId, TunnelId};
 pub use name::Name;
+pub use options::TunnelOptions;
 pub use suspension::SuspensionNotice;
 
 /// The ALPN protocol name (RFC 7301) by which a relay tells a client's connection from a consumer's.

@@ -15,7 +15,7 @@ use crate::{
     cluster::table::{MAX_ROWS, MAX_SESSIONS, RelayRecord, Row, RowSession, Table},
     config::RegistryUrl,
 };
-use adit_protocol::{Account, Endpoint, InstanceId, RelayId, SessionId, TunnelId};
+use adit_protocol::{Account, Endpoint, InstanceId, RelayId, SessionId, TunnelId, TunnelOptions};
 pub(crate) use memory::Memory;
 pub(crate) use redis::Redis;
 use std::{sync::Arc, time::Duration};
@@ -36,6 +36,8 @@ pub(crate) struct Claim {
     pub(crate) generation: u64,
     /// The tunnel.
     pub(crate) tunnel: TunnelId,
+    /// The tunnel's options.
+    pub(crate) options: TunnelOptions,
     /// The session, unique within the region.
     pub(crate) session: SessionId,
     /// The relay that holds the session: the one whose registry this is.
@@ -51,6 +53,7 @@ impl Claim {
             instance: self.instance.clone(),
             generation: self.generation,
             tunnel: self.tunnel.clone(),
+            options: self.options.clone(),
             sessions: vec![self.row_session()],
         }
     }

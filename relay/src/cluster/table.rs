@@ -9,7 +9,7 @@ mod state;
 
 use crate::cluster::registry::Claim;
 use accounts::Accounts;
-use adit_protocol::{Account, Endpoint, InstanceId, RelayId, SessionId, TunnelId};
+use adit_protocol::{Account, Endpoint, InstanceId, RelayId, SessionId, TunnelId, TunnelOptions};
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 use shards::Shards;
@@ -46,6 +46,8 @@ pub(crate) struct Row {
     pub(crate) generation: u64,
     /// The tunnel that streams to it name.
     pub(crate) tunnel: TunnelId,
+    /// The tunnel's options.
+    pub(crate) options: TunnelOptions,
     /// The sessions that serve it, in order of their ids, at most [`MAX_SESSIONS`]; never empty in the table.
     pub(crate) sessions: Vec<RowSession>,
 }

@@ -8,7 +8,7 @@ pub(crate) use session::{Command, Session, StreamPlace};
 
 use crate::{accounts::AccountUsage, cluster::registry::Claim};
 use adit_mux::MAX_STREAMS;
-use adit_protocol::{Account, Endpoint, InstanceId, RelayId, SessionId, TunnelId};
+use adit_protocol::{Account, Endpoint, InstanceId, RelayId, SessionId, TunnelId, TunnelOptions};
 use adit_store::Lease;
 use http::HeaderValue;
 use session_selection::choose;
@@ -38,6 +38,8 @@ pub(crate) struct ServedEndpoint {
     pub(crate) tunnel: TunnelId,
     /// The same as a header.
     pub(crate) tunnel_header: HeaderValue,
+    /// The tunnel's options.
+    pub(crate) options: TunnelOptions,
     /// Since when this relay serves it, in seconds since 1970.
     pub(crate) since: u64,
     /// The sessions that serve it.
@@ -53,6 +55,7 @@ impl ServedEndpoint {
             instance: self.instance.clone(),
             generation: self.generation,
             tunnel: self.tunnel.clone(),
+            options: self.options.clone(),
             session: session.clone(),
             relay: relay.clone(),
         }

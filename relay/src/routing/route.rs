@@ -6,7 +6,7 @@ use crate::{
     auth::LiveConfig,
     cluster::{peer::ask, table::Row},
 };
-use adit_protocol::{Account, Endpoint, TunnelId};
+use adit_protocol::{Account, Endpoint, TunnelId, TunnelOptions};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 
@@ -100,6 +100,15 @@ impl Route {
         match self {
             Self::Here(served) => &served.tunnel,
             Self::There(row) => &row.tunnel,
+        }
+    }
+
+    /// The tunnel's options, wherever its sessions are.
+    #[cfg_attr(not(test), expect(dead_code, reason = "no option is defined yet; the first is read here"))]
+    pub(crate) fn options(&self) -> &TunnelOptions {
+        match self {
+            Self::Here(served) => &served.options,
+            Self::There(row) => &row.options,
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     suspensions::endpoint_in_words,
 };
 use adit_protocol::{
-    Code, Endpoint, InstanceId, Kind, Name, OpenTunnel, OpenedTunnel, RefusedTunnel, SessionId, TunnelId,
+    Code, Endpoint, InstanceId, Kind, Name, OpenTunnel, OpenedTunnel, RefusedTunnel, SessionId,
     name::InvalidName,
 };
 use adit_store::{Origin, Reserve, ReserveError};
@@ -128,7 +128,7 @@ async fn resume(
     ticket: Ticket,
 ) -> Result<Opened, Refusal> {
     let permit = place(sessions, identity, &ticket.endpoint)?;
-    let opened = opened(sessions, identity, &wanted.tunnel, ticket.endpoint, ticket.generation, permit);
+    let opened = opened(sessions, identity, wanted, ticket.endpoint, ticket.generation, permit);
     let claimed = match sessions.routing.registry.claim(&opened.claim).await {
         // The service loop announces the claim once the registry is back.
         Err(ClaimError::Unavailable(_)) => sessions.routing.registry.admit(&opened.claim),
@@ -297,7 +297,7 @@ async fn reserve(
             return Err(away(Code::StoreUnavailable, "store"));
         }
     };
-    let opened = opened(sessions, identity, &wanted.tunnel, endpoint, generation, permit);
+    let opened = opened(sessions, identity, wanted, endpoint, generation, permit);
     match sessions.routing.registry.claim(&opened.claim).await {
         Ok(()) => Ok(opened),
         Err(ClaimError::Stale { .. }) => {
@@ -319,7 +319,7 @@ fn taken(endpoint: &Endpoint) -> Refusal {
 fn opened(
     sessions: &Sessions,
     identity: &Identity,
-    tunnel: &TunnelId,
+    wanted: &OpenTunnel,
     endpoint: Endpoint,
     generation: u64,
     permit: TunnelPermit,
@@ -334,7 +334,7 @@ fn opened(
         expires: credential.expires.min(now() + TICKET_SECONDS),
     };
     let answer = OpenedTunnel {
-        tunnel: tunnel.clone(),
+        tunnel: wanted.tunnel.clone(),
         url: sessions.routing.url(&endpoint),
         ticket: sessions.admission.seal.ticket(&ticket),
         endpoint: endpoint.clone(),
@@ -345,7 +345,8 @@ fn opened(
         account: credential.account.clone(),
         instance: identity.instance.clone(),
         generation,
-        tunnel: tunnel.clone(),
+        tunnel: wanted.tunnel.clone(),
+        options: wanted.options.clone(),
         session: identity.session.clone(),
         relay: sessions.routing.relay.clone(),
     };

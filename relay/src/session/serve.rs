@@ -33,6 +33,7 @@ pub(super) fn serve(sessions: &Arc<Sessions>, identity: &Identity, session: &Arc
         generation: claim.generation,
         tunnel: claim.tunnel,
         tunnel_header,
+        options: claim.options,
         since: now(),
         sessions: vec![session.clone()],
     });

@@ -1,9 +1,10 @@
 //! A region under load while its relays restart, die and hang, and while Redis goes away.
 
-use crate::fixture::{FleetFixture, HOST};
+use crate::fixture::{FleetFixture, HOST, client_of, http_tunnel, until_open};
 use adit_testkit::{
     http::Consumer,
     load::Load,
+    region::DOMAIN,
     soak::scale,
     wait::{until, until_ok},
 };
@@ -140,4 +141,19 @@ async fn redis_flushed_or_gone_disturbs_no_request() {
     second.stop(Duration::from_secs(1)).await;
     let (answered, failures) = load.end().await;
     assert!(failures.is_empty(), "of {answered}: {failures:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn options_of_a_later_client_reach_every_relay() {
+    const OPTIONS: &str = r#"{"later":{"list":[],"n":18446744073709551615}}"#;
+    let fleet = FleetFixture::empty("").await;
+    let mut tunnel = http_tunnel(fleet.service.address(), "shop");
+    tunnel.relay_options = serde_json::from_str(OPTIONS).unwrap();
+    let client = client_of(&fleet, "ci", &[]).tunnel(tunnel).start().unwrap();
+    until_open(&client).await;
+    fleet.until_served(HOST).await;
+    // All relays read this row; registry/contract shows that the route has what it says.
+    let row = fleet.redis.run(&format!("HGET {{{DOMAIN}}}:rows {HOST}"));
+    let row: serde_json::Value = serde_json::from_str(&row).unwrap();
+    assert_eq!(row["options"], OPTIONS, "{row}");
 }

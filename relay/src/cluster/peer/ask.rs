@@ -3,7 +3,7 @@
 use super::links::Peers;
 use crate::cluster::table::{Row, RowSession};
 use adit_mux::OpenStreams;
-use adit_protocol::{Account, Endpoint, InstanceId, SessionId, TunnelId, stream};
+use adit_protocol::{Account, Endpoint, InstanceId, SessionId, TunnelId, TunnelOptions, stream};
 use http::{Method, Request};
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
@@ -28,6 +28,8 @@ pub(crate) struct OwnerAnswer {
     pub(crate) instance: InstanceId,
     pub(crate) generation: u64,
     pub(crate) tunnel: TunnelId,
+    #[serde(default, skip_serializing_if = "TunnelOptions::is_empty")]
+    pub(crate) options: TunnelOptions,
     pub(crate) sessions: Vec<SessionId>,
 }
 
@@ -46,6 +48,7 @@ pub(crate) async fn ask(peers: &Peers, endpoint: &Endpoint) -> Option<Arc<Row>> 
             instance: known.instance,
             generation: known.generation,
             tunnel: known.tunnel,
+            options: known.options,
             sessions: known.sessions.into_iter().map(session).collect(),
         })
     });

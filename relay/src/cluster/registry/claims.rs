@@ -28,13 +28,13 @@ pub(super) fn decide(current: Option<&Row>, claim: &Claim) -> ClaimDecision {
     }
     let session = claim.row_session();
     let is_in = row.sessions.contains(&session);
-    if is_in && row.tunnel == claim.tunnel {
+    if is_in && row.tunnel == claim.tunnel && row.options == claim.options {
         return ClaimDecision::Same;
     }
     if !is_in && row.sessions.len() >= MAX_SESSIONS {
         return ClaimDecision::Full;
     }
-    let mut row = Row { tunnel: claim.tunnel.clone(), ..row.clone() };
+    let mut row = Row { tunnel: claim.tunnel.clone(), options: claim.options.clone(), ..row.clone() };
     if !is_in {
         row.sessions.push(session);
         row.sessions.sort_unstable();

@@ -27,6 +27,7 @@ pub(super) fn endpoint(
             instance: served.instance.clone(),
             generation: served.generation,
             tunnel: served.tunnel.clone(),
+            options: served.options.clone(),
             sessions: served.sessions.iter().map(|session| session.id.clone()).collect(),
         };
         let json = serde_json::to_vec(&known).map_err(|_| ResetReason::InternalError)?;

@@ -1,12 +1,23 @@
 //! Who may have an endpoint.
 
-use super::{contract, region::Region};
-use crate::cluster::{registry::ClaimError, table::MAX_SESSIONS};
+use super::{
+    contract,
+    region::{PATIENCE, Region, within},
+};
+use crate::{
+    cluster::{
+        registry::{Claim, ClaimError},
+        table::MAX_SESSIONS,
+    },
+    routing::route::Route,
+};
 use adit_protocol::Account;
 
 contract![
     a_claim_is_in_the_own_table_at_once_and_soon_in_all_others,
     sessions_of_one_owner_share_a_row,
+    options_of_a_later_version_arrive_as_they_are,
+    an_owner_changes_its_options,
     a_greater_generation_takes_the_endpoint_everywhere,
     a_lesser_generation_is_refused,
     an_equal_generation_of_another_account_or_instance_is_refused,
@@ -42,6 +53,38 @@ async fn sessions_of_one_owner_share_a_row(region: Region) {
     b.registry.claim(&b.claim(HOST, "ann", 1, "s2")).await.unwrap();
     assert_eq!(b.sees(HOST).as_deref(), Some("ann: s1@relay-1 s2@relay-2"));
     Region::all_see(&[&a], HOST, Some("ann: s1@relay-1 s2@relay-2")).await;
+}
+
+/// Numbers, empty lists and text that another reader of JSON would change.
+const LATER_OPTIONS: &str =
+    r#"{"later":{"list":[],"map":{},"n":18446744073709551615,"text":"ü \"quoted\"\n","x":0.1}}"#;
+
+fn with_options(claim: Claim, json: &str) -> Claim {
+    Claim { options: serde_json::from_str(json).unwrap(), ..claim }
+}
+
+async fn options_of_a_later_version_arrive_as_they_are(region: Region) {
+    let [a, b] = region.relays().await;
+    a.registry.claim(&with_options(a.claim(HOST, "ann", 1, "s1"), LATER_OPTIONS)).await.unwrap();
+    Region::all_see(&[&a, &b], HOST, Some("ann: s1@relay-1")).await;
+    let late = region.relay("relay-3").await;
+    for relay in [&a, &b, &late] {
+        let route = Route::There(relay.row(HOST).unwrap());
+        assert_eq!(serde_json::to_string(route.options()).unwrap(), LATER_OPTIONS, "{}", relay.me);
+    }
+}
+
+async fn an_owner_changes_its_options(region: Region) {
+    let [a, b] = region.relays().await;
+    let claim = a.claim(HOST, "ann", 1, "s1");
+    a.registry.claim(&claim).await.unwrap();
+    Region::all_see(&[&b], HOST, Some("ann: s1@relay-1")).await;
+    for options in [LATER_OPTIONS, "{}"] {
+        let claim = with_options(claim.clone(), options);
+        a.registry.claim(&claim).await.unwrap();
+        let seen = || b.row(HOST).map(|row| row.options.clone());
+        within(PATIENCE, seen, Some(claim.options.clone())).await;
+    }
 }
 
 async fn a_greater_generation_takes_the_endpoint_everywhere(region: Region) {

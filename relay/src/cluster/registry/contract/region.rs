@@ -4,7 +4,7 @@ use crate::cluster::{
     registry::{Claim, Memory, Redis, Registry},
     table::{RelayRecord, Row},
 };
-use adit_protocol::{Account, Endpoint, RelayId};
+use adit_protocol::{Account, Endpoint, RelayId, TunnelOptions};
 use adit_testkit::redis::Redis as Server;
 use std::{
     sync::{
@@ -120,6 +120,7 @@ pub(in crate::cluster::registry) fn claim(
         instance: who.parse().unwrap(),
         generation,
         tunnel: who.parse().unwrap(),
+        options: TunnelOptions::default(),
         session: session.parse().unwrap(),
         relay: relay.clone(),
     }

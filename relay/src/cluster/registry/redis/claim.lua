@@ -9,6 +9,7 @@ local function row_from(claim)
         instance = claim.instance,
         generation = claim.generation,
         tunnel = claim.tunnel,
+        options = claim.options,
         sessions = { [claim.session] = claim.relay },
     }
 end
@@ -26,6 +27,7 @@ local function count(sessions)
     return n
 end
 
+-- Options are text here, so that they stay as they are; nil if there are none.
 -- Generations have 20 digits each, so that their order as text is their order as numbers.
 local function decide(claim)
     local row, text = row_of(claim.endpoint)
@@ -43,7 +45,7 @@ local function decide(claim)
         return 'stale', text
     end
     local known = row.sessions[claim.session]
-    if known == claim.relay and row.tunnel == claim.tunnel then
+    if known == claim.relay and row.tunnel == claim.tunnel and row.options == claim.options then
         return 'held', text
     end
     if not known and count(row.sessions) >= sessions_max then
@@ -51,6 +53,7 @@ local function decide(claim)
     end
     row.sessions[claim.session] = claim.relay
     row.tunnel = claim.tunnel
+    row.options = claim.options
     return 'held', set_row(row)
 end
 

@@ -4,11 +4,11 @@
 
 use super::super::Claim;
 use crate::cluster::table::{ChangeKind, MAX_SESSIONS, RelayRecord, Row, RowSession};
-use adit_protocol::{Account, Endpoint, InstanceId, RelayId, SessionId, TunnelId};
+use adit_protocol::{Account, Endpoint, InstanceId, RelayId, SessionId, TunnelId, TunnelOptions};
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, collections::BTreeMap};
 
-/// The most bytes of a row or record. A row with as many and as long parts as it can have has about 12 KiB.
+/// The most bytes of a row or record. A row with as many and as long parts as it can have has about 14 KiB.
 const MAX_BYTES: usize = 16 * 1024;
 
 #[derive(Serialize)]
@@ -18,6 +18,9 @@ struct ClaimText<'a> {
     instance: &'a InstanceId,
     generation: String,
     tunnel: &'a TunnelId,
+    /// JSON as text: the scripts' own JSON would change numbers and empty lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    options: Option<String>,
     session: &'a SessionId,
     relay: &'a RelayId,
 }
@@ -30,6 +33,8 @@ struct RowText<'a> {
     #[serde(borrow)]
     generation: Cow<'a, str>,
     tunnel: TunnelId,
+    #[serde(borrow, default)]
+    options: Option<Cow<'a, str>>,
     sessions: BTreeMap<SessionId, RelayId>,
     #[serde(borrow)]
     version: Cow<'a, str>,
@@ -47,10 +52,16 @@ pub(super) fn claim(claim: &Claim) -> String {
         instance: &claim.instance,
         generation: generation(claim.generation),
         tunnel: &claim.tunnel,
+        options: options_text(&claim.options),
         session: &claim.session,
         relay: &claim.relay,
     };
     serde_json::to_string(&text).expect("strings can be written as JSON")
+}
+
+fn options_text(options: &TunnelOptions) -> Option<String> {
+    let text = || serde_json::to_string(options).expect("what was read as JSON can be written as such");
+    (!options.is_empty()).then(text)
 }
 
 /// A row with its version.
@@ -69,6 +80,10 @@ pub(super) fn row(text: &[u8]) -> Option<(u64, Row)> {
         instance: text.instance,
         generation: text.generation.parse().ok()?,
         tunnel: text.tunnel,
+        options: match text.options {
+            Some(json) => serde_json::from_str(&json).ok()?,
+            None => TunnelOptions::default(),
+        },
         sessions,
     };
     Some((text.version.parse().ok()?, row))

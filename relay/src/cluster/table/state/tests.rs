@@ -1,6 +1,6 @@
 use super::*;
 use crate::cluster::registry::Claim;
-use adit_protocol::{Account, SessionId};
+use adit_protocol::{Account, SessionId, TunnelOptions};
 use proptest::{collection::vec, prelude::*};
 use std::collections::BTreeMap;
 
@@ -34,15 +34,16 @@ fn row(endpoint: u8, generation: u64, sessions: &[(u8, u8)]) -> Row {
         instance: owner.parse().unwrap(),
         generation,
         tunnel: owner.parse().unwrap(),
+        options: TunnelOptions::default(),
         sessions,
     }
 }
 
 /// The claim of this relay, which is relay 0.
 fn own(endpoint: u8, generation: u64, number: u8) -> Claim {
-    let Row { endpoint, account, instance, generation, tunnel, .. } = row(endpoint, generation, &[]);
+    let Row { endpoint, account, instance, generation, tunnel, options, .. } = row(endpoint, generation, &[]);
     let RowSession { session, relay } = session(number, 0);
-    Claim { endpoint, account, instance, generation, tunnel, session, relay }
+    Claim { endpoint, account, instance, generation, tunnel, options, session, relay }
 }
 
 /// A state that has a snapshot already: rows with versions up to 100, and the relays 1 to 3.
