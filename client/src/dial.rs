@@ -49,7 +49,7 @@ impl Dialer {
         let presented = identity.present().await.map_err(|problem| DialError::Token(Box::new(problem)))?;
         let tcp = timeout(CONNECT_TIMEOUT, self.connect()).await.map_err(|_| DialError::ConnectTimeout)??;
         // A system that refuses makes nothing but a slower session.
-        let _ = adit_mux::socket::prepare(&tcp);
+        let _ = adit_mux::socket::configure(&tcp);
         timeout(HELLO_TIMEOUT, async {
             let start = Instant::now();
             let mut io = self.tls.connect(&self.relay.host(), tcp).await?;

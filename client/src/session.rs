@@ -8,7 +8,7 @@ mod stream_limit;
 use crate::{
     context::ClientContext, dial::DialError, identity::PresentedProof, lanes::Lane, problem::Problem,
 };
-use adit_protocol::{Code, Elsewhere, Refused, SuspensionNotice, ToClient, ToRelay, Welcome};
+use adit_protocol::{Code, HelloRedirect, HelloRefusal, SuspensionNotice, ToClient, ToRelay, Welcome};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -21,9 +21,9 @@ pub(crate) enum Report {
     /// The relay could not be reached.
     Failed(DialError),
     /// A relay answered that the request avoids.
-    Elsewhere(Elsewhere),
+    Elsewhere(HelloRedirect),
     /// The relay refused the client, which had presented this proof.
-    Refused(Box<Refused>, PresentedProof),
+    Refused(Box<HelloRefusal>, PresentedProof),
     /// The session has begun.
     Began(Box<Welcome>, mpsc::Sender<SessionCommand>),
     /// The relay sent a control message.

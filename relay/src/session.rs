@@ -23,7 +23,7 @@ use crate::{
     suspensions::SuspensionSet,
 };
 use adit_protocol::{
-    Code, Refused,
+    Code, HelloRefusal,
     frame::FrameError,
     hello::{Facts, Provider},
 };
@@ -68,14 +68,14 @@ pub(crate) struct Admission {
 
 impl Sessions {
     /// The refusal of a hello.
-    fn refused(&self, code: Code, message: String) -> Refused {
+    fn refused(&self, code: Code, message: String) -> HelloRefusal {
         self.telemetry.lane().metrics.refused(code);
         let facts = if code.is_about_proof() { self.admission.token_facts.clone() } else { Facts::default() };
-        Refused {
+        HelloRefusal {
             code,
             message,
             time: now(),
-            least_version: None,
+            min_version: None,
             retry_after_ms: None,
             provider: self.admission.provider.clone(),
             facts,
@@ -84,7 +84,7 @@ impl Sessions {
     }
 
     /// The refusal of bytes that are not a hello.
-    fn bad_hello(&self, error: &FrameError) -> Refused {
+    fn bad_hello(&self, error: &FrameError) -> HelloRefusal {
         let cause = std::error::Error::source(error).map_or(String::new(), |cause| format!(": {cause}"));
         self.refused(Code::BadHello, format!("{error}{cause}"))
     }

@@ -4,7 +4,7 @@ use crate::{
     event::{EventKind, Exchange},
     published::PublishedTunnel,
 };
-use adit_mux::{ConnectProtocol, splice::Count};
+use adit_mux::{ConnectProtocol, splice::SpliceCounters};
 use adit_protocol::stream;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
@@ -37,7 +37,7 @@ struct ObservedExchange {
 pub(super) struct ExchangeRecord {
     tunnel: Arc<PublishedTunnel>,
     observed: Option<Box<ObservedExchange>>,
-    count: Count,
+    count: SpliceCounters,
 }
 
 impl ExchangeRecord {
@@ -45,7 +45,7 @@ impl ExchangeRecord {
     pub(super) fn new<B>(tunnel: &Arc<PublishedTunnel>, request: &Request<B>) -> Self {
         let observed =
             tunnel.event_queue.wants_requests().then(|| Box::new(ObservedExchange::new(tunnel, request)));
-        Self { tunnel: tunnel.clone(), observed, count: Count::default() }
+        Self { tunnel: tunnel.clone(), observed, count: SpliceCounters::default() }
     }
 
     /// The answer's status.
@@ -73,7 +73,7 @@ impl ExchangeRecord {
     }
 
     /// Where a copy counts its bytes.
-    pub(super) fn splice_count(&self) -> &Count {
+    pub(super) fn splice_count(&self) -> &SpliceCounters {
         &self.count
     }
 
@@ -147,7 +147,7 @@ impl ObservedExchange {
         }
     }
 
-    fn event_kind(&self, count: &Count) -> EventKind {
+    fn event_kind(&self, count: &SpliceCounters) -> EventKind {
         let mut exchange = self.exchange.clone();
         exchange.bytes_in = self.bytes_in.load(Ordering::Relaxed) + count.received.load(Ordering::Relaxed);
         exchange.bytes_out = self.bytes_out.load(Ordering::Relaxed) + count.sent.load(Ordering::Relaxed);

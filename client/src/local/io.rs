@@ -71,10 +71,10 @@ impl Abort for ServiceIo {
         }
     }
 
-    fn guard(&mut self, on: bool) {
+    fn set_reset_on_close(&mut self, on: bool) {
         match self {
-            Self::Tcp(io) => io.guard(on),
-            Self::Tls(io) => io.get_mut().0.guard(on),
+            Self::Tcp(io) => io.set_reset_on_close(on),
+            Self::Tls(io) => io.get_mut().0.set_reset_on_close(on),
         }
     }
 }
@@ -126,7 +126,7 @@ impl Abort for Prefixed {
         self.io.abort();
     }
 
-    fn guard(&mut self, on: bool) {
-        self.io.guard(on);
+    fn set_reset_on_close(&mut self, on: bool) {
+        self.io.set_reset_on_close(on);
     }
 }

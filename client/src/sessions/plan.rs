@@ -7,7 +7,7 @@
 
 use super::backoff::Backoff;
 use crate::{lanes, session::SessionKey};
-use adit_protocol::{Elsewhere, RelayId, Welcome, hello::MAX_AVOID};
+use adit_protocol::{HelloRedirect, RelayId, Welcome, hello::MAX_AVOID};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -272,7 +272,7 @@ impl SessionPlan {
     pub(super) fn dial_answered_elsewhere(
         &mut self,
         key: SessionKey,
-        elsewhere: &Elsewhere,
+        elsewhere: &HelloRedirect,
         now: Instant,
     ) -> SearchOutcome {
         let thin = self.take_dial(key).is_some_and(|dial| !dial.target.only.is_empty());

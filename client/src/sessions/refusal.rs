@@ -1,7 +1,7 @@
 //! Decides what the client does after a relay's refusal.
 
 use crate::{event::Time, problem::Problem};
-use adit_protocol::{Code, Refused, SuspensionNotice};
+use adit_protocol::{Code, HelloRefusal, SuspensionNotice};
 use std::time::Duration;
 
 /// No relay keeps a client away for longer than this.
@@ -19,7 +19,7 @@ pub(super) enum RefusalAction {
 }
 
 /// Decides the next step. `has_other`: a credential was presented, and there is a token as well.
-pub(super) fn action_after(refused: &Refused, has_other: bool) -> RefusalAction {
+pub(super) fn action_after(refused: &HelloRefusal, has_other: bool) -> RefusalAction {
     let after = refused.retry_after_ms.map(|ms| Duration::from_millis(ms).min(MAX_RETRY_DELAY));
     match refused.code {
         Code::CredentialInvalid | Code::CredentialExpired | Code::PossessionFailed if has_other => {
@@ -39,7 +39,7 @@ pub(super) fn action_after(refused: &Refused, has_other: bool) -> RefusalAction 
 /// The refusal as a person reads it. `now` is this computer's clock in seconds since 1970.
 ///
 /// `claims` are those of the refused token.
-pub(super) fn problem_of(refused: &Refused, claims: &[(&'static str, String)], now: u64) -> Problem {
+pub(super) fn problem_of(refused: &HelloRefusal, claims: &[(&'static str, String)], now: u64) -> Problem {
     let at = |seconds: u64| Time::from_unix_ms(seconds.saturating_mul(1000)).to_seconds();
     let clock = |seconds: u64| at(seconds)[11..19].to_owned();
     let mut problem = Problem::new(refused.code.as_str());
@@ -50,7 +50,7 @@ pub(super) fn problem_of(refused: &Refused, claims: &[(&'static str, String)], n
     if refused.code.as_str().starts_with("token_") || refused.code == Code::ClockSkew {
         problem = claims.iter().fold(problem, |problem, (fact, value)| problem.with(fact, value.as_str()));
     }
-    if let Some(version) = &refused.least_version {
+    if let Some(version) = &refused.min_version {
         problem = problem.with("leastVersion", version.as_str());
     }
     if !refused.provider.abuse.is_empty() {
@@ -97,12 +97,12 @@ pub(super) fn with_suspension(problem: Problem, notice: &SuspensionNotice) -> Pr
 mod tests {
     use super::*;
 
-    fn refused(code: Code, retry_after_ms: Option<u64>) -> Refused {
-        Refused {
+    fn refused(code: Code, retry_after_ms: Option<u64>) -> HelloRefusal {
+        HelloRefusal {
             code,
             message: "because".into(),
             time: 1_000_000,
-            least_version: None,
+            min_version: None,
             retry_after_ms,
             provider: Default::default(),
             suspension: None,
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn a_region_says_where_its_tokens_are_made() {
         let command = ("tokenCommand".to_owned(), "adit-relay token --account NAME > token".to_owned());
-        let expired = Refused { facts: [command].into(), ..refused(Code::TokenExpired, None) };
+        let expired = HelloRefusal { facts: [command].into(), ..refused(Code::TokenExpired, None) };
         let next = problem_of(&expired, &[], 0).next;
         let expected = "on the relay's machine: adit-relay token --account NAME > token";
         assert_eq!(next.as_deref(), Some(expected));
@@ -144,7 +144,7 @@ mod tests {
             abuse: "abuse@example.com".to_owned(),
         };
         let told = problem_of(
-            &Refused { suspension: Some(Box::new(notice)), ..refused(Code::Suspended, None) },
+            &HelloRefusal { suspension: Some(Box::new(notice)), ..refused(Code::Suspended, None) },
             &[],
             0,
         );

@@ -14,7 +14,7 @@ use crate::{
     published::LIMITED_DURATION,
     session::{Report, SessionCommand, SessionEnd, SessionKey},
 };
-use adit_protocol::{Code, Elsewhere, Refused, ToClient, Welcome};
+use adit_protocol::{Code, HelloRedirect, HelloRefusal, ToClient, Welcome};
 use std::time::Duration;
 use tokio::{
     sync::mpsc,
@@ -70,7 +70,7 @@ impl SessionManager {
         Ok(())
     }
 
-    fn dial_answered_elsewhere(&mut self, key: SessionKey, elsewhere: &Elsewhere) {
+    fn dial_answered_elsewhere(&mut self, key: SessionKey, elsewhere: &HelloRedirect) {
         match self.plan.dial_answered_elsewhere(key, elsewhere, Instant::now()) {
             SearchOutcome::GoesOn => {}
             SearchOutcome::Ended => self.report_connected(),
@@ -91,7 +91,7 @@ impl SessionManager {
     fn dial_refused(
         &mut self,
         key: SessionKey,
-        refused: &Refused,
+        refused: &HelloRefusal,
         presented: &PresentedProof,
     ) -> Result<(), Problem> {
         self.managed.remove(&key);

@@ -3,8 +3,8 @@
 use adit::{Client, ClientBuilder, Events, TunnelSpec, event::EventKind};
 use adit_mux::{Opener, RecvStream, ResponseFuture, SendStream, StreamError};
 use adit_protocol::{
-    Account, Endpoint, Hello, Kind, MUX_H2, OpenedTunnel, Proof, Refused, RelayId, Reply, ToClient, ToRelay,
-    TunnelId, VERSION, Welcome,
+    Account, Endpoint, Hello, HelloRefusal, Kind, MUX_H2, OpenedTunnel, Proof, RelayId, Reply, ToClient,
+    ToRelay, TunnelId, VERSION, Welcome,
     control::{Lines, encode},
     frame,
     possession::{EXPORTER_BYTES, EXPORTER_LABEL, message},
@@ -52,11 +52,11 @@ impl Answer {
     }
 
     pub(crate) fn refused(code: adit_protocol::Code, retry_after_ms: Option<u64>) -> Self {
-        Self::Reply(Reply::Refused(Refused {
+        Self::Reply(Reply::Refused(HelloRefusal {
             code,
             message: format!("the test says {code}"),
             time: 1_800_000_000,
-            least_version: Some("9.0.0".into()),
+            min_version: Some("9.0.0".into()),
             retry_after_ms,
             provider: adit_protocol::hello::Provider {
                 name: "Test".into(),
@@ -313,7 +313,7 @@ pub(crate) fn relays_in_turn(
 pub(crate) fn answer_as(name: &'static str, relays: u32, sessions: u8, hello: &Hello) -> Answer {
     let others_only = !hello.only.is_empty() && !hello.only.contains(&relay_id(name));
     if others_only || hello.avoid.contains(&relay_id(name)) {
-        let elsewhere = adit_protocol::Elsewhere { relay: relay_id(name), relays };
+        let elsewhere = adit_protocol::HelloRedirect { relay: relay_id(name), relays };
         return Answer::Reply(Reply::Elsewhere(elsewhere));
     }
     Answer::Welcome(Box::new(move |welcome| {

@@ -1,4 +1,4 @@
-//! A message body to a stream, and a stream as a message body.
+//! Message bodies sent to a stream, and received from one.
 
 use crate::{RecvStream, ResetReason, SendStream, StreamError};
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// Why a body did not reach the other side whole. The stream has been reset in both cases.
+/// Why a body was not sent whole. The stream has been reset in both cases.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError<E> {
     /// The body itself broke off.
@@ -19,13 +19,12 @@ pub enum SendError<E> {
     Stream(#[source] StreamError),
 }
 
-/// Sends a body, its trailers included, as fast as the other side reads it. Answers with how many bytes it had.
+/// Sends a body and its trailers as fast as the other side reads, and returns the body's length in bytes.
 ///
-/// Empty frames that do not end the stream are left out: h2 counts them against the connection.
+/// Empty frames that do not end the stream are not sent: h2 counts them against the connection.
 ///
 /// # Errors
-/// [`SendError`]. When the other side stops reading with NO_ERROR because it has answered already (RFC 9113 section
-/// 8.1), that is not an error.
+/// [`SendError`]. A reset with NO_ERROR is none: the other side has answered and needs no more of the body (RFC 9113 section 8.1).
 pub async fn send<B>(body: B, mut stream: SendStream) -> Result<u64, SendError<B::Error>>
 where
     B: Body<Data = Bytes>,
@@ -33,16 +32,16 @@ where
     let mut body = std::pin::pin!(body);
     let mut sent = 0;
     loop {
-        let frame = match next_frame(body.as_mut(), &mut stream).await {
-            Next::Frame(frame) => frame,
-            Next::End => break,
-            Next::Broken(error) => {
+        let frame = match next_event(body.as_mut(), &mut stream).await {
+            BodyEvent::Frame(frame) => frame,
+            BodyEvent::End => break,
+            BodyEvent::Broken(error) => {
                 stream.send_reset(ResetReason::Cancel);
                 return Err(SendError::Body(error));
             }
-            Next::Reset(Ok(ResetReason::NoError)) => return Ok(sent),
-            Next::Reset(Ok(reason)) => return Err(SendError::Stream(reason.into())),
-            Next::Reset(Err(error)) => return Err(SendError::Stream(error)),
+            BodyEvent::Reset(Ok(ResetReason::NoError)) => return Ok(sent),
+            BodyEvent::Reset(Ok(reason)) => return Err(SendError::Stream(reason.into())),
+            BodyEvent::Reset(Err(error)) => return Err(SendError::Stream(error)),
         };
         match frame.into_data() {
             Ok(data) => {
@@ -64,7 +63,7 @@ where
     Ok(sent)
 }
 
-enum Next<E> {
+enum BodyEvent<E> {
     Frame(Frame<Bytes>),
     End,
     Broken(E),
@@ -72,20 +71,24 @@ enum Next<E> {
 }
 
 /// The body's next frame, unless the other side resets the stream first.
-async fn next_frame<B: Body<Data = Bytes>>(mut body: Pin<&mut B>, stream: &mut SendStream) -> Next<B::Error> {
+async fn next_event<B: Body<Data = Bytes>>(
+    mut body: Pin<&mut B>,
+    stream: &mut SendStream,
+) -> BodyEvent<B::Error> {
     std::future::poll_fn(|cx| match body.as_mut().poll_frame(cx) {
-        Poll::Ready(Some(Ok(frame))) => Poll::Ready(Next::Frame(frame)),
-        Poll::Ready(Some(Err(error))) => Poll::Ready(Next::Broken(error)),
-        Poll::Ready(None) => Poll::Ready(Next::End),
-        Poll::Pending => stream.poll_reset(cx).map(Next::Reset),
+        Poll::Ready(Some(Ok(frame))) => Poll::Ready(BodyEvent::Frame(frame)),
+        Poll::Ready(Some(Err(error))) => Poll::Ready(BodyEvent::Broken(error)),
+        Poll::Ready(None) => Poll::Ready(BodyEvent::End),
+        Poll::Pending => stream.poll_reset(cx).map(BodyEvent::Reset),
     })
     .await
 }
 
-/// Sends bytes as far and as fast as the other side's window allows. Answers whether the stream still takes more.
+/// Sends bytes as fast as the other side's window allows, and returns whether the stream accepts more. With `last` the
+/// direction ends.
 ///
 /// # Errors
-/// When the stream was reset with another reason than NO_ERROR, or its connection ended.
+/// [`StreamError`] if the stream was reset with another reason than NO_ERROR, or its connection ended.
 pub async fn send_bytes(stream: &mut SendStream, mut data: Bytes, last: bool) -> Result<bool, StreamError> {
     if data.is_empty() {
         if last {
@@ -109,9 +112,9 @@ pub async fn send_bytes(stream: &mut SendStream, mut data: Bytes, last: bool) ->
     Ok(true)
 }
 
-/// What a stream brings, as a message body.
+/// The bytes and trailers received on a stream, as a message body.
 ///
-/// A chunk's window is given back when the next one is asked for: a reader that stalls holds one window and no more.
+/// A chunk's window is released when the next chunk is polled: a reader that stalls holds one window and no more.
 pub struct StreamBody {
     stream: RecvStream,
     unreleased: usize,
@@ -120,7 +123,7 @@ pub struct StreamBody {
 }
 
 impl StreamBody {
-    /// The body of a stream. `length` is what Content-Length says, if the message has one.
+    /// The body of a stream; `length` is the message's Content-Length in bytes, if it has one.
     pub fn new(stream: RecvStream, length: Option<u64>) -> Self {
         let data_done = stream.is_end_stream();
         Self { stream, unreleased: 0, data_done, length: if data_done { Some(0) } else { length } }

@@ -1,12 +1,12 @@
 //! One flush for the frames of many streams.
 //!
-//! h2 flushes after every DATA frame. Behind TLS each flush is a record and a system call of its own. [`Buffered`] takes
-//! what h2 writes and keeps it; the task that drives the connection sends it with [`Flusher::poll`] after h2 has done
-//! all that there was to do. Large writes go straight through, one at a time: what h2 has not handed over yet can still be
-//! overtaken by the frames of other streams.
+//! h2 flushes after every DATA frame, and behind TLS each flush costs a record and a system call. [`BufferedIo`] keeps what h2
+//! writes; the task that drives the connection sends it with [`Flusher::poll`] once h2 has no more work. A large write is not
+//! copied into the buffer but written at once, and the next one waits until it has been sent: frames that h2 still holds can be
+//! overtaken by those of other streams.
 //!
-//! A connection that has much to read or to write does so in turns: between two of them the thread looks at what else there
-//! is to do, so that a small message of another connection, or stream, does not wait for a whole window.
+//! Reads and large writes are done in turns of [`MAX_TURN_BYTES`]. Between two turns the task yields to the runtime, so that a
+//! small message of another connection or stream does not wait for a whole window.
 
 use bytes::{Buf, BytesMut};
 use std::{
@@ -20,71 +20,75 @@ use std::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// How many bytes are kept before a write waits for the connection.
-const CAPACITY: usize = 64 * 1024;
-/// The same while the connection takes nothing: what is kept is ahead of all that comes, however urgent.
-const BLOCKED_CAPACITY: usize = 16 * 1024;
-/// A write of this many bytes is not worth a copy.
-const LARGE: usize = 32 * 1024;
+/// How many bytes the buffer takes before a write waits for the connection.
+const BUFFER_BYTES: usize = 64 * 1024;
+/// The same while the connection accepts nothing: buffered bytes are ahead of every later frame, however urgent.
+const BLOCKED_BUFFER_BYTES: usize = 16 * 1024;
+/// The size from which a write is not copied into the buffer.
+const LARGE_WRITE_BYTES: usize = 32 * 1024;
 /// How many bytes are read, and how many are written in large writes, in one turn.
-const TURN: usize = 128 * 1024;
-/// A buffer that has grown beyond this is given back once it is empty, so that idle sessions hold little memory.
-const KEPT: usize = 4 * 1024;
+const MAX_TURN_BYTES: usize = 128 * 1024;
+/// An empty buffer that has grown beyond this is freed, so that idle sessions hold little memory.
+const MAX_IDLE_BUFFER_BYTES: usize = 4 * 1024;
 
 struct Inner<T> {
     io: T,
     pending: BytesMut,
     /// A flush that failed: the next read or write returns it.
     failed: Option<io::Error>,
-    /// The connection was given something, of which its TLS may have a part yet.
-    unsent: bool,
-    /// The same, and it was a large write.
-    large: bool,
-    /// How many bytes were read in this turn.
+    /// The connection was given bytes since the last flush; its TLS may hold some of them.
+    unflushed: bool,
+    /// The last of them were a large write.
+    large_write: bool,
+    /// Bytes read in this turn.
     read: usize,
-    /// How many were written in large writes.
+    /// Bytes of large writes in this turn.
     written: usize,
     traffic: Traffic,
 }
 
-/// What has moved on a connection, whatever it means.
+/// Counts the bytes of a connection in both directions.
 #[derive(Clone, Debug, Default)]
-pub struct Traffic(Arc<Moved>);
+pub struct Traffic(Arc<Counters>);
 
 #[derive(Debug, Default)]
-struct Moved {
-    came: AtomicU64,
-    left: AtomicU64,
+struct Counters {
+    received: AtomicU64,
+    sent: AtomicU64,
     blocked: AtomicBool,
 }
 
-/// What had moved at some moment.
+/// The counts of a [`Traffic`] at one moment.
 #[derive(Clone, Copy, Debug)]
-pub struct Mark {
-    came: u64,
-    left: u64,
+pub struct TrafficSnapshot {
+    received: u64,
+    sent: u64,
 }
 
-impl Mark {
-    /// How many bytes had moved, either way.
+impl TrafficSnapshot {
+    /// The bytes of both directions together.
     pub fn bytes(self) -> u64 {
-        self.came + self.left
+        self.received + self.sent
     }
 }
 
 impl Traffic {
-    /// What has moved until now.
-    pub fn mark(&self) -> Mark {
-        Mark { came: self.0.came.load(Ordering::Relaxed), left: self.0.left.load(Ordering::Relaxed) }
+    /// The counts now.
+    pub fn snapshot(&self) -> TrafficSnapshot {
+        TrafficSnapshot {
+            received: self.0.received.load(Ordering::Relaxed),
+            sent: self.0.sent.load(Ordering::Relaxed),
+        }
     }
 
-    /// Whether anything has come since then; or something has left, of what this side still waits to send more of.
-    pub fn has_moved_since(&self, before: Mark) -> bool {
-        let now = self.mark();
-        now.came > before.came || (now.left > before.left && self.is_blocked())
+    /// Whether bytes were received since the snapshot, or were sent while more wait to be: either shows that the other side is
+    /// there.
+    pub fn has_moved_since(&self, before: TrafficSnapshot) -> bool {
+        let now = self.snapshot();
+        now.received > before.received || (now.sent > before.sent && self.is_blocked())
     }
 
-    /// Whether this side waits to send more.
+    /// Whether bytes wait because the connection accepts none.
     pub fn is_blocked(&self) -> bool {
         self.0.blocked.load(Ordering::Relaxed)
     }
@@ -94,25 +98,25 @@ impl Traffic {
     }
 }
 
-/// A byte stream whose flushes wait for its [`Flusher`].
-pub struct Buffered<T>(Arc<Mutex<Inner<T>>>);
+/// A byte stream that buffers small writes until its [`Flusher`] sends them.
+pub struct BufferedIo<T>(Arc<Mutex<Inner<T>>>);
 
-/// Sends what its [`Buffered`] has kept.
+/// Sends what its [`BufferedIo`] has buffered.
 pub struct Flusher<T>(Arc<Mutex<Inner<T>>>);
 
 fn lock<T>(inner: &Mutex<Inner<T>>) -> MutexGuard<'_, Inner<T>> {
     inner.lock().expect("no code panics while it holds this lock")
 }
 
-impl<T> Buffered<T> {
+impl<T> BufferedIo<T> {
     /// Both halves for one byte stream.
     pub fn new(io: T) -> (Self, Flusher<T>) {
         let inner = Arc::new(Mutex::new(Inner {
             io,
             pending: BytesMut::new(),
             failed: None,
-            unsent: false,
-            large: false,
+            unflushed: false,
+            large_write: false,
             read: 0,
             written: 0,
             traffic: Traffic::default(),
@@ -120,30 +124,30 @@ impl<T> Buffered<T> {
         (Self(inner.clone()), Flusher(inner))
     }
 
-    /// Tells what has moved.
+    /// The connection's byte counts.
     pub fn traffic(&self) -> Traffic {
         lock(&self.0).traffic.clone()
     }
 }
 
-/// Has the task polled again once the runtime has looked for other IO and run what is ready. To wake it at once would not do:
-/// the runtime looks for IO when no task is ready, or after many.
-fn give_way(cx: &mut Context<'_>) {
+/// Has the task polled again after the runtime has polled IO and run the tasks that are ready. Waking it at once would not do:
+/// the runtime polls IO when no task is ready, or after many.
+fn yield_to_runtime(cx: &mut Context<'_>) {
     let _ = pin!(tokio::task::yield_now()).poll(cx);
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Flusher<T> {
-    /// Sends what is kept, as far as the connection takes it now; goes on when the task is woken. With it a turn ends.
+    /// Sends as much as the connection accepts now, and wakes the task when it accepts more. Begins the next turn.
     pub fn poll(&self, cx: &mut Context<'_>) {
         let mut inner = lock(&self.0);
         (inner.read, inner.written) = (0, 0);
         let polled = match inner.poll_drain(cx) {
-            Poll::Ready(Ok(())) => inner.poll_sent(cx),
+            Poll::Ready(Ok(())) => inner.poll_flushed(cx),
             other => other,
         };
         if let Poll::Ready(Err(error)) = polled {
             inner.failed = Some(error);
-            inner.unsent = false;
+            inner.unflushed = false;
             inner.pending.clear();
             cx.waker().wake_by_ref();
         }
@@ -151,32 +155,32 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Flusher<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Inner<T> {
-    /// Has the connection send what it was given.
-    fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.unsent {
+    /// Flushes the connection if it was given bytes since the last flush.
+    fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.unflushed {
             let polled = Pin::new(&mut self.io).poll_flush(cx);
             self.traffic.set_blocked(polled.is_pending());
             ready!(polled)?;
-            self.unsent = false;
+            self.unflushed = false;
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Gives the connection what is kept.
+    /// Writes the buffer to the connection.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.pending.is_empty() {
-            ready!(self.poll_sent(cx))?;
-            self.unsent = true;
+            ready!(self.poll_flushed(cx))?;
+            self.unflushed = true;
             let polled = Pin::new(&mut self.io).poll_write(cx, &self.pending);
             self.traffic.set_blocked(polled.is_pending());
             let written = ready!(polled)?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.note_left(written);
+            self.count_sent(written);
             self.pending.advance(written);
         }
-        if self.pending.capacity() > KEPT {
+        if self.pending.capacity() > MAX_IDLE_BUFFER_BYTES {
             self.pending = BytesMut::new();
         } else {
             self.pending.clear();
@@ -184,8 +188,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Inner<T> {
         Poll::Ready(Ok(()))
     }
 
-    fn note_left(&self, bytes: usize) {
-        self.traffic.0.left.fetch_add(bytes as u64, Ordering::Relaxed);
+    fn count_sent(&self, bytes: usize) {
+        self.traffic.0.sent.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     fn take_failure(&mut self) -> io::Result<()> {
@@ -193,24 +197,24 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Inner<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Buffered<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for BufferedIo<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut inner = lock(&self.0);
         inner.take_failure()?;
-        if inner.read >= TURN {
-            give_way(cx);
+        if inner.read >= MAX_TURN_BYTES {
+            yield_to_runtime(cx);
             return Poll::Pending;
         }
         let before = buf.filled().len();
         let polled = Pin::new(&mut inner.io).poll_read(cx, buf);
-        let came = buf.filled().len() - before;
-        inner.read += came;
-        inner.traffic.0.came.fetch_add(came as u64, Ordering::Relaxed);
+        let received = buf.filled().len() - before;
+        inner.read += received;
+        inner.traffic.0.received.fetch_add(received as u64, Ordering::Relaxed);
         polled
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Buffered<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for BufferedIo<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
@@ -222,27 +226,27 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Buffered<T> {
     ) -> Poll<io::Result<usize>> {
         let mut inner = lock(&self.0);
         inner.take_failure()?;
-        if inner.large {
-            // Until it has left, h2 begins no other frame after this one, and any stream's can be the next.
-            ready!(inner.poll_sent(cx))?;
-            inner.large = false;
+        if inner.large_write {
+            // Until it has been sent, h2 begins no other frame, so that any stream's can be the next.
+            ready!(inner.poll_flushed(cx))?;
+            inner.large_write = false;
         }
         let total: usize = bufs.iter().map(|buf| buf.len()).sum();
-        let capacity = if inner.traffic.is_blocked() { BLOCKED_CAPACITY } else { CAPACITY };
-        if total >= LARGE || inner.pending.len() + total > capacity {
+        let capacity = if inner.traffic.is_blocked() { BLOCKED_BUFFER_BYTES } else { BUFFER_BYTES };
+        if total >= LARGE_WRITE_BYTES || inner.pending.len() + total > capacity {
             ready!(inner.poll_drain(cx))?;
         }
-        if total >= LARGE {
-            ready!(inner.poll_sent(cx))?;
-            if inner.written >= TURN {
-                give_way(cx);
+        if total >= LARGE_WRITE_BYTES {
+            ready!(inner.poll_flushed(cx))?;
+            if inner.written >= MAX_TURN_BYTES {
+                yield_to_runtime(cx);
                 return Poll::Pending;
             }
-            (inner.large, inner.unsent) = (true, true);
+            (inner.large_write, inner.unflushed) = (true, true);
             let polled = Pin::new(&mut inner.io).poll_write_vectored(cx, bufs);
             if let Poll::Ready(Ok(written)) = polled {
                 inner.written += written;
-                inner.note_left(written);
+                inner.count_sent(written);
             }
             return polled;
         }

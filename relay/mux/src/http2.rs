@@ -3,7 +3,7 @@
 use crate::{
     AcceptStreams, AcceptedStream, ConnectProtocol, OpenStreams, OpenedStream, RecvStream, Responder,
     ResponseFuture, SendStream, StreamError,
-    buffered::{Buffered, Flusher},
+    buffered::{BufferedIo, Flusher},
     limits::{MAX_STREAMS, STREAM_WINDOW_BYTES},
     ping::Pinger,
 };
@@ -53,7 +53,7 @@ pub async fn open<T>(io: T) -> Result<(Opener, Pinger, Driver<T>), StreamError>
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
-    let (io, flusher) = Buffered::new(io);
+    let (io, flusher) = BufferedIo::new(io);
     let traffic = io.traffic();
     let (opener, mut connection) = h2::client::Builder::new()
         .initial_window_size(STREAM_WINDOW_BYTES)
@@ -115,7 +115,7 @@ impl OpenStreams for Opener {
 
 /// The opening side's connection: a future that ends with it. All streams make progress only while it is polled.
 pub struct Driver<T: AsyncRead + AsyncWrite + Unpin> {
-    connection: h2::client::Connection<Buffered<T>, Bytes>,
+    connection: h2::client::Connection<BufferedIo<T>, Bytes>,
     flusher: Flusher<T>,
 }
 
@@ -137,7 +137,7 @@ pub async fn accept<T>(io: T) -> Result<(Acceptor<T>, Pinger), StreamError>
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
-    let (io, flusher) = Buffered::new(io);
+    let (io, flusher) = BufferedIo::new(io);
     let traffic = io.traffic();
     let handshake = h2::server::Builder::new()
         .initial_window_size(STREAM_WINDOW_BYTES)
@@ -168,7 +168,7 @@ where
 
 /// The accepting side's connection.
 pub struct Acceptor<T> {
-    connection: h2::server::Connection<Buffered<T>, Bytes>,
+    connection: h2::server::Connection<BufferedIo<T>, Bytes>,
     flusher: Flusher<T>,
 }
 

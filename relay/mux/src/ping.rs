@@ -1,101 +1,101 @@
-//! Whether the other side is still there, and how far away it is: HTTP/2 PING (RFC 9113 section 6.7).
+//! Liveness and round-trip time of a connection, by HTTP/2 PING (RFC 9113 section 6.7).
 
-mod line;
+mod line_estimate;
 
 use crate::buffered::Traffic;
-use line::Line;
+use line_estimate::LineEstimate;
 use std::{pin::pin, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 
 /// The time between two pings.
-pub const INTERVAL: Duration = Duration::from_secs(5);
-/// How often the line is looked at while an answer is due.
-const LOOK: Duration = Duration::from_millis(500);
+pub const PING_INTERVAL: Duration = Duration::from_secs(5);
+/// How often the traffic is checked while an answer is due.
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Sends pings on one connection.
 pub struct Pinger {
     ping: h2::PingPong,
     traffic: Traffic,
-    line: Line,
-    look: Duration,
+    line: LineEstimate,
+    check_interval: Duration,
 }
 
-/// Why a side is not waited for any longer.
+/// Why the other side counts as gone.
 #[derive(Debug, thiserror::Error)]
-pub enum Silent {
+pub enum PingError {
     /// The connection has ended.
     #[error("the connection has ended")]
-    Ended,
-    /// Nothing has moved for so long while an answer was due.
+    Closed,
+    /// No byte has moved for this long while an answer was due.
     #[error("no answer to a ping, and nothing else, for {} s", .0.as_secs())]
-    Silence(Duration),
-    /// Something moves, but no answer has come for so long.
+    Silent(Duration),
+    /// Bytes move, but no answer has come for this long.
     #[error("no answer to a ping for {} s", .0.as_secs())]
-    Late(Duration),
+    Unanswered(Duration),
 }
 
 impl Pinger {
     pub(crate) fn new(ping: h2::PingPong, traffic: Traffic) -> Self {
-        Self { ping, traffic, line: Line::default(), look: LOOK }
+        Self { ping, traffic, line: LineEstimate::default(), check_interval: CHECK_INTERVAL }
     }
 
-    /// What moves on the connection.
+    /// The connection's byte counts.
     pub fn traffic(&self) -> Traffic {
         self.traffic.clone()
     }
 
-    /// The two ends are side by side: silence for 5 s is none of the line's.
+    /// For a connection between relays, which is prompt: 5 s of silence are enough under any load.
     #[must_use]
-    pub fn near(mut self) -> Self {
-        self.line = Line::near();
+    pub fn between_relays(mut self) -> Self {
+        self.line = LineEstimate::between_relays();
         self
     }
 
-    /// One round trip.
+    /// Sends one ping and returns its round-trip time.
     ///
     /// # Errors
-    /// [`Silent`].
-    pub async fn ping(&mut self) -> Result<Duration, Silent> {
+    /// [`PingError`].
+    pub async fn ping(&mut self) -> Result<Duration, PingError> {
         let start = Instant::now();
-        // Reckoned in looks: a pause of this process is no silence of the other side.
-        let (mut waited, mut quiet, mut late) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+        // Counted in checks, not by the clock: a pause of this process is no silence of the other side.
+        let (mut waited, mut silence, mut late) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
         let mut pong = pin!(self.ping.ping(h2::Ping::opaque()));
         loop {
-            let before = self.traffic.mark();
-            match timeout(self.look, pong.as_mut()).await {
+            let before = self.traffic.snapshot();
+            match timeout(self.check_interval, pong.as_mut()).await {
                 Ok(Ok(_)) => {
                     let took = start.elapsed();
-                    self.line.answered(took, self.traffic.mark().bytes());
+                    self.line.record_pong(took, self.traffic.snapshot().bytes());
                     return Ok(took);
                 }
-                Ok(Err(_)) => return Err(Silent::Ended),
+                Ok(Err(_)) => return Err(PingError::Closed),
                 Err(_) => {}
             }
-            // On a slow line the question is behind what was to be sent before it, and the answer behind what was on its way.
-            // Who is gone sends nothing, and soon takes nothing.
+            // On a slow line the ping waits behind what was sent before it, and its answer behind what was under way. A side that is
+            // gone sends nothing, and soon accepts nothing.
             if self.traffic.has_moved_since(before) {
-                (quiet, late) = (Duration::ZERO, waited);
+                (silence, late) = (Duration::ZERO, waited);
             } else {
-                quiet += self.look;
+                silence += self.check_interval;
             }
-            waited += self.look;
-            if quiet >= self.line.patience(late, self.traffic.mark().bytes()) {
-                return Err(Silent::Silence(quiet));
+            waited += self.check_interval;
+            if silence >= self.line.max_silence(late, self.traffic.snapshot().bytes()) {
+                return Err(PingError::Silent(silence));
             }
-            if waited >= self.line.most() {
-                return Err(Silent::Late(waited));
+            if waited >= self.line.max_pong_delay() {
+                return Err(PingError::Unanswered(waited));
             }
         }
     }
 
-    /// Pings at once and then every [`INTERVAL`], until there is no answer; tells each round trip.
-    pub async fn watch(mut self, mut measured: impl FnMut(Duration)) -> Silent {
+    /// Pings at once and then every [`PING_INTERVAL`], calls `measured` with each round-trip time, and returns why it stopped.
+    pub async fn watch(mut self, mut measured: impl FnMut(Duration)) -> PingError {
         loop {
             match self.ping().await {
                 Ok(round_trip) => measured(round_trip),
-                Err(silent) => return silent,
+                Err(error) => return error,
             }
-            sleep(INTERVAL).await;
+            sleep(PING_INTERVAL).await;
         }
     }
 }

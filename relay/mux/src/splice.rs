@@ -1,4 +1,4 @@
-//! A byte stream and a stream, copied into each other in both directions.
+//! Copies between a byte stream and a stream of a session, in both directions.
 //!
 //! Half-close is END_STREAM; a reset is RST_STREAM on one side and an aborted connection on the other. A connection that
 //! breaks is never made to look like one that ended.
@@ -13,14 +13,14 @@ use std::{
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 
-/// The first read's size: an idle connection holds no more.
-const LEAST_READ: usize = 4 * 1024;
-/// The largest read: one frame.
-const MOST_READ: usize = 64 * 1024;
+/// The size of the first read buffer: an idle connection holds no more.
+const MIN_READ_BYTES: usize = 4 * 1024;
+/// The size of the largest read buffer: one frame.
+const MAX_READ_BYTES: usize = 64 * 1024;
 
-/// How many bytes have been copied so far. They are counted while the copy goes on.
+/// The bytes that a splice has copied, counted while it runs.
 #[derive(Debug, Default)]
-pub struct Count {
+pub struct SpliceCounters {
     /// From the byte stream to the stream.
     pub sent: AtomicU64,
     /// From the stream to the byte stream.
@@ -43,9 +43,9 @@ pub trait Abort {
     /// Ends the connection with a reset as soon as it is dropped.
     fn abort(&mut self);
 
-    /// From now on, or no longer, an end that nobody prepares is a reset, too: also one that comes because this process is
-    /// killed, which the system would otherwise make look like an orderly end.
-    fn guard(&mut self, on: bool);
+    /// Whether the connection is reset when it is closed without a shutdown, as the kernel does when this process is killed:
+    /// that would look like an orderly end otherwise.
+    fn set_reset_on_close(&mut self, on: bool);
 }
 
 impl Abort for tokio::net::TcpStream {
@@ -54,8 +54,8 @@ impl Abort for tokio::net::TcpStream {
         let _ = self.set_zero_linger();
     }
 
-    fn guard(&mut self, on: bool) {
-        // A connection that has failed already needs no guard.
+    fn set_reset_on_close(&mut self, on: bool) {
+        // An error says that the connection has failed already.
         let _ = socket2::SockRef::from(&*self).set_linger(on.then_some(Duration::ZERO));
     }
 }
@@ -68,12 +68,12 @@ pub async fn splice<T>(
     mut io: T,
     mut send: SendStream,
     recv: RecvStream,
-    count: &Count,
+    count: &SpliceCounters,
 ) -> Result<(), SpliceError>
 where
     T: AsyncRead + AsyncWrite + Abort + Unpin,
 {
-    io.guard(true);
+    io.set_reset_on_close(true);
     let (mut reader, mut writer) = tokio::io::split(io);
     let result = {
         let up = to_stream(&mut reader, &mut send, &count.sent);
@@ -82,7 +82,7 @@ where
     };
     let mut io = reader.unsplit(writer);
     match &result {
-        Ok(()) => io.guard(false),
+        Ok(()) => io.set_reset_on_close(false),
         Err(error) => {
             if matches!(error, SpliceError::Connection(_)) {
                 send.send_reset(ResetReason::Cancel);
@@ -98,7 +98,7 @@ async fn to_stream<T: AsyncRead>(
     send: &mut SendStream,
     count: &AtomicU64,
 ) -> Result<(), SpliceError> {
-    let mut size = LEAST_READ;
+    let mut size = MIN_READ_BYTES;
     loop {
         let mut buffer = BytesMut::with_capacity(size);
         let read = {
@@ -125,9 +125,9 @@ async fn to_stream<T: AsyncRead>(
             return Ok(());
         }
         size = if read == size {
-            (size * 4).min(MOST_READ)
+            (size * 4).min(MAX_READ_BYTES)
         } else if read < size / 4 {
-            LEAST_READ
+            MIN_READ_BYTES
         } else {
             size
         };

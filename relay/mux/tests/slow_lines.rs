@@ -65,9 +65,9 @@ async fn settled(number: &AtomicUsize) {
 }
 
 #[tokio::test]
-async fn a_small_answer_overtakes_a_large_one_that_waits_for_its_line() {
+async fn a_small_answer_overtakes_a_large_one_that_waits() {
     let (near, far) = line().await;
-    socket::prepare(&far).unwrap();
+    socket::configure(&far).unwrap();
     let (flow, flowing) = watch::channel(true);
     let (came, given) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (pipe, opening) = duplex(PIPE);
@@ -120,6 +120,6 @@ async fn a_small_answer_overtakes_a_large_one_that_waits_for_its_line() {
     let ahead = came.load(Ordering::Relaxed) - before;
     // What the receiving system has; what the sending one keeps, with a segment that it has begun; what the session keeps, and
     // a frame.
-    let most = 2 * RECEIVE as usize + socket::UNSENT_BYTES as usize + SEGMENT + 2 * PIECE + PIPE;
+    let most = 2 * RECEIVE as usize + socket::NOTSENT_LOWAT_BYTES as usize + SEGMENT + 2 * PIECE + PIPE;
     assert!(ahead <= most, "{ahead} bytes were ahead of the small answer, more than {most}");
 }

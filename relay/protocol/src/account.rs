@@ -1,12 +1,12 @@
-//! Who a client is.
+//! The account that a client acts for.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The name of the issuer of a provider's own tokens.
+/// The issuer of a provider's own tokens.
 pub const MANAGED_ISSUER: &str = "adit";
 
-/// The issuer and the subject of a client's proof: the same in every region. Limits and complaints apply to it.
+/// The issuer and the subject of a client's proof, the same in every region. Limits and complaints apply to an account.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Account {
@@ -17,7 +17,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// The most bytes that issuer and subject may have together.
+    /// The most bytes of issuer and subject together.
     pub const MAX_BYTES: usize = 512;
 
     /// An account of the provider's own tokens.
@@ -25,14 +25,14 @@ impl Account {
         Self { issuer: MANAGED_ISSUER.to_owned(), subject: subject.into() }
     }
 
-    /// One string that no other account has: the subject for managed tokens, else `issuer|subject`.
+    /// The account as one unique string: the subject for managed tokens, else `issuer|subject`.
     ///
-    /// A managed subject has no `|`, which [`Account::is_valid`] ensures.
+    /// It is unique because a managed subject has no `|`, which [`Account::is_valid`] ensures.
     pub fn key(&self) -> String {
         self.to_string()
     }
 
-    /// Whether both parts are there, are short enough and cannot be mistaken for another account.
+    /// Whether both parts are present, within [`Account::MAX_BYTES`] and without control characters, and the key is unique.
     pub fn is_valid(&self) -> bool {
         let plain = |s: &str| !s.is_empty() && !s.contains('|') && !s.chars().any(char::is_control);
         plain(&self.issuer)

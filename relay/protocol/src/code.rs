@@ -1,25 +1,25 @@
-//! The codes by which a relay says why it refuses or closes something. They are stable: programs may match them.
+//! The codes with which a relay gives the reason of a refusal or an end. They are stable: programs may match them.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $text:literal,)*) => {
-        /// Why a relay refused or closed a session, a tunnel or a stream.
+        /// The reason why a session, a tunnel or a stream was refused or closed.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[serde(from = "String", into = "String")]
         #[non_exhaustive]
         pub enum Code {
             $($(#[$doc])* $variant,)*
-            /// A code that this version does not know, sent by a newer relay.
+            /// A code of a newer relay, which this version does not know.
             Unknown,
         }
 
         impl Code {
-            /// Every code that this version knows.
+            /// Every code of this version.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
-            /// The code as it travels and is shown, in snake case.
+            /// The code on the wire and in messages, in snake case.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $text,)*
@@ -40,39 +40,39 @@ macro_rules! codes {
 }
 
 codes! {
-    /// The hello is not valid: its message says which field breaks which rule.
+    /// The hello is not valid; the message names the field and the rule.
     BadHello = "bad_hello",
-    /// The client is too old; `leastVersion` says what the relay needs.
+    /// The client is too old; `leastVersion` is the oldest that the relay serves.
     UpgradeRequired = "upgrade_required",
     /// No token or credential was sent.
     TokenMissing = "token_missing",
-    /// The token is not a JWT, or is longer than a relay reads.
+    /// The token is not a JWT (RFC 7519), or is longer than a relay reads.
     TokenMalformed = "token_malformed",
-    /// The token names an algorithm that its issuer does not use, `none` among them.
+    /// The token names an algorithm that its issuer does not use, for example `none`.
     TokenAlgorithm = "token_algorithm",
-    /// The token's signature was not made with a key that this region knows.
+    /// The token's signature was not made with a key of this region's configuration.
     TokenSignature = "token_signature",
-    /// The token's issuer is not one that this region trusts.
+    /// This region does not trust the token's issuer.
     TokenIssuer = "token_issuer",
-    /// The token was made for another audience.
+    /// The token is for another audience.
     TokenAudience = "token_audience",
     /// A claim that a relay needs is missing or has the wrong type.
     TokenClaims = "token_claims",
     /// The token has expired.
     TokenExpired = "token_expired",
-    /// The token starts later than the relay's clock, by more than the leeway: a clock is wrong.
+    /// The token is not valid yet by the relay's clock, by more than the leeway: one of the clocks is wrong.
     ClockSkew = "clock_skew",
-    /// A managed token was used before: it buys one credential.
+    /// The managed token was used before: a token works once.
     TokenUsed = "token_used",
     /// The credential was not sealed by this region.
     CredentialInvalid = "credential_invalid",
-    /// The credential has expired and cannot be renewed by its key alone.
+    /// The credential has expired, and a new token is needed.
     CredentialExpired = "credential_expired",
     /// The signature over the TLS exporter was not made by the client's key.
     PossessionFailed = "possession_failed",
     /// The account is suspended.
     Suspended = "suspended",
-    /// The name is not one DNS label.
+    /// The name is not a DNS label (RFC 1123 section 2.1).
     NameInvalid = "name_invalid",
     /// The name is reserved.
     NameReserved = "name_reserved",
@@ -84,39 +84,39 @@ codes! {
     KindNotAllowed = "kind_not_allowed",
     /// The TCP port is outside the region's range, or all are taken.
     PortUnavailable = "port_unavailable",
-    /// The account has as many tunnels as it may have.
+    /// The account's limit of tunnels is reached.
     TooManyTunnels = "too_many_tunnels",
-    /// The account has as many sessions as it may have.
+    /// The account's limit of sessions is reached.
     TooManySessions = "too_many_sessions",
-    /// The account holds as many names as it may, those in quarantine included.
+    /// The account's limit of names is reached, those in quarantine included.
     TooManyNames = "too_many_names",
-    /// The registry cannot be reached, and no ticket proves the claim.
+    /// The registry cannot be reached, and the client has no ticket for the endpoint.
     RegistryUnavailable = "registry_unavailable",
-    /// The store cannot be reached, and what was asked needs it.
+    /// The store cannot be reached, and the request needs it.
     StoreUnavailable = "store_unavailable",
-    /// The relay has no room for another session.
+    /// The relay's limit of sessions or connections is reached.
     Overloaded = "overloaded",
-    /// The same account opened the endpoint with another instance: the newest wins.
+    /// A newer instance of the account has taken the endpoint over.
     Replaced = "replaced",
-    /// The relay goes away; the client has been asked to move.
+    /// The relay shuts down; the client has been asked to move.
     Draining = "draining",
-    /// A peer broke the protocol.
+    /// The other side broke the protocol.
     ProtocolError = "protocol_error",
     /// The service behind the tunnel does not accept connections.
     ServiceDown = "service_down",
     /// The service behind the tunnel did not answer in time.
     ServiceTimeout = "service_timeout",
-    /// The service behind the tunnel answered with something that is not HTTP.
+    /// The service behind the tunnel sent an answer that is not valid HTTP.
     ServiceProtocol = "service_protocol",
     /// The client's user has paused the tunnel.
     Paused = "paused",
-    /// Nothing is published at the address that the consumer opened.
+    /// No tunnel has the address that the consumer opened.
     UnknownHost = "unknown_host",
-    /// The tunnel is known, but no client serves it now.
+    /// The tunnel exists, but no client serves it now.
     TunnelOffline = "tunnel_offline",
-    /// The session was lost before the answer began, and the request cannot be sent again.
+    /// The session was lost before the answer began, and the request must not be sent again.
     SessionLost = "session_lost",
-    /// The consumer's request breaks a rule of HTTP.
+    /// The consumer's request is not valid HTTP.
     BadRequest = "bad_request",
     /// The connection's TLS server name and the request's Host do not agree.
     Misdirected = "misdirected",
@@ -124,11 +124,11 @@ codes! {
     BodyTooLarge = "body_too_large",
     /// The request's headers are larger than the relay reads.
     HeadersTooLarge = "headers_too_large",
-    /// The account's requests a second are used up.
+    /// The account's limit of requests a second is reached.
     RateLimited = "rate_limited",
-    /// The account's streams, or the relay's, are all in use.
+    /// The account's limit of streams, or that of its sessions, is reached.
     TooManyStreams = "too_many_streams",
-    /// The account has more unread bytes than it may: its fullest stream was reset.
+    /// The account's limit of unread bytes was passed: the stream with the most of them was reset.
     BufferFull = "buffer_full",
     /// Something failed inside the relay.
     Internal = "internal",

@@ -1,25 +1,25 @@
-//! The messages of a session's control stream: one JSON object a line, in both directions.
+//! The messages of a session's control stream: JSON lines in both directions.
 
 use crate::{Code, OpenTunnel, OpenedTunnel, Proof, RefusedTunnel, SuspensionNotice, TunnelId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-/// The most bytes that a line may have, its line feed not counted.
+/// The most bytes of a line, its line feed not counted.
 pub const MAX_LINE_BYTES: usize = 64 * 1024;
 
-/// What a relay says to a client.
+/// A message from a relay to a client.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum ToClient {
-    /// The relay will go away: open a session elsewhere, then end this one. No new stream comes once that is done.
+    /// The relay is about to shut down: the client opens a session elsewhere and then leaves this one.
     Move {
-        /// In how many milliseconds the relay cuts what is left.
+        /// The time after which the relay cuts what is left, in milliseconds from now.
         deadline_ms: u64,
     },
-    /// A tunnel that the client asked for on this stream is open.
+    /// A tunnel of [`ToRelay::Open`] is open.
     Opened(OpenedTunnel),
-    /// A tunnel that the client asked for on this stream is refused.
+    /// A tunnel of [`ToRelay::Open`] is refused.
     Refused(RefusedTunnel),
-    /// A tunnel is closed by the relay.
+    /// The relay has closed a tunnel.
     Closed {
         /// The client's own id for it.
         tunnel: TunnelId,
@@ -30,30 +30,30 @@ pub enum ToClient {
     },
     /// A new credential, in answer to [`ToRelay::Renew`].
     Credential {
-        /// What to prove with from now on. It is a secret.
+        /// The proof from now on. It is a secret.
         credential: String,
-        /// When it ends, in seconds since 1970 (UTC).
+        /// Its expiry in seconds since 1970 (UTC).
         expires: u64,
     },
-    /// A renewal was refused: the session ends at its credential's end.
+    /// A renewal was refused: the session ends when its credential expires.
     RenewRefused {
         /// Why.
         code: Code,
         /// The same for a person.
         message: String,
     },
-    /// Consumers were refused because of a limit of the account; at most one such message a second.
+    /// Consumers were refused by a limit of the account. Sent at most once a second.
     Limited {
         /// Which limit, for example [`Code::RateLimited`].
         code: Code,
         /// The limit's value, for example 200 requests a second.
         limit: u64,
-        /// How many consumers were refused since the last such message.
+        /// The number of consumers refused since the last such message.
         refused: u64,
     },
-    /// The region has another number of relays than the client was told last.
+    /// The number of the region's relays has changed.
     Relays {
-        /// How many are healthy, this one included.
+        /// The number of healthy relays, this one included.
         relays: u32,
     },
     /// The session ends now.
@@ -62,11 +62,11 @@ pub enum ToClient {
         code: Code,
         /// The same for a person.
         message: String,
-        /// With [`Code::Suspended`]: what the account is told of it.
+        /// With [`Code::Suspended`]: the suspension.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         suspension: Option<Box<SuspensionNotice>>,
     },
-    /// Something that a later version says: it is passed over.
+    /// A message of a later version: it is ignored.
     #[serde(other)]
     Unknown,
 }
@@ -78,7 +78,7 @@ impl ToClient {
     }
 }
 
-/// What a client says to a relay.
+/// A message from a client to a relay.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum ToRelay {
@@ -89,18 +89,18 @@ pub enum ToRelay {
         /// The client's own id for it.
         tunnel: TunnelId,
     },
-    /// Give a new credential for this proof. The session's key has to be the proof's, if that is a credential.
+    /// Exchange this proof for a new credential. If the proof is a credential, its key has to be the session's.
     Renew {
         /// A fresh token, or the current credential.
         proof: Proof,
     },
-    /// The client ends: its tunnels close for good.
+    /// The client exits: its tunnels close for good.
     Bye {},
-    /// The client leaves this session for another: its tunnels go on there.
+    /// The client leaves this session for another one, which serves its tunnels.
     Leave {},
 }
 
-/// Why a line of the control stream cannot be read.
+/// Why a line of the control stream cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum LineError {
     /// More than [`MAX_LINE_BYTES`] without a line feed.
@@ -111,7 +111,7 @@ pub enum LineError {
     Json(#[from] serde_json::Error),
 }
 
-/// One message as a line, its line feed included.
+/// The message as a line, its line feed included.
 ///
 /// # Errors
 /// [`LineError::TooLong`] if the message has more than [`MAX_LINE_BYTES`].
@@ -124,27 +124,27 @@ pub fn encode(message: &impl Serialize) -> Result<Vec<u8>, LineError> {
     Ok(line)
 }
 
-/// Puts lines together from the chunks in which they arrive.
+/// Reads messages from the chunks in which their lines arrive.
 #[derive(Debug, Default)]
 pub struct Lines {
     buffer: Vec<u8>,
 }
 
 impl Lines {
-    /// Takes what has arrived.
+    /// Appends a chunk.
     ///
     /// # Errors
-    /// [`LineError::TooLong`] once more than [`MAX_LINE_BYTES`] wait without a line feed; the stream is of no use then.
+    /// [`LineError::TooLong`] once more than [`MAX_LINE_BYTES`] have no line feed. The stream cannot be used after that.
     pub fn push(&mut self, chunk: &[u8]) -> Result<(), LineError> {
         self.buffer.extend_from_slice(chunk);
         let tail = self.buffer.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
         if self.buffer.len() - tail > MAX_LINE_BYTES { Err(LineError::TooLong) } else { Ok(()) }
     }
 
-    /// The next whole message, or `None` until more has arrived.
+    /// The next message, or `None` while its line is incomplete.
     ///
     /// # Errors
-    /// [`LineError`] if the line is too long or is something else.
+    /// [`LineError`] if the line is too long or is not such a message.
     #[allow(clippy::should_implement_trait, reason = "each call may ask for another type")]
     pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, LineError> {
         let Some(end) = self.buffer.iter().position(|b| *b == b'\n') else { return Ok(None) };
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_later_relay_says_is_passed_over_and_what_no_client_says_is_not() {
+    fn an_unknown_message_is_ignored_from_a_relay_alone() {
         let mut lines = Lines::default();
         lines
             .push(b"{\"type\":\"dance\",\"steps\":[1,{}]}\n{\"type\":\"relays\",\"relays\":2,\"new\":1}\n")

@@ -1,11 +1,11 @@
-//! The frame of the hello and its reply: four bytes of length, most significant first, then that many bytes of JSON.
+//! The frame of the hello and its reply: the length as four bytes in network order, then that many bytes of JSON.
 
 use serde::{Serialize, de::DeserializeOwned};
 
-/// The most bytes that the JSON of a hello or a reply may have.
+/// The most bytes of the JSON of a hello or a reply.
 pub const MAX_BYTES: usize = 64 * 1024;
 
-/// The bytes of the length before the JSON.
+/// The bytes of the length that precedes the JSON.
 pub const PREFIX_BYTES: usize = 4;
 
 /// Why a frame cannot be written or read.
@@ -14,23 +14,23 @@ pub enum FrameError {
     /// The length before the JSON is 0 or more than [`MAX_BYTES`].
     #[error("a frame has 1 to {MAX_BYTES} bytes, this one {0}")]
     Length(usize),
-    /// The JSON is not what was expected.
+    /// The JSON is not valid, or not of the expected type as a whole.
     #[error("not a valid frame")]
     Json(#[from] serde_json::Error),
-    /// A field of the JSON is not what was expected.
+    /// A field of the JSON is not of the expected type.
     #[error("{path}")]
     Field {
-        /// Where it is: `tunnels[0].kind`.
+        /// The field's path, for example `tunnels[0].kind`.
         path: String,
-        /// What is wrong with it.
+        /// The rule that it breaks.
         source: serde_json::Error,
     },
 }
 
-/// The bytes of one frame.
+/// The frame of a message.
 ///
 /// # Errors
-/// [`FrameError::Length`] if the message is longer than a frame may be.
+/// [`FrameError::Length`] if the message has more than [`MAX_BYTES`].
 pub fn encode(message: &impl Serialize) -> Result<Vec<u8>, FrameError> {
     let mut frame = vec![0; PREFIX_BYTES];
     serde_json::to_writer(&mut frame, message)?;
@@ -41,19 +41,19 @@ pub fn encode(message: &impl Serialize) -> Result<Vec<u8>, FrameError> {
     Ok(frame)
 }
 
-/// How many bytes of JSON follow.
+/// The number of bytes of JSON that follow a length prefix.
 ///
 /// # Errors
-/// [`FrameError::Length`] for 0 and for more than [`MAX_BYTES`].
+/// [`FrameError::Length`] if it is 0 or more than [`MAX_BYTES`].
 pub fn length(prefix: [u8; PREFIX_BYTES]) -> Result<usize, FrameError> {
     let length = u32::from_be_bytes(prefix) as usize;
     if (1..=MAX_BYTES).contains(&length) { Ok(length) } else { Err(FrameError::Length(length)) }
 }
 
-/// The message of a frame's JSON.
+/// Decodes the JSON of a frame.
 ///
 /// # Errors
-/// [`FrameError::Json`] or [`FrameError::Field`] if it is something else.
+/// [`FrameError::Json`] or [`FrameError::Field`] if it is not of this type.
 pub fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, FrameError> {
     let mut from = serde_json::Deserializer::from_slice(json);
     let message = serde_path_to_error::deserialize(&mut from).map_err(|error| {
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_its_field() {
+    fn an_error_names_its_field() {
         let error = |json: &str| {
             let error = decode::<Hello>(json.as_bytes()).unwrap_err();
             let source = std::error::Error::source(&error).unwrap().to_string();
@@ -98,7 +98,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn a_hello_with_another_value_anywhere_is_read_or_refused(
+        fn a_hello_with_any_value_is_read_or_refused(
             field in "versions|mux|clientVersion|proof|key|signature|instance|avoid|tunnels",
             value in "null|-1|1e999|\"x\"|[0-9]{1,25}|\\[\\[\\]\\]|\\{\"type\":\"token\"\\}|\\[\\{\\}\\]|[\\[\\]{}:,\"0-9a-z]{0,20}",
         ) {

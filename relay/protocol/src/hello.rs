@@ -1,4 +1,4 @@
-//! The first message of each side of a session.
+//! The first message of each side of a session: the client's hello and the relay's reply.
 
 use crate::{
     Account, Code, Endpoint, InstanceId, Kind, RelayId, SessionId, SuspensionNotice, TunnelId, TunnelOptions,
@@ -8,35 +8,35 @@ use std::collections::BTreeMap;
 
 /// The most tunnels that one hello may open.
 pub const MAX_TUNNELS: usize = 100;
-/// The most relays that one hello may avoid, and the most that it may be for.
+/// The most relays in [`Hello::avoid`], and in [`Hello::only`].
 pub const MAX_AVOID: usize = 16;
 
 /// Facts of a refusal by name, for the texts that a client shows: `limit`, `tokenCommand`, `issuers`. A client passes over
 /// names that it does not know.
 pub type Facts = BTreeMap<String, String>;
 
-/// What a client says first.
+/// The first message of a client.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Hello {
     /// The versions of the protocol that the client speaks.
     pub versions: Vec<u32>,
-    /// The multiplexers that it speaks; `h2` is the only one so far.
+    /// The multiplexers that it speaks, for example [`crate::MUX_H2`].
     pub mux: Vec<String>,
     /// The client's program and version, for example `0.1.0`.
     pub client_version: String,
-    /// Who the client is.
+    /// Proof of the client's account.
     pub proof: Proof,
     /// The client's Ed25519 public key (RFC 8032), 32 bytes in base64url without padding.
     pub key: String,
     /// The signature that [`crate::possession`] describes, 64 bytes in base64url without padding.
     pub signature: String,
-    /// This run of the client.
+    /// The run of the client.
     pub instance: InstanceId,
-    /// The relays that the client has a session with already: any of these answers [`Reply::Elsewhere`].
+    /// The relays with which the client has a session already: each of them answers [`Reply::Elsewhere`].
     #[serde(default)]
     pub avoid: Vec<RelayId>,
-    /// If there are any: the relays that the client has made its home with. All others answer [`Reply::Elsewhere`].
+    /// If not empty, the only relays that the client wants: all others answer [`Reply::Elsewhere`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub only: Vec<RelayId>,
     /// The tunnels that this session serves from its start.
@@ -44,18 +44,18 @@ pub struct Hello {
     pub tunnels: Vec<OpenTunnel>,
 }
 
-/// What shows who a client is.
+/// Proof of a client's account.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum Proof {
-    /// A signed JWT (RFC 7519), of the provider's own or of another issuer.
+    /// A signed JWT (RFC 7519) of the provider or of another issuer.
     Token {
-        /// The compact serialisation.
+        /// Its compact serialisation (RFC 7515 section 3.1).
         token: String,
     },
-    /// What a relay gave for a token, bound to the client's key.
+    /// A credential that a relay issued for a token, bound to the client's key.
     Credential {
-        /// As it stood in [`Welcome::credential`].
+        /// The value of [`Welcome::credential`].
         credential: String,
     },
 }
@@ -75,18 +75,18 @@ impl std::fmt::Debug for Proof {
 pub struct OpenTunnel {
     /// The client's own id for it.
     pub tunnel: TunnelId,
-    /// What it carries.
+    /// The kind of traffic.
     pub kind: Kind,
     /// `http`: the name that the client asks for; absent: a random one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// `http`: whether a random name will do if `name` cannot be had.
+    /// `http`: whether a random name is accepted if `name` is refused.
     #[serde(default)]
     pub any_name: bool,
     /// `tcp`: the public port that the client asks for; absent: any of the region's range.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
-    /// The ticket of an earlier session of this instance: the same endpoint again, without registry or store.
+    /// The ticket of an earlier session of this instance: it gets the same endpoint without registry and store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,
     /// What the relays that accept its consumers are to do.
@@ -94,23 +94,23 @@ pub struct OpenTunnel {
     pub options: TunnelOptions,
 }
 
-/// What a relay answers.
+/// A relay's answer to a hello.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum Reply {
     /// The session begins: HTTP/2 follows at once.
     Welcome(Box<Welcome>),
-    /// The client has a session with this relay already: it should dial again. The connection ends.
-    Elsewhere(Elsewhere),
-    /// The relay will not have this client. The connection ends.
-    Refused(Refused),
+    /// This relay is one to avoid: the client should dial again. The connection ends.
+    Elsewhere(HelloRedirect),
+    /// The relay refuses the client. The connection ends.
+    Refused(HelloRefusal),
 }
 
 /// The start of a session.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Welcome {
-    /// The version of the protocol that both speak from here.
+    /// The version of the protocol that both sides speak from here on.
     pub version: u32,
     /// The multiplexer that follows.
     pub mux: String,
@@ -124,9 +124,9 @@ pub struct Welcome {
     pub sessions: u8,
     /// How many relays of the region are healthy, this one included.
     pub relays: u32,
-    /// Who the client is to this provider.
+    /// The client's account.
     pub account: Account,
-    /// What to prove with from now on. It is a secret.
+    /// The proof from now on. It is a secret.
     pub credential: String,
     /// When the credential ends, in seconds since 1970 (UTC).
     pub credential_expires: u64,
@@ -141,7 +141,7 @@ pub struct Welcome {
     pub provider: Provider,
 }
 
-/// Who runs the relays.
+/// The provider of the relays.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Provider {
@@ -159,18 +159,18 @@ pub struct Provider {
 pub struct OpenedTunnel {
     /// The client's own id for it.
     pub tunnel: TunnelId,
-    /// Where consumers reach it.
+    /// The endpoint.
     pub endpoint: Endpoint,
     /// The same as a URL: `https://shop.eu.example.com` or `tcp://eu.example.com:20022`.
     pub url: String,
     /// Admits the same endpoint again at any relay of the region. It is a secret.
     pub ticket: String,
-    /// Why the name that was asked for was not granted, if another was.
+    /// Why the requested name was refused, if a random one was granted instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name_refused: Option<Code>,
 }
 
-/// A tunnel that a session does not serve.
+/// A tunnel that was refused.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RefusedTunnel {
@@ -180,41 +180,41 @@ pub struct RefusedTunnel {
     pub code: Code,
     /// The same for a person.
     pub message: String,
-    /// In how many milliseconds it is worth another try; absent: never without a change.
+    /// The time after which another attempt may succeed, in milliseconds; absent: none does without a change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
 }
 
-/// The relay is one that the client asked to avoid.
+/// The reply of a relay that the client asked to avoid.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Elsewhere {
+pub struct HelloRedirect {
     /// The relay that answered.
     pub relay: RelayId,
-    /// How many relays of the region are healthy: with 1 there is no other to find.
+    /// How many relays of the region are healthy: with 1 there is no other.
     pub relays: u32,
 }
 
-/// The relay will not have this client.
+/// The refusal of a client.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Refused {
+pub struct HelloRefusal {
     /// Why.
     pub code: Code,
-    /// The same for a person: names field, value and rule.
+    /// The same for a person, with field, value and rule.
     pub message: String,
-    /// The relay's clock in seconds since 1970 (UTC), so that a client can see that its own is wrong.
+    /// The relay's clock in seconds since 1970 (UTC), by which a client notices that its own is wrong.
     pub time: u64,
     /// With [`Code::UpgradeRequired`]: the oldest client that the relay serves.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub least_version: Option<String>,
-    /// In how many milliseconds it is worth another try; absent: never without a change.
+    #[serde(default, rename = "leastVersion", skip_serializing_if = "Option::is_none")]
+    pub min_version: Option<String>,
+    /// The time after which another attempt may succeed, in milliseconds; absent: none does without a change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
-    /// Where to write about it.
+    /// The provider, for messages.
     #[serde(default)]
     pub provider: Provider,
-    /// With [`Code::Suspended`]: what the account is told of it.
+    /// With [`Code::Suspended`]: the suspension.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspension: Option<Box<SuspensionNotice>>,
     /// What the refusal is about, for the client's texts.

@@ -1,9 +1,9 @@
-//! Opaque identifiers. Each is a short string of lower-case letters, digits, `-` and `_`.
+//! Opaque identifiers: 1 to 64 lower-case letters, digits, `-` and `_`.
 
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr, sync::Arc};
 
-/// The most bytes that an identifier may have.
+/// The most bytes of an identifier.
 pub const MAX_BYTES: usize = 64;
 
 /// An identifier that is empty, longer than [`MAX_BYTES`] or has a character that is not allowed.

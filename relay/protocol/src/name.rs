@@ -1,4 +1,4 @@
-//! The names that clients may ask for: the first label of `<name>.<region domain>`.
+//! Names of tunnels: the first label of `<name>.<region domain>`.
 
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
@@ -8,7 +8,7 @@ use std::{fmt, str::FromStr};
 #[serde(try_from = "String", into = "String")]
 pub struct Name(String);
 
-/// Why a name cannot be had by anyone.
+/// Why no client can have a name.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum InvalidName {
     /// Not one DNS label.
@@ -22,7 +22,7 @@ pub enum InvalidName {
     Reserved,
 }
 
-/// Labels that software or people give a meaning of its own, beside `_*` and `adit-*`.
+/// Labels to which software or people give a meaning, beside `_*` and `adit-*`.
 const RESERVED: &[&str] = &[
     "abuse",
     "admin",

@@ -24,7 +24,7 @@ const MAX_HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 pub(crate) async fn serve(proxy: Arc<Proxy>, tcp: TcpStream, remote: SocketAddr) {
     let Some(tls) = proxy.routing.peers.tls.as_ref().map(|tls| tls.load_full()) else { return };
     // A system that refuses makes nothing but a slower link.
-    let _ = adit_mux::socket::prepare(&tcp);
+    let _ = adit_mux::socket::configure(&tcp);
     let Ok(Ok(io)) = timeout(MAX_HANDSHAKE_TIME, TlsAcceptor::from(tls.server.clone()).accept(tcp)).await
     else {
         tracing::warn!(%remote, "a peer's TLS handshake failed");
@@ -36,7 +36,7 @@ pub(crate) async fn serve(proxy: Arc<Proxy>, tcp: TcpStream, remote: SocketAddr)
             tokio::spawn(answer(proxy.clone(), request, respond));
         }
     };
-    tokio::select! { () = streams => {}, _ = pinger.near().watch(|_| {}) => {} }
+    tokio::select! { () = streams => {}, _ = pinger.between_relays().watch(|_| {}) => {} }
 }
 
 async fn answer(proxy: Arc<Proxy>, request: Request<RecvStream>, mut respond: Responder) {

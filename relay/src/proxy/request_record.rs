@@ -14,7 +14,7 @@ use crate::{
     },
     routing::upstream::{Upstream, Who},
 };
-use adit_mux::{RecvStream, SendStream, UnreadBytes, body, splice::Count};
+use adit_mux::{RecvStream, SendStream, UnreadBytes, body, splice::SpliceCounters};
 use adit_protocol::{Account, Code, Endpoint, TunnelId};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
@@ -44,7 +44,7 @@ pub(crate) struct RequestRecord {
     code: Option<Code>,
     owner: Option<(Account, TunnelId)>,
     bytes: u64,
-    count: Option<Arc<Count>>,
+    count: Option<Arc<SpliceCounters>>,
     upload: Option<Arc<Upload>>,
     upstream: Option<Upstream>,
     usage: Option<Arc<AccountUsage>>,

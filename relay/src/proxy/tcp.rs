@@ -14,7 +14,7 @@ use crate::{
 };
 use adit_mux::{
     RecvStream, SendStream,
-    splice::{Abort, Count, splice},
+    splice::{Abort, SpliceCounters, splice},
 };
 use adit_protocol::{Code, TunnelId, stream};
 use http::{HeaderValue, Method, Request, StatusCode, Uri};

@@ -145,9 +145,9 @@ impl Abort for Switched {
         }
     }
 
-    fn guard(&mut self, on: bool) {
+    fn set_reset_on_close(&mut self, on: bool) {
         match self {
-            Self::Http1(io) => io.guard(on),
+            Self::Http1(io) => io.set_reset_on_close(on),
             // A stream that has not ended is broken when its connection ends.
             Self::Http2(_) => {}
         }

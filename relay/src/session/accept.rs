@@ -40,7 +40,7 @@ enum HelloError {
 /// Serves one client's connection to the end.
 pub(crate) async fn accept(sessions: Arc<Sessions>, accepted: Accepted, tcp: TcpStream, remote: SocketAddr) {
     // A system that refuses makes nothing but a slower session.
-    let _ = adit_mux::socket::prepare(&tcp);
+    let _ = adit_mux::socket::configure(&tcp);
     let handshake =
         StartHandshake::from_parts(accepted, MigratableStream::new(tcp)).into_stream(sessions.tls.clone());
     let Ok(Ok(mut io)) = timeout(HELLO, handshake).await else {

@@ -15,7 +15,8 @@ use crate::{
     suspensions::in_words,
 };
 use adit_protocol::{
-    Code, Elsewhere, Hello, MUX_H2, Proof, Refused, RefusedTunnel, Reply, SessionId, VERSION, Welcome,
+    Code, Hello, HelloRedirect, HelloRefusal, MUX_H2, Proof, RefusedTunnel, Reply, SessionId, VERSION,
+    Welcome,
     hello::{MAX_AVOID, MAX_TUNNELS},
 };
 use adit_store::UseTokenError;
@@ -70,7 +71,7 @@ pub(crate) async fn admit(
         || hello.avoid.contains(&sessions.routing.relay)
         || sessions.lifecycle.draining.is_cancelled()
     {
-        return Err(Reply::Elsewhere(Elsewhere {
+        return Err(Reply::Elsewhere(HelloRedirect {
             relay: sessions.routing.relay.clone(),
             relays: sessions.routing.healthy_relays(),
         }));
@@ -78,7 +79,7 @@ pub(crate) async fn admit(
     if !sessions.suspensions.is_known() {
         let message = "the store cannot be reached, and no peer knows who is suspended".to_owned();
         let refused = sessions.refused(Code::StoreUnavailable, message);
-        return Err(Reply::Refused(Refused { retry_after_ms: Some(open::RETRY_MS), ..refused }));
+        return Err(Reply::Refused(HelloRefusal { retry_after_ms: Some(open::RETRY_MS), ..refused }));
     }
     let refuse = |code, message: String| Reply::Refused(sessions.refused(code, message));
     let key = possession(&hello, exporter).ok_or_else(|| {
@@ -87,7 +88,7 @@ pub(crate) async fn admit(
     let credential = credential_for(sessions, &hello.proof, key).await.map_err(Reply::Refused)?;
     if let Some(notice) = sessions.suspensions.account_notice(&credential.account) {
         let refused = sessions.refused(Code::Suspended, in_words(&notice));
-        return Err(Reply::Refused(Refused { suspension: Some(Box::new(notice)), ..refused }));
+        return Err(Reply::Refused(HelloRefusal { suspension: Some(Box::new(notice)), ..refused }));
     }
     let limits = credential.permissions.limits(&sessions.admission.live.load().limits);
     let usage = sessions.admission.accounts.get(&credential.account, &limits);
@@ -139,7 +140,7 @@ fn random_session() -> SessionId {
     format!("s-{number:032x}").parse().expect("hexadecimal digits are allowed")
 }
 
-fn check_form(sessions: &Sessions, hello: &Hello) -> Result<(), Refused> {
+fn check_form(sessions: &Sessions, hello: &Hello) -> Result<(), HelloRefusal> {
     let version_ok = hello.versions.contains(&VERSION) && hello.mux.iter().any(|mux| mux == MUX_H2);
     let live = sessions.admission.live.load();
     let too_old = live.minimum_client_version.as_ref().filter(|least| {
@@ -168,10 +169,10 @@ fn check_form(sessions: &Sessions, hello: &Hello) -> Result<(), Refused> {
     Ok(())
 }
 
-fn upgrade(sessions: &Sessions, least: String, version: &str) -> Refused {
+fn upgrade(sessions: &Sessions, least: String, version: &str) -> HelloRefusal {
     let version: String = version.chars().filter(|c| !c.is_control()).take(32).collect();
     let message = format!("clientVersion: {version:?} is too old, the relay needs {least} or later");
-    Refused { least_version: Some(least), ..sessions.refused(Code::UpgradeRequired, message) }
+    HelloRefusal { min_version: Some(least), ..sessions.refused(Code::UpgradeRequired, message) }
 }
 
 /// The client's key, if its signature over this connection is right.
@@ -190,7 +191,7 @@ pub(crate) async fn credential_for(
     sessions: &Sessions,
     proof: &Proof,
     key: [u8; 32],
-) -> Result<Credential, Refused> {
+) -> Result<Credential, HelloRefusal> {
     let now = now();
     match proof {
         Proof::Credential { credential } => {
@@ -254,7 +255,7 @@ async fn exchange(
     grant: TokenGrant,
     key: [u8; 32],
     now: u64,
-) -> Result<Credential, Refused> {
+) -> Result<Credential, HelloRefusal> {
     if let Some(id) = grant.token_id.as_deref().filter(|_| grant.managed) {
         let key = BASE64_URL_SAFE_NO_PAD.encode(key);
         match sessions.store.use_token(&grant.account, id, &key, grant.expires, now).await {
@@ -267,7 +268,7 @@ async fn exchange(
                 tracing::warn!(error = &error as &dyn std::error::Error, "cannot check a token");
                 let message = "the store cannot be reached, and a new token needs it".into();
                 let refused = sessions.refused(Code::StoreUnavailable, message);
-                return Err(Refused { retry_after_ms: Some(open::RETRY_MS), ..refused });
+                return Err(HelloRefusal { retry_after_ms: Some(open::RETRY_MS), ..refused });
             }
         }
     }

@@ -16,7 +16,7 @@ use crate::{
     },
     routing::local::Session,
 };
-use adit_mux::ping::Silent;
+use adit_mux::ping::PingError;
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -79,8 +79,8 @@ pub(super) async fn run(sessions: Arc<Sessions>, io: ClientIo, client: AdmittedC
     let ended = tokio::select! {
         _ = &mut driver => Ended::Lost,
         silent = watch => match silent {
-            Silent::Ended => Ended::Lost,
-            Silent::Silence(_) | Silent::Late(_) => {
+            PingError::Closed => Ended::Lost,
+            PingError::Silent(_) | PingError::Unanswered(_) => {
                 tracing::info!(session = %session.id, %silent, "the client is taken for gone");
                 Ended::Silent
             }

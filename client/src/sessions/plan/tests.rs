@@ -67,7 +67,7 @@ impl Region {
             let relay = self.relays[rand::random::<u32>() as usize % self.relays.len()];
             let relays = u32::try_from(self.relays.len()).unwrap();
             if !order.target.allows(&id(relay)) {
-                self.plan.dial_answered_elsewhere(key, &Elsewhere { relay: id(relay), relays }, self.now);
+                self.plan.dial_answered_elsewhere(key, &HelloRedirect { relay: id(relay), relays }, self.now);
                 continue;
             }
             self.held.insert(key, relay);

@@ -2,11 +2,11 @@ use super::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test]
-async fn small_writes_leave_together_and_large_ones_keep_their_order() {
+async fn small_writes_are_sent_together_and_in_order() {
     let (near, mut far) = tokio::io::duplex(1 << 20);
-    let (mut buffered, flusher) = Buffered::new(near);
+    let (mut buffered, flusher) = BufferedIo::new(near);
     let mut sent = vec![];
-    for size in [3, 300, LARGE, 5, CAPACITY, 7, 0, 1000] {
+    for size in [3, 300, LARGE_WRITE_BYTES, 5, BUFFER_BYTES, 7, 0, 1000] {
         let chunk = vec![size as u8; size];
         buffered.write_all(&chunk).await.unwrap();
         buffered.flush().await.unwrap();
@@ -22,20 +22,20 @@ async fn small_writes_leave_together_and_large_ones_keep_their_order() {
     assert!(sent == received);
 }
 
-/// As TLS does, it takes what it is given and keeps what it cannot send.
+/// Accepts every write and keeps what it cannot send, as TLS does.
 #[derive(Default)]
-struct Keeping {
+struct TlsLike {
     kept: usize,
     blocked: bool,
 }
 
-impl AsyncRead for Keeping {
+impl AsyncRead for TlsLike {
     fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Poll::Pending
     }
 }
 
-impl AsyncWrite for Keeping {
+impl AsyncWrite for TlsLike {
     fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.kept += buf.len();
         Poll::Ready(Ok(buf.len()))
@@ -54,7 +54,7 @@ impl AsyncWrite for Keeping {
     }
 }
 
-/// Brings and takes whatever is asked for.
+/// Reads and writes without end.
 struct Endless;
 
 impl AsyncRead for Endless {
@@ -79,21 +79,21 @@ impl AsyncWrite for Endless {
     }
 }
 
-struct Woken(AtomicU64);
+struct WakeCounter(AtomicU64);
 
-impl std::task::Wake for Woken {
+impl std::task::Wake for WakeCounter {
     fn wake(self: Arc<Self>) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 #[test]
-fn a_turn_ends_and_another_comes() {
+fn a_turn_ends_and_the_next_begins() {
     const CHUNK: usize = 16 * 1024;
-    let woken = Arc::new(Woken(AtomicU64::new(0)));
+    let woken = Arc::new(WakeCounter(AtomicU64::new(0)));
     let waker = woken.clone().into();
     let mut cx = Context::from_waker(&waker);
-    let (mut buffered, flusher) = Buffered::new(Endless);
+    let (mut buffered, flusher) = BufferedIo::new(Endless);
     let mut space = vec![0; CHUNK];
     for turn in 1..4 {
         let (mut read, mut written) = (0, 0);
@@ -102,20 +102,20 @@ fn a_turn_ends_and_another_comes() {
             into.clear();
             read += CHUNK;
         }
-        assert_eq!((read, woken.0.load(Ordering::Relaxed)), (TURN, 2 * turn - 1));
-        while Pin::new(&mut buffered).poll_write(&mut cx, &[0; LARGE]).is_ready() {
-            written += LARGE;
+        assert_eq!((read, woken.0.load(Ordering::Relaxed)), (MAX_TURN_BYTES, 2 * turn - 1));
+        while Pin::new(&mut buffered).poll_write(&mut cx, &[0; LARGE_WRITE_BYTES]).is_ready() {
+            written += LARGE_WRITE_BYTES;
         }
-        assert_eq!((written, woken.0.load(Ordering::Relaxed)), (TURN, 2 * turn));
+        assert_eq!((written, woken.0.load(Ordering::Relaxed)), (MAX_TURN_BYTES, 2 * turn));
         assert!(Pin::new(&mut buffered).poll_write(&mut cx, b"small").is_ready(), "it is only kept");
         flusher.poll(&mut cx);
     }
 }
 
 #[test]
-fn nothing_follows_a_large_write_into_tls_before_it_has_left() {
-    let (mut buffered, Flusher(inner)) = Buffered::new(Keeping::default());
-    let (large, mut cx) = (vec![0; LARGE], Context::from_waker(std::task::Waker::noop()));
+fn a_large_write_is_sent_before_anything_follows_it() {
+    let (mut buffered, Flusher(inner)) = BufferedIo::new(TlsLike::default());
+    let (large, mut cx) = (vec![0; LARGE_WRITE_BYTES], Context::from_waker(std::task::Waker::noop()));
     let mut write = |data: &[u8]| Pin::new(&mut buffered).poll_write(&mut cx, data).is_ready();
     inner.lock().unwrap().io.blocked = true;
     assert!(write(&large));
@@ -127,9 +127,9 @@ fn nothing_follows_a_large_write_into_tls_before_it_has_left() {
 }
 
 #[tokio::test]
-async fn a_flush_that_fails_is_seen_by_the_next_call() {
+async fn a_failed_flush_is_returned_by_the_next_call() {
     let (near, far) = tokio::io::duplex(16);
-    let (mut buffered, flusher) = Buffered::new(near);
+    let (mut buffered, flusher) = BufferedIo::new(near);
     drop(far);
     buffered.write_all(b"x").await.unwrap();
     std::future::poll_fn(|cx| {

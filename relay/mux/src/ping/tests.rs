@@ -21,9 +21,9 @@ fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// The other end of a connection, frame by frame.
-struct Far(DuplexStream);
+struct RemoteEnd(DuplexStream);
 
-impl Far {
+impl RemoteEnd {
     async fn move_something(&mut self) {
         self.0.write_all(&frame(WINDOW_UPDATE, 0, &[0, 0, 0, 1])).await.unwrap();
     }
@@ -46,30 +46,31 @@ impl Far {
     }
 }
 
-async fn connected(pipe: usize, most: Duration) -> (crate::Opener, Pinger, Far) {
+async fn connected(pipe: usize, max_pong_delay: Duration) -> (crate::Opener, Pinger, RemoteEnd) {
     let (near, mut far) = duplex(pipe);
     far.write_all(&frame(SETTINGS, 0, &[])).await.unwrap();
     let (opener, mut pinger, driver) = crate::open(near).await.unwrap();
     tokio::spawn(driver);
-    (pinger.line, pinger.look) = (Line::new(PROMPT, SLOW, most), LOOK);
+    (pinger.line, pinger.check_interval) =
+        (LineEstimate::new(MIN_SILENCE, MAX_SILENCE, max_pong_delay), CHECK_INTERVAL);
     far.read_exact(&mut [0; PREFACE]).await.unwrap();
-    (opener, pinger, Far(far))
+    (opener, pinger, RemoteEnd(far))
 }
 
-fn ask(mut pinger: Pinger) -> JoinHandle<(Result<Duration, Silent>, Pinger)> {
+fn ask(mut pinger: Pinger) -> JoinHandle<(Result<Duration, PingError>, Pinger)> {
     tokio::spawn(async move { (pinger.ping().await, pinger) })
 }
 
 /// A fifth of the usual times.
-const PROMPT: Duration = Duration::from_secs(1);
-const SLOW: Duration = Duration::from_secs(4);
-const LOOK: Duration = Duration::from_millis(100);
-/// No end of patience while anything moves.
-const ENDLESS: Duration = Duration::from_secs(3600);
+const MIN_SILENCE: Duration = Duration::from_secs(1);
+const MAX_SILENCE: Duration = Duration::from_secs(4);
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
+/// No limit while bytes move.
+const FOREVER: Duration = Duration::from_secs(3600);
 
 #[tokio::test]
-async fn who_answers_at_once_and_then_is_silent_is_gone() {
-    let (_opener, pinger, mut far) = connected(1 << 16, ENDLESS).await;
+async fn a_prompt_side_that_falls_silent_is_gone() {
+    let (_opener, pinger, mut far) = connected(1 << 16, FOREVER).await;
     let asked = ask(pinger);
     let payload = far.asked().await;
     far.answer(&payload).await;
@@ -78,55 +79,55 @@ async fn who_answers_at_once_and_then_is_silent_is_gone() {
     let asked = ask(pinger);
     far.asked().await;
     let (silent, _) = asked.await.unwrap();
-    let Err(Silent::Silence(after)) = silent else { panic!("{silent:?}") };
-    assert!(after >= PROMPT, "{after:?}");
+    let Err(PingError::Silent(after)) = silent else { panic!("{silent:?}") };
+    assert!(after >= MIN_SILENCE, "{after:?}");
 }
 
 #[tokio::test]
-async fn who_answers_late_may_be_silent_for_longer() {
-    let (_opener, pinger, mut far) = connected(1 << 16, ENDLESS).await;
+async fn a_slow_side_may_be_silent_for_longer() {
+    let (_opener, pinger, mut far) = connected(1 << 16, FOREVER).await;
     let asked = ask(pinger);
     let payload = far.asked().await;
-    tokio::time::sleep(PROMPT / 2).await;
+    tokio::time::sleep(MIN_SILENCE / 2).await;
     far.answer(&payload).await;
     let (answered, pinger) = asked.await.unwrap();
     answered.unwrap();
     let asked = ask(pinger);
     let payload = far.asked().await;
-    tokio::time::sleep(PROMPT * 2).await;
+    tokio::time::sleep(MIN_SILENCE * 2).await;
     assert!(!asked.is_finished(), "it was taken for gone");
     far.answer(&payload).await;
     asked.await.unwrap().0.unwrap();
 }
 
 #[tokio::test]
-async fn who_is_late_with_an_answer_but_sends_is_there_and_who_sends_nothing_is_gone() {
-    let (_opener, pinger, mut far) = connected(1 << 16, ENDLESS).await;
+async fn a_late_side_is_there_as_long_as_it_sends() {
+    let (_opener, pinger, mut far) = connected(1 << 16, FOREVER).await;
     let asked = ask(pinger);
     for _ in 0..25 {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(CHECK_INTERVAL).await;
         assert!(!asked.is_finished(), "it was taken for gone while it sent");
         far.move_something().await;
     }
     let (silent, _) = asked.await.unwrap();
-    assert!(matches!(silent, Err(Silent::Silence(after)) if after >= SLOW), "{silent:?}");
+    assert!(matches!(silent, Err(PingError::Silent(after)) if after >= MAX_SILENCE), "{silent:?}");
 }
 
 #[tokio::test]
-async fn who_sends_but_never_answers_is_left_in_the_end() {
-    let (_opener, pinger, mut far) = connected(1 << 16, SLOW).await;
+async fn a_side_that_never_answers_is_gone_in_the_end() {
+    let (_opener, pinger, mut far) = connected(1 << 16, MAX_SILENCE).await;
     let asked = ask(pinger);
     while !asked.is_finished() {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(CHECK_INTERVAL).await;
         far.move_something().await;
     }
     let (silent, _) = asked.await.unwrap();
-    assert!(matches!(silent, Err(Silent::Late(after)) if after >= SLOW), "{silent:?}");
+    assert!(matches!(silent, Err(PingError::Unanswered(after)) if after >= MAX_SILENCE), "{silent:?}");
 }
 
 #[tokio::test]
-async fn who_takes_what_this_side_waits_to_send_is_there() {
-    let (mut opener, pinger, mut far) = connected(1 << 10, ENDLESS).await;
+async fn a_side_that_accepts_bytes_is_there() {
+    let (mut opener, pinger, mut far) = connected(1 << 10, FOREVER).await;
     let (_, mut stream) = opener.send_request(http::Request::new(()), false).unwrap();
     let _sending = tokio::spawn(async move {
         crate::body::send_bytes(&mut stream, Bytes::from(vec![0; 1 << 20]), true).await
@@ -134,22 +135,22 @@ async fn who_takes_what_this_side_waits_to_send_is_there() {
     let asked = ask(pinger);
     let mut taken = vec![0; 2 << 10];
     for _ in 0..25 {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(CHECK_INTERVAL).await;
         assert!(!asked.is_finished(), "it was taken for gone while it took");
         far.0.read_exact(&mut taken).await.unwrap();
     }
     let (silent, _) = asked.await.unwrap();
-    assert!(matches!(silent, Err(Silent::Silence(after)) if after >= SLOW), "{silent:?}");
+    assert!(matches!(silent, Err(PingError::Silent(after)) if after >= MAX_SILENCE), "{silent:?}");
 }
 
 #[tokio::test]
-async fn a_pause_of_this_process_is_no_silence_of_the_other_side() {
-    let (_opener, pinger, mut far) = connected(1 << 16, ENDLESS).await;
+async fn a_pause_of_this_process_is_no_silence() {
+    let (_opener, pinger, mut far) = connected(1 << 16, FOREVER).await;
     let asked = ask(pinger);
     let payload = far.asked().await;
-    std::thread::sleep(2 * PROMPT);
+    std::thread::sleep(2 * MIN_SILENCE);
     // All that has become due meanwhile comes first.
-    tokio::time::sleep(LOOK / 10).await;
+    tokio::time::sleep(CHECK_INTERVAL / 10).await;
     assert!(!asked.is_finished(), "it was taken for gone");
     far.answer(&payload).await;
     asked.await.unwrap().0.unwrap();

@@ -44,7 +44,7 @@ pub(super) async fn dial(
 
 async fn connect(address: &str, tls: &PeerTls, metrics: Arc<LaneMetrics>) -> Result<Opener, DialError> {
     let tcp = TcpStream::connect(address).await.map_err(DialError::Connect)?;
-    adit_mux::socket::prepare(&tcp).map_err(DialError::Connect)?;
+    adit_mux::socket::configure(&tcp).map_err(DialError::Connect)?;
     let io = TlsConnector::from(tls.client.clone()).connect(tls.name.clone(), tcp).await;
     let (opener, pinger, driver) =
         adit_mux::open(io.map_err(DialError::Connect)?).await.map_err(DialError::Start)?;
@@ -58,8 +58,7 @@ async fn connect(address: &str, tls: &PeerTls, metrics: Arc<LaneMetrics>) -> Res
     };
     tokio::spawn(async move {
         // A peer that hangs is noticed by its silence; what was under way on the link fails then.
-        let lost =
-            tokio::select! { ended = driver => ended.is_err(), _ = pinger.near().watch(measured) => true };
+        let lost = tokio::select! { ended = driver => ended.is_err(), _ = pinger.between_relays().watch(measured) => true };
         if lost {
             metrics.count(Count::PeerFailures);
         }

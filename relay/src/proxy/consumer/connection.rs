@@ -131,8 +131,8 @@ impl Abort for Connection {
         self.socket().abort();
     }
 
-    fn guard(&mut self, on: bool) {
-        self.socket().guard(on);
+    fn set_reset_on_close(&mut self, on: bool) {
+        self.socket().set_reset_on_close(on);
     }
 }
 
@@ -190,7 +190,7 @@ impl<T: Abort> Abort for Prefixed<T> {
         self.io.abort();
     }
 
-    fn guard(&mut self, on: bool) {
-        self.io.guard(on);
+    fn set_reset_on_close(&mut self, on: bool) {
+        self.io.set_reset_on_close(on);
     }
 }

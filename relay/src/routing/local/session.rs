@@ -163,7 +163,7 @@ impl Session {
     /// What a further stream would be beside.
     pub(crate) fn load(&self, now: Instant) -> SessionLoad {
         let opened = self.opened.load(Ordering::Relaxed);
-        let is_bulk = self.bulk.is_found(now, self.traffic.mark().bytes(), opened);
+        let is_bulk = self.bulk.is_found(now, self.traffic.snapshot().bytes(), opened);
         SessionLoad { is_bulk, streams: self.streams() }
     }
 
