@@ -11,6 +11,7 @@ pub mod peer;
 mod redirect;
 mod refusal;
 mod request_record;
+mod retry;
 pub mod tcp;
 mod upgrade;
 

@@ -9,14 +9,15 @@ use super::{
     redirect,
     refusal::Refusal,
     request_record::RequestRecord,
+    retry::{self, Attempt, AttemptError, RetryPolicy},
     upgrade,
 };
 use crate::{
     config::PlainHttp,
-    ops::metrics::Count,
+    ops::{metrics::Count, telemetry::Telemetry},
     routing::{
         route::{self, Route},
-        upstream::{self, Failure, Handled, Who},
+        upstream::{Failure, Upstream},
     },
 };
 use adit_mux::{RecvStream, SendStream, body::StreamBody};
@@ -30,9 +31,6 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::time::timeout;
-
-/// How often a request is sent at most.
-const TRIES: usize = 2;
 
 /// What came back for a request.
 pub(crate) enum Answered {
@@ -191,53 +189,66 @@ fn clean(parts: &mut response::Parts, role: Role, host: &str, domain: &str) -> R
     }
 }
 
-/// Sends a request, a second time where that is allowed, and waits for the head of its answer.
+/// Sends a request, again where that is allowed, and waits for the head of its answer.
 async fn send(
-    proxy: &Arc<Proxy>,
+    proxy: &Proxy,
     route: &Route,
     parts: request::Parts,
     body: Incoming,
-    most: Option<u64>,
+    max_body_bytes: Option<u64>,
     record: &mut RequestRecord,
 ) -> Result<(response::Parts, RecvStream), Refusal> {
-    let has_body = !body.is_end_stream();
-    let idempotent = is_idempotent(&parts.method);
-    let mut head = Some(Request::from_parts(parts, ()));
-    let mut body = Some(body);
-    let mut tried: Vec<Who> = vec![];
-    loop {
-        let last = tried.len() + 1 == TRIES;
-        let upstream = upstream::select(&proxy.routing, route, &tried).await?;
-        let this = if last { head.take() } else { head.clone() }.expect("only the last try takes it");
-        let failure = match upstream.open(&proxy.telemetry, this, !has_body).await {
-            Ok((response, send)) => {
-                let sent = if has_body { body.take() } else { None };
-                let upload = sent.map(|body| record.upload(body, most, send));
-                match response.await {
-                    Ok(response) => {
-                        record.through(upstream);
-                        return Ok(response.into_parts());
-                    }
-                    Err(error) => {
-                        if let Some(bad) = upload.and_then(|upload| upload.refused.get().cloned()) {
-                            return Err(bad.into());
-                        }
-                        Failure::of_stream(&error)
-                    }
-                }
-            }
-            Err(failure) => failure,
-        };
-        let untouched = body.is_some();
-        if last || !untouched || !(idempotent || failure.handled == Handled::No) {
-            return Err(failure.into());
-        }
-        proxy.telemetry.lane().metrics.count(Count::Retries);
-        tried.push(upstream.who);
-    }
+    let mut attempt = RequestAttempt {
+        telemetry: &proxy.telemetry,
+        method: parts.method.clone(),
+        head: Some(Request::from_parts(parts, ())),
+        has_body: !body.is_end_stream(),
+        body: Some(body),
+        max_body_bytes,
+        record,
+    };
+    let (answer, upstream) = retry::send(proxy, route, &mut attempt).await?;
+    record.through(upstream);
+    Ok(answer)
 }
 
-/// RFC 9110 section 9.2.2.
-fn is_idempotent(method: &Method) -> bool {
-    method.is_safe() || *method == Method::PUT || *method == Method::DELETE
+/// A request on its way to an upstream.
+struct RequestAttempt<'a> {
+    telemetry: &'a Telemetry,
+    method: Method,
+    /// Taken by the last attempt.
+    head: Option<Request<()>>,
+    has_body: bool,
+    /// Taken by the first attempt that opens a stream, if there is a body.
+    body: Option<Incoming>,
+    max_body_bytes: Option<u64>,
+    record: &'a mut RequestRecord,
+}
+
+impl Attempt for RequestAttempt<'_> {
+    type Answer = (response::Parts, RecvStream);
+    type Error = Refusal;
+
+    async fn run(
+        &mut self,
+        upstream: &Upstream,
+        is_last: bool,
+    ) -> Result<Self::Answer, AttemptError<Refusal>> {
+        let head = if is_last { self.head.take() } else { self.head.clone() };
+        let head = head.expect("only the last attempt takes it");
+        let (response, send) = upstream.open(self.telemetry, head, !self.has_body).await?;
+        let body = if self.has_body { self.body.take() } else { None };
+        let upload = body.map(|body| self.record.upload(body, self.max_body_bytes, send));
+        match response.await {
+            Ok(response) => Ok(response.into_parts()),
+            Err(error) => match upload.and_then(|upload| upload.refused.get().cloned()) {
+                Some(bad) => Err(AttemptError::Final(bad.into())),
+                None => Err(Failure::of_stream(&error).into()),
+            },
+        }
+    }
+
+    fn retry_policy(&self) -> RetryPolicy {
+        RetryPolicy::of_request(&self.method, self.body.is_none())
+    }
 }

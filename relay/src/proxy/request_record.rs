@@ -188,7 +188,7 @@ impl RequestRecord {
     }
 
     /// What an upgraded connection copies.
-    pub(crate) fn count(&mut self) -> Arc<Count> {
+    pub(crate) fn count(&mut self) -> Arc<SpliceCounters> {
         self.count.get_or_insert_default().clone()
     }
 

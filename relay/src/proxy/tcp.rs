@@ -1,15 +1,19 @@
 //! One TCP connection of a consumer.
 
-use super::Proxy;
+use super::{
+    Proxy,
+    retry::{self, Attempt, AttemptError, RetryPolicy},
+};
 use crate::{
     accounts::AccountUsage,
     ops::{
         access_log::{LogEntry, now_us},
-        metrics::{Count as Counted, Gauge, Route},
+        metrics::{Count, Gauge, Route},
+        telemetry::Telemetry,
     },
     routing::{
         route::{self, NoRoute},
-        upstream::{self, Failure, Handled, Upstream, Who},
+        upstream::{Failure, Upstream, Who},
     },
 };
 use adit_mux::{
@@ -55,7 +59,7 @@ where
         }
     };
     let _open = proxy.telemetry.lane().metrics.open(Gauge::Streams);
-    let count = Count::default();
+    let count = SpliceCounters::default();
     let cut = Arc::new(Notify::new());
     let mut recv = opened.recv;
     let watched = proxy.buffers.lane().watch(&opened.usage, recv.unread(), cut.clone());
@@ -69,7 +73,7 @@ where
         telemetry.metrics.error(code);
     }
     if result.is_err() {
-        telemetry.metrics.count(Counted::StreamsReset);
+        telemetry.metrics.count(Count::StreamsReset);
     }
     let (bytes_in, bytes_out) = (count.sent.load(Relaxed), count.received.load(Relaxed));
     let (route, peer) = match &opened.upstream.who {
@@ -113,32 +117,44 @@ async fn open(proxy: &Arc<Proxy>, remote: SocketAddr, port: u16) -> Result<Opene
     let (account, tunnel) = (route.account().key(), route.tunnel().clone());
     usage.check_request(Instant::now()).map_err(|exceeded| exceeded.code)?;
     let permit = usage.try_stream().map_err(|exceeded| exceeded.code)?;
-    let consumer = HeaderValue::from_str(&remote.to_string()).expect("an address is ASCII");
-    let mut tried: Vec<Who> = vec![];
-    loop {
-        let upstream =
-            upstream::select(&proxy.routing, &route, &tried).await.map_err(|failure| failure.code)?;
+    let mut attempt = ConnectionAttempt {
+        telemetry: &proxy.telemetry,
+        authority: Uri::from_maybe_shared(format!("{}:{port}", proxy.routing.domain))
+            .expect("a domain and a port are an authority"),
+        consumer: HeaderValue::from_str(&remote.to_string()).expect("an address is ASCII"),
+        usage: &usage,
+    };
+    let ((send, recv), upstream) = retry::send(proxy, &route, &mut attempt).await?;
+    Ok(Opened { send, recv, upstream, account, tunnel, usage, _permit: permit })
+}
+
+/// A TCP connection on its way to an upstream.
+struct ConnectionAttempt<'a> {
+    telemetry: &'a Telemetry,
+    authority: Uri,
+    consumer: HeaderValue,
+    usage: &'a AccountUsage,
+}
+
+impl Attempt for ConnectionAttempt<'_> {
+    type Answer = (SendStream, RecvStream);
+    type Error = Code;
+
+    async fn run(&mut self, upstream: &Upstream, _: bool) -> Result<Self::Answer, AttemptError<Code>> {
         let mut head = Request::new(());
         *head.method_mut() = Method::CONNECT;
-        *head.uri_mut() = Uri::from_maybe_shared(format!("{}:{port}", proxy.routing.domain))
-            .expect("a domain and a port are an authority");
-        head.headers_mut().insert(stream::CONSUMER, consumer.clone());
-        let failure = match upstream.open(&proxy.telemetry, head, false).await {
-            Ok((response, send)) => match timeout(usage.limits().response_timeout, response).await {
-                Ok(Ok(response)) if response.status() == StatusCode::OK => {
-                    let recv = response.into_body();
-                    return Ok(Opened { send, recv, upstream, account, tunnel, usage, _permit: permit });
-                }
-                Ok(Ok(_)) => return Err(Code::ServiceDown),
-                Ok(Err(error)) => Failure::of_stream(&error),
-                Err(_) => return Err(Code::ServiceTimeout),
-            },
-            Err(failure) => failure,
-        };
-        if failure.handled == Handled::Maybe || !tried.is_empty() {
-            return Err(failure.code);
+        *head.uri_mut() = self.authority.clone();
+        head.headers_mut().insert(stream::CONSUMER, self.consumer.clone());
+        let (response, send) = upstream.open(self.telemetry, head, false).await?;
+        match timeout(self.usage.limits().response_timeout, response).await {
+            Ok(Ok(response)) if response.status() == StatusCode::OK => Ok((send, response.into_body())),
+            Ok(Ok(_)) => Err(AttemptError::Final(Code::ServiceDown)),
+            Ok(Err(error)) => Err(Failure::of_stream(&error).into()),
+            Err(_) => Err(AttemptError::Final(Code::ServiceTimeout)),
         }
-        proxy.telemetry.lane().metrics.count(Counted::Retries);
-        tried.push(upstream.who);
+    }
+
+    fn retry_policy(&self) -> RetryPolicy {
+        RetryPolicy::Unprocessed
     }
 }

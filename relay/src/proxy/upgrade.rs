@@ -5,12 +5,13 @@ use super::{
     consumer::connection::{Connection, Prefixed},
     http::Answered,
     request_record::RequestRecord,
+    retry::{self, Attempt, AttemptError, RetryPolicy},
 };
 use crate::{
-    ops::metrics::Count,
+    ops::telemetry::Telemetry,
     routing::{
         route::Route,
-        upstream::{self, Failure, Handled, Who},
+        upstream::{Failure, Handled, Upstream},
     },
 };
 use adit_mux::{
@@ -24,50 +25,55 @@ use hyper_util::rt::TokioIo;
 use std::{
     io,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Opens the stream, a second time if the first cannot have been handled, and waits for the service's word.
+/// Opens the stream, again if the first one cannot have been processed, and waits for the service's answer.
 ///
 /// # Errors
 /// [`Failure`].
 pub(super) async fn send(
-    proxy: &Arc<Proxy>,
+    proxy: &Proxy,
     route: &Route,
     parts: &request::Parts,
     token: &HeaderValue,
     record: &mut RequestRecord,
 ) -> Result<(response::Parts, SendStream, RecvStream), Failure> {
     let protocol = token.to_str().map_err(|_| Failure::unhandled(Code::BadRequest))?;
-    let mut tried: Vec<Who> = vec![];
-    loop {
-        let upstream = upstream::select(&proxy.routing, route, &tried).await?;
+    let mut attempt = UpgradeAttempt { telemetry: &proxy.telemetry, parts, protocol };
+    let (answer, upstream) = retry::send(proxy, route, &mut attempt).await?;
+    record.through(upstream);
+    Ok(answer)
+}
+
+/// An Upgrade on its way to an upstream.
+struct UpgradeAttempt<'a> {
+    telemetry: &'a Telemetry,
+    parts: &'a request::Parts,
+    protocol: &'a str,
+}
+
+impl Attempt for UpgradeAttempt<'_> {
+    type Answer = (response::Parts, SendStream, RecvStream);
+    type Error = Failure;
+
+    async fn run(&mut self, upstream: &Upstream, _: bool) -> Result<Self::Answer, AttemptError<Failure>> {
         if !upstream.upgrades().await {
-            return Err(Failure::unhandled(Code::ServiceProtocol));
+            return Err(AttemptError::Final(Failure::unhandled(Code::ServiceProtocol)));
         }
         let mut head = Request::new(());
         *head.method_mut() = Method::CONNECT;
-        *head.uri_mut() = parts.uri.clone();
-        *head.headers_mut() = parts.headers.clone();
-        head.extensions_mut().insert(ConnectProtocol::from(protocol));
-        let failure = match upstream.open(&proxy.telemetry, head, false).await {
-            Ok((response, send)) => match response.await {
-                Ok(response) => {
-                    let (parts, recv) = response.into_parts();
-                    record.through(upstream);
-                    return Ok((parts, send, recv));
-                }
-                Err(error) => Failure::of_stream(&error),
-            },
-            Err(failure) => failure,
-        };
-        if failure.handled == Handled::Maybe || !tried.is_empty() {
-            return Err(failure);
-        }
-        proxy.telemetry.lane().metrics.count(Count::Retries);
-        tried.push(upstream.who);
+        *head.uri_mut() = self.parts.uri.clone();
+        *head.headers_mut() = self.parts.headers.clone();
+        head.extensions_mut().insert(ConnectProtocol::from(self.protocol));
+        let (response, send) = upstream.open(self.telemetry, head, false).await?;
+        let (parts, recv) = response.await.map_err(|error| Failure::of_stream(&error))?.into_parts();
+        Ok((parts, send, recv))
+    }
+
+    fn retry_policy(&self) -> RetryPolicy {
+        RetryPolicy::Unprocessed
     }
 }
 

@@ -85,6 +85,12 @@ impl Failure {
     }
 }
 
+impl From<Failure> for Code {
+    fn from(failure: Failure) -> Self {
+        failure.code
+    }
+}
+
 /// The upstream for the next stream: a local session, or else a peer.
 ///
 /// # Errors
