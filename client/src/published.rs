@@ -6,7 +6,7 @@ use crate::{
     problem::Problem,
     service::{TunnelSpec, tls::ServiceTls},
 };
-use adit_protocol::{Code, Endpoint, Kind, OpenTunnel, OpenedTunnel, TunnelId};
+use adit_protocol::{Code, Endpoint, OpenTunnel, OpenedTunnel, TunnelId};
 use std::{
     sync::{
         Mutex, MutexGuard,
@@ -94,7 +94,7 @@ impl PublishedTunnel {
         let mut ask = OpenTunnel {
             tunnel: self.id.clone(),
             kind: self.spec.kind(),
-            name: self.spec.name.clone().filter(|_| self.spec.kind() == Kind::Http),
+            name: self.spec.name.clone().filter(|_| !self.spec.kind().is_by_port()),
             any_name: self.spec.any_name,
             port: self.spec.port,
             ticket: grant.ticket.clone(),
@@ -102,11 +102,11 @@ impl PublishedTunnel {
         };
         match &grant.endpoint {
             // What was granted is asked for again, so that a name survives a ticket that has ended.
-            Some(Endpoint::Host(host)) if ask.name.is_none() || grant.name_refused.is_some() => {
-                ask.name = host.split('.').next().map(str::to_owned);
+            Some(endpoint) if endpoint.port().is_some() => ask.port = endpoint.port(),
+            Some(endpoint) if ask.name.is_none() || grant.name_refused.is_some() => {
+                ask.name = endpoint.as_host().and_then(|host| host.split('.').next()).map(str::to_owned);
                 ask.any_name = true;
             }
-            Some(Endpoint::Tcp(port)) => ask.port = Some(*port),
             _ => {}
         }
         Some(ask)
@@ -273,7 +273,7 @@ impl PublishedTunnel {
         if grant.limited.as_ref().is_some_and(|(_, _, until)| *until <= Instant::now()) {
             grant.limited = None;
         }
-        let asked_for_name = self.spec.name.is_some() && self.spec.kind() == Kind::Http;
+        let asked_for_name = self.spec.name.is_some() && !self.spec.kind().is_by_port();
         let mut status = TunnelStatus {
             tunnel: self.id.clone(),
             state: TunnelState::Connected,

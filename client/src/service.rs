@@ -30,8 +30,19 @@ impl Scheme {
         }
     }
 
+    /// The scheme of a service that is given without one.
+    pub(crate) fn of_kind(kind: Kind) -> Self {
+        match kind {
+            Kind::Http => Self::Http,
+            Kind::Tcp => Self::Tcp,
+        }
+    }
+
     fn kind(self) -> Kind {
-        if self == Self::Tcp { Kind::Tcp } else { Kind::Http }
+        match self {
+            Self::Http | Self::Https | Self::H2c => Kind::Http,
+            Self::Tcp => Kind::Tcp,
+        }
     }
 
     fn default_port(self) -> Option<u16> {
@@ -82,8 +93,7 @@ impl Service {
     pub fn parse(kind: Kind, text: &str) -> Result<Self, InvalidService> {
         let (scheme, rest) = match text.split_once("://") {
             Some((scheme, rest)) => (scheme_of(kind, scheme)?, rest),
-            None if kind == Kind::Tcp => (Scheme::Tcp, text),
-            None => (Scheme::Http, text),
+            None => (Scheme::of_kind(kind), text),
         };
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         // `:3000`, as Go and Docker write a port of this computer.

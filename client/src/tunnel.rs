@@ -4,7 +4,7 @@ use crate::{
     client::{Client, ClientBuilder, StartError},
     event::{EventKind, TunnelState},
     problem::Problem,
-    service::{InvalidService, Service, TunnelSpec},
+    service::{InvalidService, Scheme, Service, TunnelSpec},
 };
 use adit_protocol::Kind;
 use std::{path::PathBuf, time::Duration};
@@ -82,10 +82,7 @@ impl Tunnel {
 
 impl TunnelBuilder {
     fn new(kind: Kind, service: String) -> Self {
-        let scheme = match kind {
-            Kind::Http => crate::service::Scheme::Http,
-            Kind::Tcp => crate::service::Scheme::Tcp,
-        };
+        let scheme = Scheme::of_kind(kind);
         // The text is read when the tunnel is opened, so that its error comes there.
         let unread = Service { scheme, host: String::new(), port: 0 };
         Self { kind, service, client: Client::builder(), spec: TunnelSpec::new(unread) }

@@ -10,7 +10,7 @@ use crate::{
     ops::{Component, telemetry::Telemetry},
 };
 use adit_config::TcpPorts;
-use adit_protocol::{Endpoint, RelayId};
+use adit_protocol::{Endpoint, Kind, RelayId};
 use local::{Local, ServedEndpoint};
 use recent_endpoints::RecentEndpoints;
 use std::{
@@ -121,21 +121,25 @@ impl Routing {
 
     /// Whether an endpoint can be one of this region.
     pub(crate) fn is_ours(&self, endpoint: &Endpoint) -> bool {
-        match endpoint {
-            Endpoint::Host(host) => host.strip_suffix(&self.domain).is_some_and(|name| name.ends_with('.')),
-            Endpoint::Tcp(port) => {
-                self.tcp_ports.is_some_and(|range| (range.first..=range.last).contains(port))
-            }
+        let is_subdomain =
+            |host: &Arc<str>| host.strip_suffix(&self.domain).is_some_and(|name| name.ends_with('.'));
+        let is_in_range = |port: u16| {
+            self.port_range(endpoint.kind()).is_some_and(|range| (range.first..=range.last).contains(&port))
+        };
+        endpoint.as_host().is_some_and(is_subdomain) || endpoint.port().is_some_and(is_in_range)
+    }
+
+    /// The region's public ports for tunnels of a kind, if it offers any.
+    pub(crate) fn port_range(&self, kind: Kind) -> Option<TcpPorts> {
+        match kind {
+            Kind::Http => None,
+            Kind::Tcp => self.tcp_ports,
         }
     }
 
     /// Where consumers reach an endpoint.
     pub(crate) fn url(&self, endpoint: &Endpoint) -> String {
-        match endpoint {
-            Endpoint::Host(host) if self.public_port == 443 => format!("https://{host}"),
-            Endpoint::Host(host) => format!("https://{host}:{}", self.public_port),
-            Endpoint::Tcp(port) => format!("tcp://{}:{port}", self.domain),
-        }
+        endpoint.url(&self.domain, self.public_port)
     }
 
     /// Consumers of this endpoint are told that it is offline, for as long as its lease.

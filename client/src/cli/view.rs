@@ -108,9 +108,9 @@ fn address(tunnel: &TunnelView, width: usize) -> Vec<Line> {
 /// The numbers, as many of them as have room.
 fn stats(state: &DisplayState, kind: Kind, width: usize) -> Line {
     let traffic = &state.traffic;
-    let (one, several, short) = match kind {
-        Kind::Http => ("request", "requests", "req"),
-        Kind::Tcp => ("connection", "connections", "conn"),
+    let (one, several, short) = match kind.is_by_port() {
+        false => ("request", "requests", "req"),
+        true => ("connection", "connections", "conn"),
     };
     if traffic.total == 0 {
         return Line::plain(format!("no {several} yet"));
@@ -150,14 +150,14 @@ fn keys(state: &DisplayState, frame: &Frame) -> Option<Line> {
     }
     let tunnel = state.tunnels.first()?;
     let pause = if tunnel.state == TunnelState::Paused { "p resume" } else { "p pause" };
-    let texts = match (tunnel.wanted.kind, &tunnel.url) {
+    let texts = match (tunnel.wanted.kind.is_by_port(), &tunnel.url) {
         (_, None) => vec!["q quit".to_owned()],
-        (Kind::Http, _) => vec![
+        (false, _) => vec![
             format!("o open   c copy URL   {pause}   q quit"),
             format!("o open c copy {pause} q quit"),
             "o c p q: keys".to_owned(),
         ],
-        (Kind::Tcp, _) => vec![
+        (true, _) => vec![
             format!("c copy URL   {pause}   q quit"),
             format!("c copy {pause} q quit"),
             "c p q: keys".to_owned(),

@@ -14,7 +14,7 @@ use crate::{
     sessions::SessionManager,
     token::TokenSource,
 };
-use adit_protocol::{Kind, Name, hello::MAX_TUNNELS};
+use adit_protocol::{Name, hello::MAX_TUNNELS};
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -208,7 +208,7 @@ impl ClientBuilder {
 }
 
 fn check_name(spec: &TunnelSpec) -> Option<Problem> {
-    let name = spec.name.as_ref().filter(|_| spec.kind() == Kind::Http)?;
+    let name = spec.name.as_ref().filter(|_| !spec.kind().is_by_port())?;
     let error = name.parse::<Name>().err()?;
     let code =
         if error == adit_protocol::name::InvalidName::Reserved { "name_reserved" } else { "name_invalid" };

@@ -1,7 +1,6 @@
 //! Probes local services, so that their state is known without a consumer.
 
 use crate::{context::ClientContext, local};
-use adit_protocol::Kind;
 use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
 
@@ -12,7 +11,7 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(2);
 pub(super) async fn probe_services(context: Arc<ClientContext>) {
     // A TCP service may take the probe's connection for a consumer's.
     let tunnels =
-        || context.tunnels.iter().filter(|tunnel| tunnel.spec.kind() == Kind::Http && tunnel.spec.enabled);
+        || context.tunnels.iter().filter(|tunnel| !tunnel.spec.kind().is_by_port() && tunnel.spec.enabled);
     for tunnel in tunnels() {
         local::probe(tunnel).await;
     }

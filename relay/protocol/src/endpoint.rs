@@ -212,14 +212,29 @@ mod tests {
             assert_eq!(Endpoint::from_provider_key(key, REGION), Some(endpoint.clone()));
             assert_eq!(endpoint.url(REGION, 443), url);
         }
-        for bad in ["", "tcp:", "tcp:0", "tcp:65536", "tcp:-1", "http:80", "udp:1", "Shop.example", "a..b", "a_b", "a b", "x."] {
+        for bad in [
+            "",
+            "tcp:",
+            "tcp:0",
+            "tcp:65536",
+            "tcp:-1",
+            "http:80",
+            "udp:1",
+            "Shop.example",
+            "a..b",
+            "a_b",
+            "a b",
+            "x.",
+        ] {
             assert!(bad.parse::<Endpoint>().is_err(), "{bad:?}");
         }
     }
 
     #[test]
     fn a_port_belongs_to_one_region() {
-        for (key, region) in [("us.example.com/tcp:1", REGION), ("tcp:1", REGION), ("eu.example.com/shop", REGION)] {
+        for (key, region) in
+            [("us.example.com/tcp:1", REGION), ("tcp:1", REGION), ("eu.example.com/shop", REGION)]
+        {
             assert_eq!(Endpoint::from_provider_key(key, region), None, "{key}");
         }
         let shop = Endpoint::host("shop.us.example.com");

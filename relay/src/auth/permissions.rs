@@ -26,7 +26,7 @@ impl Permissions {
     /// What a managed token allows that says nothing: every name and every kind that the region offers. The provider
     /// made it for this account, and narrows it where it wants to.
     pub fn managed() -> Self {
-        Self { names: None, kinds: vec![Kind::Http, Kind::Tcp], limits: LimitOverrides::default() }
+        Self { names: None, kinds: Kind::ALL.to_vec(), limits: LimitOverrides::default() }
     }
 
     /// What a foreign token allows that says nothing: every name, `http` only. Its issuer may not know that it opens

@@ -198,9 +198,5 @@ fn pattern(text: &str) -> Result<String, Invalid> {
 }
 
 fn kind(text: &str) -> Result<Kind, Invalid> {
-    match text {
-        "http" => Ok(Kind::Http),
-        "tcp" => Ok(Kind::Tcp),
-        _ => Err(Invalid::new("it is not http or tcp")),
-    }
+    text.parse().map_err(|_| Invalid::new("it is not http or tcp"))
 }

@@ -105,22 +105,9 @@ impl Table {
         })
     }
 
-    /// The row of a host name, which is in lower case and has neither port nor final dot. Takes no lock.
-    pub(crate) fn get(&self, host: &str) -> Option<Arc<Row>> {
-        self.shards.host(host)
-    }
-
-    /// The row of a public TCP port. Takes no lock.
-    pub(crate) fn get_tcp(&self, port: u16) -> Option<Arc<Row>> {
-        self.shards.port(port)
-    }
-
     /// The row of an endpoint. Takes no lock.
     pub(crate) fn row(&self, endpoint: &Endpoint) -> Option<Arc<Row>> {
-        match endpoint {
-            Endpoint::Host(host) => self.get(host),
-            Endpoint::Tcp(port) => self.get_tcp(*port),
-        }
+        self.shards.row(endpoint)
     }
 
     /// How many endpoints the account has in the region.

@@ -109,7 +109,7 @@ async fn serve(
     if !consumer.downstream.is_secure() && proxy.plain_http == PlainHttp::Redirect {
         return Ok(Answered::Own(redirect::response(proxy, &target, &parts.uri)));
     }
-    let route = match route::host(&proxy.routing, target.host()).await {
+    let route = match route::find(&proxy.routing, Endpoint::Host(target.host().clone())).await {
         Ok(route) => route,
         Err(_) if proxy.suspensions.was_suspended(&Endpoint::Host(target.host().clone())) => {
             return Err(Code::Suspended.into());

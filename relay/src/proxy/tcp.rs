@@ -20,7 +20,7 @@ use adit_mux::{
     RecvStream, SendStream,
     splice::{Abort, SpliceCounters, splice},
 };
-use adit_protocol::{Code, TunnelId, stream};
+use adit_protocol::{Code, Endpoint, TunnelId, stream};
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use std::{
     net::SocketAddr,
@@ -106,7 +106,7 @@ where
 }
 
 async fn open(proxy: &Arc<Proxy>, remote: SocketAddr, port: u16) -> Result<Opened, Code> {
-    let route = route::port(&proxy.routing, port).await.map_err(|none| match none {
+    let route = route::find(&proxy.routing, Endpoint::Tcp(port)).await.map_err(|none| match none {
         NoRoute::Offline => Code::TunnelOffline,
         NoRoute::Unknown => Code::UnknownHost,
     })?;

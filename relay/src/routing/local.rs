@@ -91,8 +91,7 @@ impl ServedEndpoint {
 /// All sessions and endpoints of this relay.
 #[derive(Debug, Default)]
 pub(crate) struct Local {
-    hosts: RwLock<HashMap<Arc<str>, Arc<ServedEndpoint>>>,
-    ports: RwLock<HashMap<u16, Arc<ServedEndpoint>>>,
+    endpoints: RwLock<HashMap<Endpoint, Arc<ServedEndpoint>>>,
     sessions: RwLock<HashMap<SessionId, Arc<Session>>>,
     /// Those whose connection may still carry something, also while they end.
     alive: Mutex<HashMap<SessionId, Arc<Session>>>,
@@ -100,22 +99,9 @@ pub(crate) struct Local {
 }
 
 impl Local {
-    /// Who serves a host name here.
-    pub(crate) fn host(&self, host: &str) -> Option<Arc<ServedEndpoint>> {
-        self.hosts.read().expect(POISONED).get(host).cloned()
-    }
-
-    /// Who serves a port here.
-    pub(crate) fn port(&self, port: u16) -> Option<Arc<ServedEndpoint>> {
-        self.ports.read().expect(POISONED).get(&port).cloned()
-    }
-
     /// Who serves an endpoint here.
     pub(crate) fn endpoint(&self, endpoint: &Endpoint) -> Option<Arc<ServedEndpoint>> {
-        match endpoint {
-            Endpoint::Host(host) => self.host(host),
-            Endpoint::Tcp(port) => self.port(*port),
-        }
+        self.endpoints.read().expect(POISONED).get(endpoint).cloned()
     }
 
     /// Who serves an endpoint here, as soon as somebody does.
@@ -132,9 +118,7 @@ impl Local {
 
     /// All endpoints that are served here.
     pub(crate) fn endpoints(&self) -> Vec<Arc<ServedEndpoint>> {
-        let hosts = self.hosts.read().expect(POISONED);
-        let ports = self.ports.read().expect(POISONED);
-        hosts.values().chain(ports.values()).cloned().collect()
+        self.endpoints.read().expect(POISONED).values().cloned().collect()
     }
 
     /// All sessions.
@@ -200,10 +184,7 @@ impl Local {
     /// A session serves an endpoint. A greater generation than the one here takes its place; answers with the sessions
     /// that lose the endpoint by that, or `None` when this one is not the newest itself.
     pub(crate) fn serve(&self, new: ServedEndpoint) -> Option<Vec<Arc<Session>>> {
-        let placed = match new.endpoint.clone() {
-            Endpoint::Host(host) => place(&mut self.hosts.write().expect(POISONED), host, new),
-            Endpoint::Tcp(port) => place(&mut self.ports.write().expect(POISONED), port, new),
-        };
+        let placed = place(&mut self.endpoints.write().expect(POISONED), new);
         self.served.notify_waiters();
         placed
     }
@@ -213,20 +194,16 @@ impl Local {
         if let Some(session) = self.session(id) {
             session.let_go(endpoint);
         }
-        match endpoint {
-            Endpoint::Host(host) => displace(&mut self.hosts.write().expect(POISONED), host, id),
-            Endpoint::Tcp(port) => displace(&mut self.ports.write().expect(POISONED), port, id),
-        }
+        displace(&mut self.endpoints.write().expect(POISONED), endpoint, id);
     }
 }
 
-fn place<K: std::hash::Hash + Eq>(
-    map: &mut HashMap<K, Arc<ServedEndpoint>>,
-    key: K,
+fn place(
+    map: &mut HashMap<Endpoint, Arc<ServedEndpoint>>,
     mut new: ServedEndpoint,
 ) -> Option<Vec<Arc<Session>>> {
     let mut lost = vec![];
-    if let Some(old) = map.get(&key) {
+    if let Some(old) = map.get(&new.endpoint) {
         if old.generation > new.generation {
             return None;
         }
@@ -238,20 +215,16 @@ fn place<K: std::hash::Hash + Eq>(
             lost.clone_from(&old.sessions);
         }
     }
-    map.insert(key, Arc::new(new));
+    map.insert(new.endpoint.clone(), Arc::new(new));
     Some(lost)
 }
 
-fn displace<K, Q>(map: &mut HashMap<K, Arc<ServedEndpoint>>, key: &Q, id: &SessionId)
-where
-    K: std::hash::Hash + Eq + std::borrow::Borrow<Q>,
-    Q: std::hash::Hash + Eq + ?Sized,
-{
-    let Some(served) = map.get_mut(key) else { return };
+fn displace(map: &mut HashMap<Endpoint, Arc<ServedEndpoint>>, endpoint: &Endpoint, id: &SessionId) {
+    let Some(served) = map.get_mut(endpoint) else { return };
     let mut without = served.as_ref().clone();
     without.sessions.retain(|session| session.id != *id);
     if without.sessions.is_empty() {
-        map.remove(key);
+        map.remove(endpoint);
     } else {
         *served = Arc::new(without);
     }

@@ -1,4 +1,4 @@
-//! From a consumer's Host to an endpoint.
+//! From the endpoint that a consumer has opened to the sessions that serve it.
 
 use super::{Routing, local::ServedEndpoint};
 use crate::{
@@ -28,26 +28,15 @@ pub(crate) enum NoRoute {
     Unknown,
 }
 
-/// The route for a host name: lower case, without a final dot, without a port.
+/// The route for an endpoint. A host name has to be in lower case, without a final dot, without a port.
 ///
 /// # Errors
 /// [`NoRoute`].
-pub(crate) async fn host(routing: &Routing, host: &Arc<str>) -> Result<Route, NoRoute> {
-    if let Some(served) = routing.local.host(host) {
+pub(crate) async fn find(routing: &Routing, endpoint: Endpoint) -> Result<Route, NoRoute> {
+    if let Some(served) = routing.local.endpoint(&endpoint) {
         return Ok(Route::Here(served));
     }
-    elsewhere(routing, Endpoint::Host(host.clone())).await
-}
-
-/// The route for a public TCP port.
-///
-/// # Errors
-/// [`NoRoute`].
-pub(crate) async fn port(routing: &Routing, port: u16) -> Result<Route, NoRoute> {
-    if let Some(served) = routing.local.port(port) {
-        return Ok(Route::Here(served));
-    }
-    elsewhere(routing, Endpoint::Tcp(port)).await
+    elsewhere(routing, endpoint).await
 }
 
 /// Where an endpoint is served that no session of this relay serves yet. While the registry is away its table may lack

@@ -9,8 +9,7 @@ use crate::{
     suspensions::endpoint_in_words,
 };
 use adit_protocol::{
-    Code, Endpoint, InstanceId, Kind, Name, OpenTunnel, OpenedTunnel, RefusedTunnel, SessionId,
-    name::InvalidName,
+    Code, Endpoint, InstanceId, Name, OpenTunnel, OpenedTunnel, RefusedTunnel, SessionId, name::InvalidName,
 };
 use adit_store::{Origin, Reserve, ReserveError};
 use rand::seq::SliceRandom;
@@ -91,9 +90,10 @@ async fn try_open(sessions: &Sessions, identity: &Identity, wanted: &OpenTunnel)
     if let Some(ticket) = ticket(sessions, identity, wanted) {
         return resume(sessions, identity, wanted, ticket).await;
     }
-    match wanted.kind {
-        Kind::Http => open_http(sessions, identity, wanted).await,
-        Kind::Tcp => open_tcp(sessions, identity, wanted).await,
+    if wanted.kind.is_by_port() {
+        open_port(sessions, identity, wanted).await
+    } else {
+        open_name(sessions, identity, wanted).await
     }
 }
 
@@ -143,7 +143,7 @@ async fn resume(
     }
 }
 
-async fn open_http(sessions: &Sessions, identity: &Identity, wanted: &OpenTunnel) -> Result<Opened, Refusal> {
+async fn open_name(sessions: &Sessions, identity: &Identity, wanted: &OpenTunnel) -> Result<Opened, Refusal> {
     let Some(asked) = &wanted.name else { return open_random(sessions, identity, wanted).await };
     let refused = match allowed_name(identity, asked) {
         Ok(name) => match reserve(sessions, identity, wanted, host(sessions, &name), Origin::Chosen).await {
@@ -226,15 +226,19 @@ async fn open_idle(
 
 /// Whether an endpoint of an earlier run fits the region's configuration and the client's token now.
 fn still_allowed(sessions: &Sessions, identity: &Identity, endpoint: &Endpoint) -> bool {
-    let Endpoint::Host(host) = endpoint else { return sessions.routing.is_ours(endpoint) };
+    let Some(host) = endpoint.as_host() else { return sessions.routing.is_ours(endpoint) };
     let name = host.strip_suffix(&sessions.routing.domain).and_then(|name| name.strip_suffix('.'));
     let name = name.and_then(|name| name.parse::<Name>().ok());
     name.is_some_and(|name| identity.credential.permissions.allows_name(&name))
 }
 
-async fn open_tcp(sessions: &Sessions, identity: &Identity, wanted: &OpenTunnel) -> Result<Opened, Refusal> {
-    let Some(range) = sessions.routing.tcp_ports else {
-        return Err(refusal(Code::KindNotAllowed, "kind: this region offers no TCP ports"));
+async fn open_port(sessions: &Sessions, identity: &Identity, wanted: &OpenTunnel) -> Result<Opened, Refusal> {
+    let Some(range) = sessions.routing.port_range(wanted.kind) else {
+        let kind = wanted.kind.as_str().to_uppercase();
+        return Err(refusal(Code::KindNotAllowed, format!("kind: this region offers no {kind} ports")));
+    };
+    let endpoint_at = |port| {
+        Endpoint::at_port(wanted.kind, port).expect("only kinds whose endpoints are ports have a range")
     };
     let (first, last) = (range.first, range.last);
     if let Some(port) = wanted.port {
@@ -242,7 +246,7 @@ async fn open_tcp(sessions: &Sessions, identity: &Identity, wanted: &OpenTunnel)
             let message = format!("port: {port} is not one of this region's, {first} to {last}");
             return Err(refusal(Code::PortUnavailable, message));
         }
-        return reserve(sessions, identity, wanted, Endpoint::Tcp(port), Origin::Chosen).await;
+        return reserve(sessions, identity, wanted, endpoint_at(port), Origin::Chosen).await;
     }
     // Ports are few: the account's earlier ones come first.
     if let Some(opened) = open_idle(sessions, identity, wanted).await {
@@ -250,9 +254,9 @@ async fn open_tcp(sessions: &Sessions, identity: &Identity, wanted: &OpenTunnel)
     }
     let mut ports: Vec<u16> = (first..=last).collect();
     ports.shuffle(&mut rand::rng());
-    let free = |port: &u16| sessions.routing.registry.table().get_tcp(*port).is_none();
-    for port in ports.into_iter().filter(free).take(PORT_TRIES) {
-        match reserve(sessions, identity, wanted, Endpoint::Tcp(port), Origin::Drawn).await {
+    let is_free = |endpoint: &Endpoint| sessions.routing.row(endpoint).is_none();
+    for endpoint in ports.into_iter().map(endpoint_at).filter(is_free).take(PORT_TRIES) {
+        match reserve(sessions, identity, wanted, endpoint, Origin::Drawn).await {
             Err(refusal) if refusal.code == Code::PortUnavailable => {}
             other => return other,
         }
@@ -308,11 +312,9 @@ async fn reserve(
 }
 
 fn taken(endpoint: &Endpoint) -> Refusal {
-    match endpoint {
-        Endpoint::Host(host) => refusal(Code::NameTaken, format!("name: {host} belongs to another account")),
-        Endpoint::Tcp(port) => {
-            refusal(Code::PortUnavailable, format!("port: {port} belongs to another account"))
-        }
+    match endpoint.port() {
+        Some(port) => refusal(Code::PortUnavailable, format!("port: {port} belongs to another account")),
+        None => refusal(Code::NameTaken, format!("name: {endpoint} belongs to another account")),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use adit_protocol::{Account, Endpoint};
 use adit_store::{Suspended, Suspension, Suspensions};
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 /// Positions in the list of suspensions.
 type Hits = Vec<u32>;
@@ -12,8 +12,7 @@ type Hits = Vec<u32>;
 pub struct Index {
     all: Suspensions,
     accounts: HashMap<Account, Hits>,
-    hosts: HashMap<Arc<str>, Hits>,
-    ports: HashMap<u16, Hits>,
+    endpoints: HashMap<Endpoint, Hits>,
     /// Endpoints that were taken offline together with their account.
     with_account: HashMap<Endpoint, Hits>,
 }
@@ -26,15 +25,19 @@ impl Index {
             match &suspension.target {
                 Suspended::Account(account) => {
                     index.accounts.entry(account.clone()).or_default().push(at);
-                    let endpoints =
-                        suspension.hostnames.iter().filter_map(|hostname| endpoint(hostname, domain));
+                    let endpoints = suspension
+                        .hostnames
+                        .iter()
+                        .filter_map(|key| Endpoint::from_provider_key(key, domain));
                     for endpoint in endpoints {
                         index.with_account.entry(endpoint).or_default().push(at);
                     }
                 }
-                Suspended::Hostname(host) => index.hosts.entry(host.as_str().into()).or_default().push(at),
+                Suspended::Hostname(host) => {
+                    index.endpoints.entry(Endpoint::host(host)).or_default().push(at);
+                }
                 Suspended::Port { region, port } if region == domain => {
-                    index.ports.entry(*port).or_default().push(at);
+                    index.endpoints.entry(Endpoint::Tcp(*port)).or_default().push(at);
                 }
                 Suspended::Port { .. } => {}
             }
@@ -66,11 +69,7 @@ impl Index {
 
     /// What keeps an endpoint offline, whoever serves it.
     pub fn endpoint(&self, endpoint: &Endpoint, now: impl Fn() -> u64) -> Option<&Suspension> {
-        match endpoint {
-            Endpoint::Host(_) if self.hosts.is_empty() => None,
-            Endpoint::Host(host) => self.in_force(self.hosts.get(host), now),
-            Endpoint::Tcp(port) => self.in_force(self.ports.get(port), now),
-        }
+        if self.endpoints.is_empty() { None } else { self.in_force(self.endpoints.get(endpoint), now) }
     }
 
     /// What keeps an account from serving an endpoint. What holds for the account goes first.
@@ -86,14 +85,6 @@ impl Index {
     /// Why nobody serves an endpoint, if that is because its account or the endpoint itself was taken offline.
     pub fn gone(&self, endpoint: &Endpoint, now: impl Fn() -> u64 + Copy) -> Option<&Suspension> {
         self.endpoint(endpoint, now).or_else(|| self.in_force(self.with_account.get(endpoint), now))
-    }
-}
-
-/// An endpoint of this region, from the text that suspensions have.
-fn endpoint(text: &str, domain: &str) -> Option<Endpoint> {
-    match text.split_once("/tcp:") {
-        Some((region, port)) => (region == domain).then(|| port.parse().ok().map(Endpoint::Tcp)).flatten(),
-        None => Some(Endpoint::host(text)),
     }
 }
 

@@ -106,10 +106,7 @@ pub struct HeldName {
 
 /// Host names are unique in the whole provider; ports are a region's own.
 pub(crate) fn key(region: &str, endpoint: &Endpoint) -> String {
-    match endpoint {
-        Endpoint::Host(host) => host.to_string(),
-        Endpoint::Tcp(port) => format!("{region}/tcp:{port}"),
-    }
+    endpoint.provider_key(region)
 }
 
 enum Outcome {
@@ -198,8 +195,9 @@ impl Store {
         kind: Kind,
         now: u64,
     ) -> Result<Vec<Endpoint>, StoreError> {
-        let ports = format!("{region}/tcp:");
-        let (region, account, prefix) = (region.to_owned(), account.clone(), ports.clone());
+        // No host name has a slash.
+        let prefix = if kind.is_by_port() { format!("{region}/{kind}:") } else { format!("{region}/") };
+        let (of, account) = (region.to_owned(), account.clone());
         let keys: Vec<String> = statement!(self, |connection| {
             sqlx::query_scalar(
                 "SELECT endpoint FROM reservations WHERE issuer = $1 AND subject = $2 AND region = $3 \
@@ -209,20 +207,16 @@ impl Store {
             )
             .bind(&account.issuer)
             .bind(&account.subject)
-            .bind(&region)
+            .bind(&of)
             .bind(number(now))
             .bind(i32::try_from(prefix.len()).unwrap_or(i32::MAX))
             .bind(&prefix)
-            .bind(kind == Kind::Tcp)
+            .bind(kind.is_by_port())
             .bind(IDLE_NAMES)
             .fetch_all(connection)
             .await
         })?;
-        let endpoint = |key: &String| match key.strip_prefix(&ports) {
-            Some(port) => port.parse().ok().map(Endpoint::Tcp),
-            None => Some(Endpoint::host(key)),
-        };
-        Ok(keys.iter().filter_map(endpoint).collect())
+        Ok(keys.iter().filter_map(|key| Endpoint::from_provider_key(key, region)).collect())
     }
 
     /// Extends the leases of names whose tunnels are open, once a minute, all of a relay at once. Returns those that

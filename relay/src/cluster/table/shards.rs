@@ -12,45 +12,35 @@ use std::{
 /// A change copies the rows of one shard: with 100,000 rows about 400 pointers, a few microseconds.
 const SHARDS: usize = 256;
 
-type Hosts = HashMap<Arc<str>, Arc<Row>>;
-type Ports = HashMap<u16, Arc<Row>>;
+type Rows = HashMap<Endpoint, Arc<Row>>;
 
-/// What is to be in the place of each key.
-type Views<K> = Vec<(K, Option<Row>)>;
+/// The new row of each endpoint, or `None` if it has none any more.
+type Views = Vec<(Endpoint, Option<Row>)>;
 
-/// Rows by host and by port. Readers take no lock; there is one writer at a time, which the caller ensures.
+/// Rows by endpoint. Readers take no lock; there is one writer at a time, which the caller ensures.
 #[derive(Debug)]
 pub(super) struct Shards {
     hasher: RandomState,
-    hosts: Box<[ArcSwap<Hosts>]>,
-    ports: ArcSwap<Ports>,
+    shards: Box<[ArcSwap<Rows>]>,
 }
 
 impl Default for Shards {
     fn default() -> Self {
-        Self {
-            hasher: RandomState::new(),
-            hosts: (0..SHARDS).map(|_| ArcSwap::default()).collect(),
-            ports: ArcSwap::default(),
-        }
+        Self { hasher: RandomState::new(), shards: (0..SHARDS).map(|_| ArcSwap::default()).collect() }
     }
 }
 
 impl Shards {
-    pub(super) fn host(&self, host: &str) -> Option<Arc<Row>> {
-        self.hosts[self.shard(host)].load().get(host).cloned()
+    pub(super) fn row(&self, endpoint: &Endpoint) -> Option<Arc<Row>> {
+        self.shards[self.shard(endpoint)].load().get(endpoint).cloned()
     }
 
-    pub(super) fn port(&self, port: u16) -> Option<Arc<Row>> {
-        self.ports.load().get(&port).cloned()
-    }
-
-    fn shard(&self, host: &str) -> usize {
+    fn shard(&self, endpoint: &Endpoint) -> usize {
         // The remainder is below SHARDS, so that the cast loses nothing that is needed.
-        (self.hasher.hash_one(host) % SHARDS as u64) as usize
+        (self.hasher.hash_one(endpoint) % SHARDS as u64) as usize
     }
 
-    /// Puts the views in place, each shard in one step, and says of each that differs what it was and is.
+    /// Puts the views in place, each shard in one step, and passes each row that differs to `note`, before and after.
     ///
     /// Returns whether any differed.
     pub(super) fn replace(
@@ -58,25 +48,21 @@ impl Shards {
         views: impl Iterator<Item = (Endpoint, Option<Row>)>,
         mut note: impl FnMut(Option<&Row>, Option<&Row>),
     ) -> bool {
-        let mut hosts: BTreeMap<usize, Views<Arc<str>>> = BTreeMap::new();
-        let mut ports = Vec::new();
+        let mut by_shard: BTreeMap<usize, Views> = BTreeMap::new();
         for (endpoint, view) in views {
-            match endpoint {
-                Endpoint::Host(host) => hosts.entry(self.shard(&host)).or_default().push((host, view)),
-                Endpoint::Tcp(port) => ports.push((port, view)),
-            }
+            by_shard.entry(self.shard(&endpoint)).or_default().push((endpoint, view));
         }
-        let mut changed = replace_in(&self.ports, ports, &mut note);
-        for (shard, views) in hosts {
-            changed |= replace_in(&self.hosts[shard], views, &mut note);
+        let mut changed = false;
+        for (shard, views) in by_shard {
+            changed |= replace_in(&self.shards[shard], views, &mut note);
         }
         changed
     }
 }
 
-fn replace_in<K: Clone + Eq + std::hash::Hash>(
-    place: &ArcSwap<HashMap<K, Arc<Row>>>,
-    views: Views<K>,
+fn replace_in(
+    place: &ArcSwap<Rows>,
+    views: Views,
     note: &mut impl FnMut(Option<&Row>, Option<&Row>),
 ) -> bool {
     let before = place.load_full();

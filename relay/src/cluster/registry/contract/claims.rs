@@ -223,9 +223,9 @@ async fn accounts_of_any_issuer_and_ports_are_carried_whole(region: Region) {
     a.registry.claim(&claim).await.unwrap();
     super::within(super::region::PATIENCE, || b.row("tcp:20022").map(|row| row.is_of(&claim)), Some(true))
         .await;
-    assert_eq!(b.registry.table().get_tcp(20_022), a.registry.table().get_tcp(20_022));
-    assert_eq!(b.registry.table().get_tcp(20_023), None);
-    assert_eq!(b.registry.table().get("20022"), None);
+    assert_eq!(b.row("tcp:20022"), a.row("tcp:20022"));
+    assert_eq!(b.row("tcp:20023"), None);
+    assert_eq!(b.row("20022"), None);
 }
 
 async fn the_greatest_generation_there_is_can_be_claimed(region: Region) {
