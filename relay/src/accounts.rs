@@ -6,9 +6,11 @@
 
 mod buffer;
 pub(crate) mod buffers;
+mod charges;
 mod directory;
 mod exceeded;
 mod permit;
+mod permit_count;
 mod rate;
 mod refused;
 mod usage;

@@ -2,4 +2,5 @@
 
 pub(crate) mod peer;
 pub(crate) mod registry;
+mod row;
 pub(crate) mod table;

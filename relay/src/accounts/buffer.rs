@@ -4,75 +4,15 @@
 //! charged to the account, under its lock: a stream whose reader keeps up is never charged. When the account passes
 //! its limit, its fullest stream is shed: it is no longer charged, and whoever measures it resets it.
 
-use super::{AccountUsage, LimitExceeded};
+use super::{AccountUsage, LimitExceeded, charges::Charge};
 use adit_protocol::Code;
 use std::sync::{
-    Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    Arc, OnceLock,
+    atomic::{AtomicU64, Ordering},
 };
 
 /// Charges are whole multiples of this many bytes, rounded down: what a stream has unread beyond its charge.
 const CHARGE_GRAIN_BYTES: u64 = 32 * 1024;
-
-/// The streams of an account that have been charged.
-#[derive(Debug, Default)]
-pub(super) struct AccountBuffers(Mutex<ChargedStreams>);
-
-#[derive(Debug, Default)]
-struct ChargedStreams {
-    total: u64,
-    streams: Vec<Arc<Charge>>,
-}
-
-#[derive(Debug, Default)]
-struct Charge {
-    /// Changes only under the account's lock.
-    bytes: AtomicU64,
-    /// Where the stream stands in [`ChargedStreams::streams`]; likewise.
-    index: AtomicUsize,
-    /// Set under the account's lock, once: the stream is no longer charged.
-    shed: AtomicBool,
-}
-
-impl AccountBuffers {
-    #[cfg(test)]
-    pub(super) fn total(&self) -> u64 {
-        self.lock().total
-    }
-
-    fn lock(&self) -> MutexGuard<'_, ChargedStreams> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl ChargedStreams {
-    fn add(&mut self, charge: &Arc<Charge>) {
-        charge.index.store(self.streams.len(), Ordering::Relaxed);
-        self.streams.push(charge.clone());
-    }
-
-    fn remove(&mut self, charge: &Charge) {
-        let index = charge.index.load(Ordering::Relaxed);
-        self.streams.swap_remove(index);
-        if let Some(moved) = self.streams.get(index) {
-            moved.index.store(index, Ordering::Relaxed);
-        }
-        self.total -= charge.bytes.swap(0, Ordering::SeqCst);
-    }
-
-    /// Takes out the fullest streams until what is left is within the limit; returns how many.
-    fn shed(&mut self, limit: u64) -> usize {
-        let mut shed = 0;
-        while self.total > limit {
-            let bytes = |charge: &&Arc<Charge>| charge.bytes.load(Ordering::Relaxed);
-            let Some(fullest) = self.streams.iter().max_by_key(bytes).cloned() else { break };
-            self.remove(&fullest);
-            fullest.shed.store(true, Ordering::SeqCst);
-            shed += 1;
-        }
-        shed
-    }
-}
 
 /// The unread bytes of one direction of one stream, charged to its account until it is dropped.
 ///
@@ -141,6 +81,13 @@ impl StreamBuffer {
         for _ in 0..shed {
             self.account.refuse(LimitExceeded::new(Code::BufferFull, limit));
         }
+    }
+}
+
+impl AccountUsage {
+    /// A count of the bytes of one direction of a stream that have arrived and have not been read.
+    pub(crate) fn buffer(self: &Arc<Self>) -> StreamBuffer {
+        StreamBuffer::new(self.clone())
     }
 }
 

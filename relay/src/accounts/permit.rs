@@ -1,32 +1,8 @@
 //! Places that are held until they are dropped.
 
-use super::AccountUsage;
-use adit_protocol::Endpoint;
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
-};
-
-/// How many places are held.
-#[derive(Debug, Default)]
-pub(super) struct PermitCount(AtomicU32);
-
-impl PermitCount {
-    /// Takes a place if fewer than `limit` are held, here or in all (`elsewhere_too`).
-    pub(super) fn try_acquire(&self, limit: u32, elsewhere_too: u32) -> bool {
-        let free = |held: u32| (held.max(elsewhere_too) < limit).then(|| held + 1);
-        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, free).is_ok()
-    }
-
-    pub(super) fn release(&self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-
-    #[cfg(test)]
-    pub(super) fn count(&self) -> u32 {
-        self.0.load(Ordering::Acquire)
-    }
-}
+use super::{AccountUsage, LimitExceeded};
+use adit_protocol::{Code, Endpoint};
+use std::sync::Arc;
 
 /// One of an account's sessions at this relay.
 #[derive(Debug)]
@@ -44,6 +20,57 @@ pub(crate) struct StreamPermit(pub(super) Arc<AccountUsage>);
 pub(crate) struct TunnelPermit {
     pub(super) account: Arc<AccountUsage>,
     pub(super) endpoint: Endpoint,
+}
+
+impl AccountUsage {
+    /// Takes a place for a session. `in_region` is how many sessions the region's table knows of the account.
+    ///
+    /// # Errors
+    /// [`Code::TooManySessions`].
+    pub(crate) fn try_session(self: &Arc<Self>, in_region: usize) -> Result<SessionPermit, LimitExceeded> {
+        let limit = self.bounds.load().limits.sessions;
+        let in_region = u32::try_from(in_region).unwrap_or(u32::MAX);
+        if self.sessions.try_acquire(limit, in_region) {
+            Ok(SessionPermit(self.clone()))
+        } else {
+            Err(LimitExceeded::new(Code::TooManySessions, limit))
+        }
+    }
+
+    /// Takes a place for a tunnel; the second session of a tunnel takes none. `others_in_region` is how many tunnels the
+    /// region's table knows of the account, that of this endpoint not counted.
+    ///
+    /// # Errors
+    /// [`Code::TooManyTunnels`].
+    pub(crate) fn try_tunnel(
+        self: &Arc<Self>,
+        endpoint: &Endpoint,
+        others_in_region: usize,
+    ) -> Result<TunnelPermit, LimitExceeded> {
+        let limit = self.bounds.load().limits.tunnels;
+        let mut tunnels = self.tunnels();
+        if let Some(sessions) = tunnels.get_mut(endpoint) {
+            *sessions += 1;
+        } else if tunnels.len().max(others_in_region) < limit as usize {
+            tunnels.insert(endpoint.clone(), 1);
+        } else {
+            return Err(LimitExceeded::new(Code::TooManyTunnels, limit));
+        }
+        Ok(TunnelPermit { account: self.clone(), endpoint: endpoint.clone() })
+    }
+
+    /// Takes a place for a stream: a request, a WebSocket or a TCP connection.
+    ///
+    /// # Errors
+    /// [`Code::TooManyStreams`]; the refusal is counted for [`take_refused`](Self::take_refused).
+    pub(crate) fn try_stream(self: &Arc<Self>) -> Result<StreamPermit, LimitExceeded> {
+        let limit = self.bounds.load().limits.streams;
+        if self.streams.try_acquire(limit, 0) {
+            Ok(StreamPermit(self.clone()))
+        } else {
+            Err(self.refuse(LimitExceeded::new(Code::TooManyStreams, limit)))
+        }
+    }
 }
 
 impl Drop for SessionPermit {

@@ -1,9 +1,9 @@
 //! What one account uses of one relay.
 
 use super::{
-    LimitExceeded, Limits, RefusalNotice, SessionPermit, StreamBuffer, StreamPermit, TunnelPermit,
-    buffer::AccountBuffers,
-    permit::PermitCount,
+    LimitExceeded, Limits, RefusalNotice,
+    charges::AccountBuffers,
+    permit_count::PermitCount,
     rate::{Bucket, Rate},
     refused::RefusalCounts,
 };
@@ -23,7 +23,7 @@ use std::{
 pub(crate) struct AccountUsage {
     /// What times are counted from.
     epoch: Instant,
-    bounds: ArcSwap<AppliedLimits>,
+    pub(super) bounds: ArcSwap<AppliedLimits>,
     bucket: Bucket,
     pub(super) streams: PermitCount,
     pub(super) sessions: PermitCount,
@@ -33,9 +33,10 @@ pub(crate) struct AccountUsage {
     tunnels: Mutex<HashMap<Endpoint, u32>>,
 }
 
+/// The limits of an account, with the rate that follows from them.
 #[derive(Debug)]
-struct AppliedLimits {
-    limits: Limits,
+pub(super) struct AppliedLimits {
+    pub(super) limits: Limits,
     rate: Rate,
 }
 
@@ -72,42 +73,6 @@ impl AccountUsage {
         }
     }
 
-    /// Takes a place for a session. `in_region` is how many sessions the region's table knows of the account.
-    ///
-    /// # Errors
-    /// [`Code::TooManySessions`].
-    pub(crate) fn try_session(self: &Arc<Self>, in_region: usize) -> Result<SessionPermit, LimitExceeded> {
-        let limit = self.bounds.load().limits.sessions;
-        let in_region = u32::try_from(in_region).unwrap_or(u32::MAX);
-        if self.sessions.try_acquire(limit, in_region) {
-            Ok(SessionPermit(self.clone()))
-        } else {
-            Err(LimitExceeded::new(Code::TooManySessions, limit))
-        }
-    }
-
-    /// Takes a place for a tunnel; the second session of a tunnel takes none. `others_in_region` is how many tunnels the
-    /// region's table knows of the account, that of this endpoint not counted.
-    ///
-    /// # Errors
-    /// [`Code::TooManyTunnels`].
-    pub(crate) fn try_tunnel(
-        self: &Arc<Self>,
-        endpoint: &Endpoint,
-        others_in_region: usize,
-    ) -> Result<TunnelPermit, LimitExceeded> {
-        let limit = self.bounds.load().limits.tunnels;
-        let mut tunnels = self.tunnels();
-        if let Some(sessions) = tunnels.get_mut(endpoint) {
-            *sessions += 1;
-        } else if tunnels.len().max(others_in_region) < limit as usize {
-            tunnels.insert(endpoint.clone(), 1);
-        } else {
-            return Err(LimitExceeded::new(Code::TooManyTunnels, limit));
-        }
-        Ok(TunnelPermit { account: self.clone(), endpoint: endpoint.clone() })
-    }
-
     pub(super) fn close_tunnel(&self, endpoint: &Endpoint) {
         let mut tunnels = self.tunnels();
         if let Some(sessions) = tunnels.get_mut(endpoint) {
@@ -118,21 +83,8 @@ impl AccountUsage {
         }
     }
 
-    fn tunnels(&self) -> MutexGuard<'_, HashMap<Endpoint, u32>> {
+    pub(super) fn tunnels(&self) -> MutexGuard<'_, HashMap<Endpoint, u32>> {
         self.tunnels.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes a place for a stream: a request, a WebSocket or a TCP connection.
-    ///
-    /// # Errors
-    /// [`Code::TooManyStreams`]; the refusal is counted for [`take_refused`](Self::take_refused).
-    pub(crate) fn try_stream(self: &Arc<Self>) -> Result<StreamPermit, LimitExceeded> {
-        let limit = self.bounds.load().limits.streams;
-        if self.streams.try_acquire(limit, 0) {
-            Ok(StreamPermit(self.clone()))
-        } else {
-            Err(self.refuse(LimitExceeded::new(Code::TooManyStreams, limit)))
-        }
     }
 
     /// Counts a request or a TCP connection that comes at `now`.
@@ -157,11 +109,6 @@ impl AccountUsage {
             Some(limit) if bytes > limit => Err(self.refuse(LimitExceeded::new(Code::BodyTooLarge, limit))),
             _ => Ok(()),
         }
-    }
-
-    /// A count of the bytes of one direction of a stream that have arrived and have not been read.
-    pub(crate) fn buffer(self: &Arc<Self>) -> StreamBuffer {
-        StreamBuffer::new(self.clone())
     }
 
     pub(super) fn buffer_limit(&self) -> u64 {
@@ -197,7 +144,7 @@ impl AccountUsage {
         self.tunnels().len()
     }
 
-    /// The unread bytes at this relay, as far as they count: see [`StreamBuffer`].
+    /// The unread bytes at this relay, as far as they count: see [`super::StreamBuffer`].
     #[cfg(test)]
     pub(crate) fn buffered_bytes(&self) -> u64 {
         self.buffers.total()

@@ -11,57 +11,18 @@ mod redis;
 #[cfg(test)]
 mod contract;
 
+pub(crate) use crate::cluster::row::Claim;
 use crate::{
-    cluster::table::{MAX_ROWS, MAX_SESSIONS, RelayRecord, Row, RowSession, Table},
+    cluster::table::{MAX_ROWS, MAX_SESSIONS, RelayRecord, Table},
     config::RegistryUrl,
 };
-use adit_protocol::{Account, Endpoint, InstanceId, RelayId, SessionId, TunnelId, TunnelOptions};
+use adit_protocol::RelayId;
 pub(crate) use memory::Memory;
 pub(crate) use redis::Redis;
 use std::{sync::Arc, time::Duration};
 
 /// How often a relay should beat. Three beats may be lost before the others take it for gone.
 pub(crate) const BEAT_INTERVAL: Duration = Duration::from_secs(2);
-
-/// That one session serves an endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Claim {
-    /// The public address.
-    pub(crate) endpoint: Endpoint,
-    /// Who owns it.
-    pub(crate) account: Account,
-    /// The client's run.
-    pub(crate) instance: InstanceId,
-    /// The store's number of this ownership.
-    pub(crate) generation: u64,
-    /// The tunnel.
-    pub(crate) tunnel: TunnelId,
-    /// The tunnel's options.
-    pub(crate) options: TunnelOptions,
-    /// The session, unique within the region.
-    pub(crate) session: SessionId,
-    /// The relay that holds the session: the one whose registry this is.
-    pub(crate) relay: RelayId,
-}
-
-impl Claim {
-    /// The row that this claim alone makes.
-    pub(crate) fn row(&self) -> Row {
-        Row {
-            endpoint: self.endpoint.clone(),
-            account: self.account.clone(),
-            instance: self.instance.clone(),
-            generation: self.generation,
-            tunnel: self.tunnel.clone(),
-            options: self.options.clone(),
-            sessions: vec![self.row_session()],
-        }
-    }
-
-    pub(crate) fn row_session(&self) -> RowSession {
-        RowSession { session: self.session.clone(), relay: self.relay.clone() }
-    }
-}
 
 /// Why the registry could not be asked.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! How much of the table each account has.
 
-use super::Row;
+use crate::cluster::row::Row;
 use adit_protocol::Account;
 use std::{
     collections::HashMap,

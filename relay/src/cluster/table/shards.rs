@@ -1,6 +1,6 @@
 //! The rows as requests read them.
 
-use super::Row;
+use crate::cluster::row::Row;
 use adit_protocol::Endpoint;
 use arc_swap::ArcSwap;
 use std::{

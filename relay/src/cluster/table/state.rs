@@ -9,10 +9,11 @@
 //!
 //! The owner with the greatest generation has the endpoint. Of two owners with an equal one, the registry's has it.
 
+mod claims;
 mod own;
 mod relays;
 
-use super::{MAX_ROWS, MAX_SESSIONS, RELAY_TTL, RelayRecord, Row, RowSession};
+use crate::cluster::row::{MAX_ROWS, MAX_SESSIONS, RELAY_TTL, RelayRecord, Row, RowSession};
 use adit_protocol::{Endpoint, RelayId};
 use own::Own;
 pub(crate) use own::{BeatPlan, Release};

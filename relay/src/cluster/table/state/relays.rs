@@ -1,6 +1,6 @@
 //! Which relays are believed to be there.
 
-use super::super::{MAX_RELAYS, RELAY_TTL, RelayRecord};
+use crate::cluster::row::{MAX_RELAYS, RELAY_TTL, RelayRecord};
 use adit_protocol::RelayId;
 use std::{collections::BTreeMap, time::Duration};
 
