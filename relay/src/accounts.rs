@@ -1,4 +1,4 @@
-//! What an account may use, counted and refused.
+//! Limits of an account: counting and refusing.
 //!
 //! Each relay counts for itself what goes through it: streams, requests and unread bytes. Sessions and tunnels are
 //! limits of the region; for these the caller says what the region's table knows, and the larger count decides.

@@ -1,4 +1,4 @@
-//! Who a client is: tokens, credentials, tickets and the keys behind them.
+//! Authentication of clients: tokens, credentials, tickets and the keys behind them.
 //!
 //! A client proves itself once with a token ([`TokenVerifier`]); the relay gives it a credential for it that is bound to the
 //! client's own key ([`Credential`]), and a ticket for each tunnel ([`Ticket`]). Both are sealed with the region's key

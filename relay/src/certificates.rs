@@ -70,7 +70,7 @@ impl ResolvesServerCert for Certificates {
     }
 }
 
-/// What the public port answers with, depending on who calls.
+/// The TLS configurations of the public port.
 #[derive(Clone, Debug)]
 pub(crate) struct TlsConfigs {
     /// Consumers: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1.

@@ -31,7 +31,7 @@ use std::{
 /// Where relay.yaml is looked for when neither `--config` nor `ADIT_CONFIG` names it.
 pub const DEFAULT_CONFIG: &str = "relay.yaml";
 
-/// What a person wants of the program. `config` is the file of the configuration; absent: the environment alone.
+/// A parsed command line. `config` is the configuration file; absent: the environment alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Run the relay.
@@ -60,7 +60,7 @@ pub enum Command {
 /// A token that is to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
-    /// Whose token it is.
+    /// The account.
     pub account: Account,
     /// How long it can be used, 1 s to 24 h.
     pub ttl: Duration,
@@ -68,7 +68,7 @@ pub struct Token {
     pub names: Option<Vec<String>>,
     /// Which kinds of tunnel it allows, at least one.
     pub kinds: Vec<Kind>,
-    /// What it is signed with, and for whom.
+    /// The signing key and the audience.
     pub source: TokenSource,
 }
 
@@ -89,7 +89,7 @@ pub enum TokenSource {
 /// A call of a running relay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
-    /// What is asked or told.
+    /// The request.
     pub call: AdminRequest,
     /// Whether the answer is printed as JSON.
     pub json: bool,
@@ -99,20 +99,20 @@ pub struct Admin {
     pub config: Option<PathBuf>,
 }
 
-/// What a running relay is asked or told.
+/// A request to a running relay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminRequest {
-    /// Which sessions it has.
+    /// List its sessions.
     Sessions,
-    /// Which tunnels it has.
+    /// List its tunnels.
     Tunnels,
-    /// What it shall do.
+    /// Carry out an action.
     Act(AdminAction, Consent),
-    /// What is wanted of complaints.
+    /// A request about complaints.
     Complaints(ComplaintRequest),
 }
 
-/// Why a command line is not carried out.
+/// A reason to end before a command runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EarlyExit {
     /// It asks for this text, help or version: it goes to stdout, and the exit code is 0.

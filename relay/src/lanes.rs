@@ -23,10 +23,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How often a lane says that it is alive, and how busy.
+/// Interval at which a lane reports that it is alive and how busy it is.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How many tasks run before the lane looks for new IO.
+/// Number of tasks that run before the lane polls for IO.
 const EVENT_INTERVAL: u32 = 61;
 
 thread_local! {
@@ -49,7 +49,7 @@ pub(crate) struct Lane {
     epoch: Instant,
 }
 
-/// What lanes know of one another.
+/// Runtimes and load of all lanes.
 #[derive(Debug)]
 struct LaneGroup {
     handles: Vec<Handle>,
@@ -66,18 +66,18 @@ impl Lane {
         self.all.handles[self.index].spawn(future)
     }
 
-    /// The runtime that a connection which came in on this lane should move to, if it is better off on another lane.
+    /// The runtime of a less busy lane that a connection of this lane should move to, if there is one.
     pub(crate) fn less_busy_lane(&self) -> Option<&Handle> {
         Some(&self.all.handles[self.all.balance.less_busy_lane(self.index)?])
     }
 
-    /// How long ago the lane was last seen alive: less than a second unless it is stuck.
+    /// Time since the lane's last heartbeat: less than a second unless it is stuck.
     pub(crate) fn time_since_heartbeat(&self) -> Duration {
         let last = Duration::from_millis(self.beat.load(Ordering::Relaxed));
         self.epoch.elapsed().saturating_sub(last)
     }
 
-    /// Says again and again that the lane is alive, and how busy it was.
+    /// Sends heartbeats and load samples of this lane until it ends.
     async fn send_heartbeats(self) {
         let metrics = Handle::current().metrics();
         let (mut busy, mut at) = (Duration::ZERO, self.epoch);

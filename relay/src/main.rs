@@ -99,7 +99,7 @@ fn run_relay(config: Config) -> Result<(), CliError> {
         let reopen = running.access_log_reopener();
         tokio::spawn(async move {
             while hup.recv().await.is_some() {
-                tracing::info!("opening the access log anew");
+                tracing::info!("reopening the access log");
                 reopen();
             }
         });

@@ -91,7 +91,7 @@ impl Routing {
     /// Notes whether the registry could be reached.
     pub(crate) fn set_registry_up(&self, up: bool) {
         if self.registry_up.swap(up, Ordering::Relaxed) != up {
-            tracing::warn!(up, "the registry's state has changed");
+            tracing::warn!(up, "registry state changed");
         }
         self.telemetry.health.report(Component::Registry, (!up).then(|| "cannot be reached".to_owned()));
     }

@@ -1,4 +1,4 @@
-//! How much of what clients have sent waits here for slow consumers.
+//! Bytes that clients have sent and slow consumers have not read yet.
 //!
 //! HTTP/2's windows bound what one stream can hold. What all streams of an account hold together is measured ten times
 //! a second; when it passes the account's limit, the consumer with the fullest stream is cut off.
@@ -20,7 +20,7 @@ use tokio::{
 /// How often streams are measured.
 const MEASURE_INTERVAL: Duration = Duration::from_millis(100);
 
-/// One stream whose reader may be slow.
+/// A stream whose unread bytes are measured.
 #[derive(Debug)]
 pub(crate) struct WatchedStream {
     unread: UnreadBytes,
@@ -29,18 +29,18 @@ pub(crate) struct WatchedStream {
 }
 
 impl WatchedStream {
-    /// Whether its consumer had to go because the account's unread bytes passed their limit.
+    /// Whether its consumer was cut off because the account's unread bytes passed their limit.
     pub(crate) fn is_cut(&self) -> bool {
         self.buffer.is_shed()
     }
 }
 
-/// What one look at a lane's streams found.
+/// The result of one measurement of a lane's streams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct BufferMeasurement {
-    /// The bytes that wait for slow consumers.
+    /// Bytes that wait for slow consumers.
     pub(crate) unread: usize,
-    /// The streams whose consumers have to go.
+    /// Streams whose consumers are cut off.
     pub(crate) cut: usize,
 }
 
@@ -101,7 +101,7 @@ impl RelayBuffers {
     }
 }
 
-/// Measures the streams of a lane for as long as it runs, and tells what was found.
+/// Measures the streams of a lane for as long as it runs, and passes each result to `tell`.
 pub(crate) fn spawn(
     lane: &Lane,
     buffers: Arc<LaneBuffers>,

@@ -42,7 +42,7 @@ impl Accounts {
         entry.or_insert_with(|| Arc::new(AccountUsage::new(limits, self.epoch))).clone()
     }
 
-    /// What an account uses, if it uses anything.
+    /// The usage of an account, if it is known.
     pub(crate) fn find(&self, account: &Account) -> Option<Arc<AccountUsage>> {
         self.accounts.read().unwrap_or_else(PoisonError::into_inner).get(account).cloned()
     }

@@ -1,12 +1,12 @@
-//! How a limit says no.
+//! The error of an exceeded limit.
 
 use adit_protocol::Code;
 use std::{fmt, time::Duration};
 
-/// What was asked for would pass a limit of the account.
+/// A request that would exceed a limit of the account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LimitExceeded {
-    /// Which limit.
+    /// The limit's code.
     pub(crate) code: Code,
     /// Its value: a count, or bytes.
     pub(crate) limit: u64,

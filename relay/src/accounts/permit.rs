@@ -1,4 +1,4 @@
-//! Places that are held until they are dropped.
+//! Permits for sessions, streams and tunnels.
 
 use super::{AccountUsage, LimitExceeded};
 use adit_protocol::{Code, Endpoint};

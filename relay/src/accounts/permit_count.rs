@@ -2,12 +2,12 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// How many places are held.
+/// A count of the permits that are held.
 #[derive(Debug, Default)]
 pub(super) struct PermitCount(AtomicU32);
 
 impl PermitCount {
-    /// Takes a place if fewer than `limit` are held, here or in all (`elsewhere_too`).
+    /// Acquires a permit if fewer than `limit` are held, at this relay or in the region (`elsewhere_too`).
     pub(super) fn try_acquire(&self, limit: u32, elsewhere_too: u32) -> bool {
         let free = |held: u32| (held.max(elsewhere_too) < limit).then(|| held + 1);
         self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, free).is_ok()

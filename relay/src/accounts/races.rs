@@ -1,4 +1,4 @@
-//! The same from many threads at once: counts stay exact.
+//! Counts stay exact when many threads use an account at once.
 
 use super::{AccountUsage, Accounts, Limits};
 use adit_protocol::{Account, Endpoint};

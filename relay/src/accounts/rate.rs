@@ -1,4 +1,4 @@
-//! So many in a second, with bursts: the generic cell rate algorithm in one atomic.
+//! A rate limit with bursts: the generic cell rate algorithm (GCRA) in one atomic.
 //!
 //! The one number that is kept is the time at which the bucket would be full again, had nothing else come. It does not
 //! depend on the rate, so that an account's limit can change without a burst for free.
@@ -13,7 +13,7 @@ use std::{
 const TICKS_PER_NANO: u64 = 64;
 const TICKS_PER_SECOND: u64 = 1_000_000_000 * TICKS_PER_NANO;
 
-/// How much may come.
+/// A rate and its burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rate {
     /// Ticks from one to the next at the full rate.
@@ -30,7 +30,7 @@ impl Rate {
     }
 }
 
-/// What has come so far.
+/// The state of the bucket.
 #[derive(Debug, Default)]
 pub(super) struct Bucket(AtomicU64);
 
@@ -55,7 +55,7 @@ impl Bucket {
         }
     }
 
-    /// Whether nothing would be lost by forgetting what has come.
+    /// Whether the bucket is full, so that forgetting it changes nothing.
     pub(super) fn is_full(&self, now: Duration) -> bool {
         self.0.load(Ordering::Relaxed) <= ticks(now)
     }

@@ -1,4 +1,4 @@
-//! Consumers that a limit turned away, counted so that the client can say so.
+//! Counts of consumers that a limit turned away, for notices to the client.
 
 use super::LimitExceeded;
 use adit_protocol::Code;
@@ -10,17 +10,17 @@ use std::{
 /// The limits that turn consumers away.
 const COUNTED_CODES: [Code; 4] =
     [Code::RateLimited, Code::TooManyStreams, Code::BodyTooLarge, Code::BufferFull];
-/// The least time from one notice to the next.
+/// Minimum time between two notices of an account.
 const NOTICE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Consumers that were turned away since the last notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RefusalNotice {
-    /// By which limit.
+    /// The code of the limit.
     pub(crate) code: Code,
     /// The limit's value when it last turned one away.
     pub(crate) limit: u64,
-    /// How many, at least 1.
+    /// The number of consumers, at least 1.
     pub(crate) count: u64,
 }
 
@@ -40,7 +40,7 @@ impl RefusalCounts {
         }
     }
 
-    /// The limit that turned most away, at most once a second. Each refusal is told once, whoever asks.
+    /// Takes the count of the limit that turned most consumers away, at most once a second. Each refusal is in one notice only.
     pub(super) fn take(&self, now: Duration) -> Option<RefusalNotice> {
         let counts = || self.counts.iter().map(|count| count.load(Ordering::Acquire)).enumerate();
         let (index, _) = counts().filter(|(_, count)| *count > 0).max_by_key(|(_, count)| *count)?;

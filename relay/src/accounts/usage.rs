@@ -1,4 +1,4 @@
-//! What one account uses of one relay.
+//! The usage of one account at one relay.
 
 use super::{
     LimitExceeded, Limits, RefusalNotice,
@@ -15,13 +15,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What one account uses of this relay, and what it may use. Shared by all of its sessions and by all lanes.
+/// The usage and the limits of one account at this relay, shared by all of its sessions and by all lanes.
 ///
 /// [`check_request`](Self::check_request) and [`try_stream`](Self::try_stream) are made for every request: they take no
 /// lock and allocate nothing.
 #[derive(Debug)]
 pub(crate) struct AccountUsage {
-    /// What times are counted from.
+    /// The origin of the times of `bucket` and `refused`.
     epoch: Instant,
     pub(super) bounds: ArcSwap<AppliedLimits>,
     bucket: Bucket,
@@ -61,12 +61,12 @@ impl AccountUsage {
         }
     }
 
-    /// What the account may use: what its newest session brought.
+    /// The limits: those of the account's newest session.
     pub(crate) fn limits(&self) -> Limits {
         self.bounds.load().limits.clone()
     }
 
-    /// Replaces what the account may use. What it holds already stays.
+    /// Replaces the limits. Permits that are held stay valid.
     pub(crate) fn set_limits(&self, limits: &Limits) {
         if self.bounds.load().limits != *limits {
             self.bounds.store(Arc::new(AppliedLimits::new(limits)));

@@ -1,16 +1,16 @@
-//! What a token says.
+//! The claims of a token.
 
 use super::{LimitOverrides, NamePattern, Permissions, TokenError, token::Token};
 use adit_config::problem::{quoted, shown};
 use adit_protocol::Kind;
 use serde_json::{Map, Value};
 
-/// How far apart clocks may be, in seconds.
+/// Tolerated difference between clocks, in seconds.
 pub(super) const CLOCK_LEEWAY_SECONDS: u64 = 60;
-/// The most elements of an `aud` claim that are read.
+/// Maximum number of elements of an `aud` claim.
 const MAX_AUDIENCES: usize = 64;
 const MAX_KINDS: usize = 8;
-/// Our own claim.
+/// The claim with Adit's permissions.
 const ADIT_CLAIM: &str = "adit";
 
 fn invalid_claim(text: impl Into<String>) -> TokenError {
@@ -72,7 +72,7 @@ impl Token<'_> {
         Ok(expires)
     }
 
-    /// What the token allows; `otherwise` has what holds where it says nothing.
+    /// The permissions of the token; `otherwise` holds the defaults for claims that are absent.
     pub(super) fn permissions(&self, otherwise: Permissions) -> Result<Permissions, TokenError> {
         match self.claims.get(ADIT_CLAIM) {
             None => Ok(otherwise),

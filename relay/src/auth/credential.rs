@@ -1,4 +1,4 @@
-//! What a client proves itself with after its token.
+//! Credentials: the proof of a client after its token.
 
 use super::{Permissions, TokenGrant};
 use adit_protocol::{Account, Code};
@@ -10,17 +10,17 @@ pub const EXPIRY_LEEWAY_SECONDS: u64 = 60;
 const HOUR_SECONDS: u64 = 3600;
 const DAY_SECONDS: u64 = 24 * HOUR_SECONDS;
 
-/// What a client proves itself with after its token: bound to its key, so that a copy alone is worth nothing.
+/// A credential: bound to the client's key, so that a copy alone is worth nothing.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credential {
     /// Names it in the store; kept when it is renewed by its key.
     pub id: String,
-    /// Whom it admits.
+    /// The account that it admits.
     pub account: Account,
     /// The client's Ed25519 public key.
     #[serde(with = "key_as_text")]
     pub key: [u8; 32],
-    /// What the client may open.
+    /// The permissions of the client.
     pub permissions: Permissions,
     /// Whether it was given for one of the provider's own tokens: then its key renews it.
     pub managed: bool,
@@ -45,7 +45,7 @@ impl Credential {
         self.expires.saturating_add(EXPIRY_LEEWAY_SECONDS)
     }
 
-    /// Whether it is over.
+    /// Checks that it has not expired.
     ///
     /// # Errors
     /// [`CredentialError::Expired`] from [`session_ends`](Self::session_ends) on.
@@ -63,16 +63,16 @@ pub enum CredentialError {
     /// This region did not make it, or somebody changed it.
     #[error("proof.credential: was not made by this region")]
     Invalid,
-    /// It is over.
+    /// It has expired.
     #[error("proof.credential: has expired {ago} s ago")]
     Expired {
-        /// For how many seconds.
+        /// Seconds since it expired.
         ago: u64,
     },
 }
 
 impl CredentialError {
-    /// What the client is told.
+    /// The code for the client.
     pub fn code(self) -> Code {
         match self {
             Self::Invalid => Code::CredentialInvalid,

@@ -1,4 +1,4 @@
-//! JSON in which no key stands twice.
+//! JSON objects without duplicate keys.
 
 use serde::{
     Deserialize, Deserializer,
@@ -11,12 +11,12 @@ use std::fmt;
 #[derive(Debug, PartialEq)]
 pub(super) struct JsonObject(pub(super) Map<String, Value>);
 
-/// Why text is not such an object.
+/// An error of [`JsonObject::parse`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ObjectError {
     /// It is not JSON, or another value.
     Malformed,
-    /// This key stands twice.
+    /// A duplicate key.
     Duplicate(String),
 }
 

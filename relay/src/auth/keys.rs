@@ -95,7 +95,7 @@ fn load_region(path: &Path) -> Result<RegionKeys, KeysError> {
 fn create_if_missing(path: &Path, text: impl FnOnce() -> String) -> Result<(), KeysError> {
     match path.metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            tracing::info!(path = %path.display(), "making a new key");
+            tracing::info!(path = %path.display(), "generating a key");
             Ok(private_file::create(path, text().as_bytes())?)
         }
         // Whatever else is wrong with it shows when it is read.

@@ -1,4 +1,4 @@
-//! Tokens of the provider's own.
+//! Minting of managed tokens.
 
 use super::{NamePattern, TokenKeys};
 use adit_protocol::{Account, Kind, account::MANAGED_ISSUER};
@@ -6,7 +6,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::json;
 use std::time::Duration;
 
-/// The longest that one can be used.
+/// Maximum lifetime of a managed token, in seconds.
 pub(super) const MAX_TTL_SECONDS: u64 = 24 * 3600;
 /// The longest `jti`.
 pub(super) const MAX_ID_BYTES: usize = 128;

@@ -1,11 +1,11 @@
-//! What a client may open.
+//! Permissions: what a client may open.
 
 use super::{LimitOverrides, NamePattern};
 use adit_config::Limits;
 use adit_protocol::{Kind, Name};
 use serde::{Deserialize, Serialize};
 
-/// What a client may open: what its token said. It travels in the credential.
+/// The names, kinds and limits that a token grants. They travel in the credential.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Permissions {

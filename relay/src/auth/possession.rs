@@ -1,4 +1,4 @@
-//! Whether a client holds the key that it names.
+//! Proof of possession of the client's key.
 
 use adit_protocol::{
     Code,
@@ -19,7 +19,7 @@ pub enum PossessionError {
 }
 
 impl PossessionError {
-    /// What the client is told.
+    /// The code for the client.
     pub fn code(self) -> Code {
         match self {
             Self::Key => Code::BadHello,

@@ -20,7 +20,7 @@ pub struct PublicKeys(Vec<PublicKey>);
 
 #[derive(Debug)]
 struct PublicKey {
-    /// What `kid` calls it.
+    /// The key id (`kid`).
     id: Option<String>,
     algorithm: Algorithm,
     key: DecodingKey,

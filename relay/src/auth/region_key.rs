@@ -65,7 +65,7 @@ impl RegionKeys {
         self.0.iter().map(|key| BASE64_STANDARD.encode(key) + "\n").collect()
     }
 
-    /// What the private keys of certificates are sealed to, for each key.
+    /// The keys to which private keys of certificates are sealed, one for each region key.
     pub fn sealing_keys(&self) -> Vec<SealingKey> {
         self.0.iter().map(|key| SealingKey::of(key)).collect()
     }

@@ -1,10 +1,10 @@
-//! What admits a client to its endpoint again.
+//! Resume tickets.
 
 use super::Credential;
 use adit_protocol::{Account, Endpoint, InstanceId};
 use serde::{Deserialize, Serialize};
 
-/// The longest that a ticket lasts, in seconds.
+/// Maximum lifetime of a ticket, in seconds.
 const MAX_TICKET_SECONDS: u64 = 24 * 3600;
 
 /// What admits a client to its endpoint again at any relay of the region, without registry or store. It can be used as
@@ -13,7 +13,7 @@ const MAX_TICKET_SECONDS: u64 = 24 * 3600;
 pub struct Ticket {
     /// The endpoint.
     pub endpoint: Endpoint,
-    /// Whose it is.
+    /// The account.
     pub account: Account,
     /// The run of the client that it was given to.
     pub instance: InstanceId,
@@ -51,12 +51,12 @@ pub enum TicketError {
     /// This region did not make it for this account and key, or somebody changed it.
     #[error("ticket: was not made by this region for this client")]
     Invalid,
-    /// It is over.
+    /// It has expired.
     #[error("ticket: has expired")]
     Expired,
 }
 
-/// What travels of a ticket. Whose it is does not: it can be opened by that account and key only.
+/// The sealed fields of a ticket. Account and key are not among them: they are authenticated as associated data.
 #[derive(Serialize, Deserialize)]
 pub(super) struct TicketPayload(Endpoint, InstanceId, u64, u64);
 

@@ -1,4 +1,4 @@
-//! Why a token is not taken.
+//! Errors of tokens.
 
 use adit_config::problem::quoted;
 use adit_protocol::Code;
@@ -28,36 +28,36 @@ pub enum TokenError {
     /// It was made for somebody else.
     #[error("aud: {} does not name {}", quoted(.named), quoted(.expected))]
     Audience {
-        /// What it names, with commas between several.
+        /// The audiences in the token, separated by commas.
         named: String,
-        /// What it has to name.
+        /// The audience that the token must have.
         expected: String,
     },
     /// A claim is missing or breaks a rule.
     #[error("{0}")]
     Claims(String),
-    /// It is over.
+    /// It has expired.
     #[error("exp: the token expired at {}, {} s before this relay's {}", utc(*.expired), .now - .expired, utc(*.now))]
     Expired {
-        /// When it ended, in seconds since 1970.
+        /// The time of expiry, in seconds since 1970.
         expired: u64,
-        /// What the relay's clock says.
+        /// The relay's time, in seconds since 1970.
         now: u64,
     },
     /// It has not begun: a clock is wrong.
     #[error("{claim}: the token starts at {}, {} s after this relay's {}", utc(*.starts), .starts - .now, utc(*.now))]
     ClockSkew {
-        /// Which claim says so.
+        /// The claim: `nbf` or `iat`.
         claim: &'static str,
         /// When it begins, in seconds since 1970.
         starts: u64,
-        /// What the relay's clock says.
+        /// The relay's time, in seconds since 1970.
         now: u64,
     },
 }
 
 impl TokenError {
-    /// What the client is told.
+    /// The code for the client.
     pub fn code(&self) -> Code {
         match self {
             Self::Malformed(_) => Code::TokenMalformed,

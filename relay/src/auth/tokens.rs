@@ -1,4 +1,4 @@
-//! Which tokens are good, and for what.
+//! Verification of tokens.
 
 use super::{
     KeySetError, Keys, Permissions, PublicKeys, TokenError,
@@ -11,10 +11,10 @@ use adit_config::{Access, problem::quoted};
 use adit_protocol::{Account, account::MANAGED_ISSUER};
 use std::path::PathBuf;
 
-/// What a good token is worth.
+/// The account and permissions that a valid token grants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenGrant {
-    /// Whose it is.
+    /// The account.
     pub account: Account,
     /// Its `jti`. Managed tokens have one: the caller makes sure that each is used once.
     pub token_id: Option<String>,
@@ -22,7 +22,7 @@ pub struct TokenGrant {
     pub managed: bool,
     /// When it ends, in seconds since 1970. It was good until a minute later.
     pub expires: u64,
-    /// What it allows.
+    /// The permissions.
     pub permissions: Permissions,
 }
 
@@ -36,12 +36,12 @@ pub enum IssuerKeysError {
         issuer: String,
         /// The file.
         file: PathBuf,
-        /// What is wrong with it.
+        /// The cause.
         source: KeySetError,
     },
 }
 
-/// Which tokens are good. Issuers' keys are read again when their file changes.
+/// Verifies tokens. Issuers' keys are read again when their file changes.
 #[derive(Debug)]
 pub struct TokenVerifier(TrustRule);
 
@@ -74,10 +74,10 @@ impl TokenVerifier {
         }))
     }
 
-    /// What a token is worth at `now`, in seconds since 1970. Whether it was used before is not looked at.
+    /// Verifies a token at `now`, in seconds since 1970. The caller checks whether it was used before.
     ///
     /// # Errors
-    /// The token is not good: [`TokenError`].
+    /// [`TokenError`].
     pub fn verify(&self, token: &str, now: u64) -> Result<TokenGrant, TokenError> {
         let token = Token::parse(token)?;
         let issuer = token.text("iss")?;

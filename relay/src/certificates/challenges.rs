@@ -1,4 +1,4 @@
-//! What the relay answers CAs: from memory, at its public ports. What is not known here goes on to the tunnels.
+//! Answers to ACME challenges, from memory, at the public ports. A path that is no open challenge goes to the tunnels.
 
 use adit_store::{ChallengeKind, ChallengeSet, StoredChallenge};
 use arc_swap::ArcSwap;
@@ -20,9 +20,9 @@ use std::{
     },
 };
 
-/// The ALPN name of CAs that look (RFC 8737 section 3).
+/// The ALPN name of tls-alpn-01 validation (RFC 8737 section 3).
 const ACME_ALPN: &[u8] = b"acme-tls/1";
-/// Where CAs look (RFC 8555 section 8.3).
+/// The path prefix of http-01 answers (RFC 8555 section 8.3).
 const CHALLENGE_PATH: &str = "/.well-known/acme-challenge/";
 
 /// The challenges that are open.
@@ -55,7 +55,7 @@ impl Challenges {
         self.version.load(Ordering::Relaxed)
     }
 
-    /// Answers these from now on. Says whether that is anything new.
+    /// Replaces the open challenges; returns whether the set has changed.
     pub(crate) fn replace(&self, set: &ChallengeSet) -> bool {
         if set.version == self.version() {
             return false;
@@ -75,7 +75,7 @@ impl Challenges {
                         tracing::error!(
                             name = one.name,
                             error = &error as &dyn std::error::Error,
-                            "no answer for a CA"
+                            "cannot answer an ACME challenge"
                         );
                     }
                 },
@@ -94,7 +94,7 @@ impl Challenges {
         (name == host).then(|| answer.clone())
     }
 
-    /// What a CA's handshake gets.
+    /// The TLS configuration for a CA's handshake (RFC 8737), if its name has an open challenge.
     pub(crate) fn alpn(&self, hello: &ClientHello<'_>) -> Option<Arc<ServerConfig>> {
         if !hello.alpn()?.any(|name| name == ACME_ALPN) {
             return None;
@@ -103,7 +103,7 @@ impl Challenges {
     }
 }
 
-/// The certificate that proves a name (RFC 8737 section 3).
+/// The certificate that answers a tls-alpn-01 challenge (RFC 8737 section 3).
 fn certificate(challenge: &StoredChallenge) -> Result<Arc<ServerConfig>, ChallengeError> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::new(vec![challenge.name.clone()])?;

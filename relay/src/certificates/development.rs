@@ -42,7 +42,7 @@ pub enum DevelopmentError {
     Serve(#[from] CertificateError),
 }
 
-/// The certificate of a CA, and what signs with it.
+/// The development CA: its certificate and key.
 pub(crate) struct DevelopmentCa {
     issuer: Issuer<'static, KeyPair>,
     path: PathBuf,

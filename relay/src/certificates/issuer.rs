@@ -16,10 +16,10 @@ use std::{
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// How soon after the store has failed.
+/// Delay before the next attempt after the store has failed.
 const STORE_RETRY_DELAY: Duration = Duration::from_secs(5);
 
-/// What is counted of attempts; why one failed stands in the log.
+/// Counters of issuance attempts. The log has the reasons of failures.
 #[derive(Clone, Default)]
 struct IssuanceCounters {
     attempts: Arc<AtomicU64>,
@@ -89,7 +89,10 @@ pub(crate) async fn run(own: OwnCertificate, metrics: &Metrics, closing: Cancell
         let again = match advance(&issuer, &request, &domain, &counts).await {
             Ok(again) => again,
             Err(error) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "no certificate without the store");
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "certificate issuance failed: store error; retrying"
+                );
                 STORE_RETRY_DELAY
             }
         };
@@ -110,10 +113,10 @@ async fn advance(
     let progress = issuer.advance(request).await?;
     counts.note(&progress);
     if let Some(ahead) = progress.clock_ahead.filter(|ahead| ahead.abs() > 600) {
-        tracing::warn!(seconds = ahead, "the CA's clock is ahead of this one: certificates are dated by it");
+        tracing::warn!(seconds = ahead, "the CA's clock differs from this one; certificates have its times");
     }
     if progress.state == State::Issued {
-        tracing::info!(names = request.names.join(","), "a certificate was issued");
+        tracing::info!(names = request.names.join(","), "certificate issued");
     }
     Ok(progress.again)
 }

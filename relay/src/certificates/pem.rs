@@ -27,7 +27,7 @@ pub enum CertificateError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What it should have.
+        /// The kind of content that was expected.
         what: &'static str,
         /// The cause.
         source: rustls::pki_types::pem::Error,

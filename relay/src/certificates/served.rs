@@ -15,7 +15,7 @@ use std::{
 
 const POISONED: &str = "no code panics while it holds this lock";
 
-/// What is served of the store's certificates.
+/// The store's certificates that this relay serves.
 #[derive(Debug, Default)]
 pub(crate) struct ServedCertificates {
     state: Mutex<ServedState>,
@@ -36,7 +36,7 @@ impl ServedCertificates {
         state.good.values().map(|(fingerprint, _)| fingerprint.clone()).collect()
     }
 
-    /// Why one is not served.
+    /// The reason why a certificate of the store is not served.
     pub(crate) fn problem(&self) -> Option<String> {
         self.state.lock().expect(POISONED).problem.clone()
     }
@@ -74,17 +74,13 @@ impl ServedCertificates {
                     tracing::info!(
                         names = stored.names.join(","),
                         fingerprint = stored.fingerprint,
-                        "another certificate is served"
+                        "serving a new certificate"
                     );
                     good.insert(stored.id.clone(), (stored.fingerprint.clone(), certificate));
                 }
                 Err(problem) => {
                     if before.1.is_none() || before.0 != set.version {
-                        tracing::error!(
-                            names = stored.names.join(","),
-                            problem,
-                            "a certificate is not served"
-                        );
+                        tracing::error!(names = stored.names.join(","), problem, "certificate rejected");
                     }
                     state.problem = Some(format!("{}: {problem}", stored.names.join(", ")));
                     good.extend(known.map(|known| (stored.id.clone(), known)));
@@ -127,7 +123,7 @@ fn cache_file(folder: &Path) -> PathBuf {
     folder.join("certificates.json")
 }
 
-/// Keeps what was read last, for a start without the store.
+/// Writes the certificates to the data folder, for a start without the store.
 pub(crate) fn write_cache(folder: &Path, set: &CertificateSet) {
     let rows = set.list.iter().map(|(stored, sealed)| CachedCertificate {
         id: stored.id.clone(),
@@ -145,11 +141,11 @@ pub(crate) fn write_cache(folder: &Path, set: &CertificateSet) {
         fs::rename(new, file)
     });
     if let Err(error) = written {
-        tracing::warn!(%error, "the certificates cannot be kept for a start without the store");
+        tracing::warn!(%error, "cannot write the certificate cache");
     }
 }
 
-/// Serves what was kept, until the store has been read.
+/// Serves the certificates of the data folder until the store has been read.
 pub(crate) fn serve_cached(
     served: &ServedCertificates,
     folder: &Path,

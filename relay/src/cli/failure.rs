@@ -3,7 +3,7 @@
 use crate::config::ConfigErrors;
 use std::{fmt, io, path::Path, process::ExitCode};
 
-/// With what code a program ends that did not do what it was asked. Restarting helps after 1 and 7 only.
+/// The exit code of a failed command. Restarting helps after 1 and 7 only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ExitReason {
@@ -53,7 +53,7 @@ pub struct CliError {
 }
 
 impl CliError {
-    /// A failure without reasons yet. Every failure says what to do next.
+    /// An error without reasons yet. Every error has a next step.
     pub fn new(
         exit: ExitReason,
         code: &'static str,
@@ -63,14 +63,14 @@ impl CliError {
         Self { what: what.into(), code, why: Vec::new(), next: next.into(), exit }
     }
 
-    /// The same failure with one more reason, of one line or more.
+    /// Adds a reason, of one line or more.
     #[must_use]
     pub fn why(mut self, why: impl fmt::Display) -> Self {
         self.why.extend(why.to_string().lines().map(str::to_owned));
         self
     }
 
-    /// The same failure with all that an error and its sources say, each on a line of its own.
+    /// Adds an error and its sources as reasons, each on a line of its own.
     #[must_use]
     pub fn because(mut self, error: &dyn std::error::Error) -> Self {
         let mut error = Some(error);
@@ -87,7 +87,7 @@ impl CliError {
             .why(format!("it would {effect}"))
     }
 
-    /// What is wrong with a configuration.
+    /// The error of an invalid configuration.
     pub fn of_config(file: Option<&Path>, errors: &ConfigErrors) -> Self {
         let place = file.map_or("the environment".to_owned(), |file| file.display().to_string());
         let count = match errors.iter().len() {
@@ -108,7 +108,7 @@ impl CliError {
         Self::new(ExitReason::Usage, "config_invalid", format!("{place} has {count}"), next).why(errors)
     }
 
-    /// What is wrong with a command line. Its rendered text has the error first, then tips, then the usage.
+    /// The error of an invalid command line. clap's text has the error first, then tips, then the usage.
     pub(super) fn of_clap(error: &clap::Error) -> Self {
         let text = error.render().to_string();
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());

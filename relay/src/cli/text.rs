@@ -4,7 +4,7 @@ use super::{CliError, Shell, inspect};
 use crate::config::Inspection;
 use std::{fmt::Write, path::Path};
 
-/// What `adit-relay check` prints of a valid configuration.
+/// The output of `adit-relay check` for a valid configuration.
 ///
 /// # Errors
 /// Everything that is wrong with it.
@@ -28,7 +28,7 @@ pub fn check(config: Option<&Path>) -> Result<String, CliError> {
     Ok(text)
 }
 
-/// What `adit-relay completions` prints for a shell.
+/// The output of `adit-relay completions`.
 pub fn completions(shell: Shell) -> String {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut super::command(), "adit-relay", &mut script);

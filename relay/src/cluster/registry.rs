@@ -21,7 +21,7 @@ pub(crate) use memory::Memory;
 pub(crate) use redis::Redis;
 use std::{sync::Arc, time::Duration};
 
-/// How often a relay should beat. Three beats may be lost before the others take it for gone.
+/// Interval between heartbeats of a relay. Its record expires after three missed heartbeats.
 pub(crate) const BEAT_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Why the registry could not be asked.
@@ -160,7 +160,7 @@ impl Registry {
         }
     }
 
-    /// Says that this relay is well, every [`BEAT_INTERVAL`], and what its sessions serve.
+    /// Sends a heartbeat with the claims of this relay's sessions; to be called every [`BEAT_INTERVAL`].
     ///
     /// `claims` are all claims that hold: what the registry lacks of them is announced, and what it has of this relay
     /// beyond them is released. A claim that three beats in a row do not list is released as well.

@@ -21,7 +21,7 @@ pub(crate) const RELAY_TTL: Duration = Duration::from_secs(6);
 pub(crate) struct Row {
     /// The public address.
     pub(crate) endpoint: Endpoint,
-    /// Who owns it.
+    /// The account that owns it.
     pub(crate) account: Account,
     /// The client's run that owns it.
     pub(crate) instance: InstanceId,
@@ -64,12 +64,12 @@ impl RelayRecord {
     pub(crate) const MAX_PEER_BYTES: usize = 300;
 }
 
-/// That one session serves an endpoint.
+/// A claim that one session serves an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Claim {
     /// The public address.
     pub(crate) endpoint: Endpoint,
-    /// Who owns it.
+    /// The account that owns it.
     pub(crate) account: Account,
     /// The client's run.
     pub(crate) instance: InstanceId,

@@ -22,7 +22,7 @@ pub fn environment() -> impl Iterator<Item = (String, String)> {
         .filter(|(name, _)| name.starts_with(PREFIX))
 }
 
-/// A key that a variable can set.
+/// A key of relay.yaml that a variable can set.
 struct VariableKey<'a> {
     path: Path,
     schema: &'a Value,

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, as a person reads it.
+//! Errors of a configuration, as a person reads them.
 
 use super::origins::VariableOrigins;
 use adit_config::{Problem, environment::variable, problem::Step};

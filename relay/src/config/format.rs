@@ -22,7 +22,7 @@ pub(super) const REGISTRY: &str = "registry";
 pub(super) const RELAY_ID: &str = "relay-id";
 pub(super) const STORE: &str = "store";
 
-/// What turns a listener off.
+/// The value that turns a listener off.
 pub(super) const OFF: &str = "off";
 
 /// Checks a text against a format that a schema names.

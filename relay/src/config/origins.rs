@@ -3,7 +3,7 @@
 use adit_config::{Path, problem::Step};
 use std::collections::BTreeMap;
 
-/// The fields that variables have set, each with its variable's name.
+/// The fields that variables have set, with the names of the variables.
 #[derive(Debug, Default)]
 pub(super) struct VariableOrigins(pub(super) BTreeMap<Path, String>);
 

@@ -31,7 +31,7 @@ const KEY_ORDER: [&str; 21] = [
     "accessLog",
 ];
 
-/// What keys without a default can look like.
+/// Examples of keys without a default.
 pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("access.minimumClientVersion", "0.3.0"),
     ("connections", "100000"),
@@ -99,7 +99,7 @@ pub fn reference() -> String {
     text
 }
 
-/// Where a key stands.
+/// The position of a key.
 #[derive(Clone, Copy)]
 struct KeyPosition<'a> {
     /// The path of what contains it, with a final dot, or nothing.

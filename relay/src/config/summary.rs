@@ -1,11 +1,11 @@
-//! A configuration in a few lines.
+//! The summary of a configuration.
 
 use super::{AccessLogPath, Config, PlainHttp, RegistryUrl, Tokens};
 use adit_config::{duration, secret, size};
 use std::{fmt::Display, path::Path};
 
 impl Config {
-    /// What was understood, without secrets: names and values for a table.
+    /// The configuration without secrets, as names and values for a table.
     pub fn summary(&self) -> Vec<(&'static str, String)> {
         let name =
             self.name.as_ref().map_or("the host's name and random letters".to_owned(), ToString::to_string);

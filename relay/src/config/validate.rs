@@ -1,4 +1,4 @@
-//! From what is written to what is meant: the rules between fields, and the files that they name.
+//! Validation: from a relay.yaml that fits the schema to a [`Config`]. Checks rules between fields, and the files that they name.
 
 mod acme;
 mod rules;
@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-/// The most bytes of a Unix socket's path on Linux, its final zero left aside.
+/// Maximum length of a Unix socket's path on Linux, without the final zero.
 const MAX_SOCKET_PATH_BYTES: usize = 107;
 
 /// The outcome of a validation. Without a configuration there is at least one problem, here or among the earlier ones.
@@ -45,7 +45,7 @@ struct Validator<'a> {
     /// The directory of the file.
     base: &'a Path,
     set: &'a VariableOrigins,
-    /// What is known to be wrong: rules that need those fields are not checked.
+    /// Earlier problems: rules that need those fields are not checked.
     earlier: &'a [Problem],
     problems: Vec<Problem>,
     /// Whether a file that this user may not read is left unchecked instead of being a problem.
@@ -126,13 +126,13 @@ impl Validator<'_> {
         self.problems.extend(problems.into_iter().map(|problem| problem.within(section)));
     }
 
-    /// Whether nothing is known to be wrong with any of some fields.
+    /// Whether none of these fields has a problem.
     fn is_sound(&self, fields: &[&str]) -> bool {
         let mut known = self.earlier.iter().chain(&self.problems);
         !known.any(|problem| fields.iter().any(|field| problem.path.touches(&Field::keys(field))))
     }
 
-    /// What a text was read as. The schema's format is checked before, so that there should be no error left.
+    /// The value of a text. The schema's format was checked before, so that no error should be left.
     fn text<T>(&mut self, field: &str, read: Result<T, Invalid>) -> Option<T> {
         read.map_err(|rule| self.problem(field, rule.to_string())).ok()
     }

@@ -1,4 +1,4 @@
-//! Which lane takes a new connection.
+//! Selection of the lane for a new connection.
 //!
 //! The system spreads connections by their addresses, however busy a lane is. With many of them that evens out, and each
 //! stays on the core that it came in on. But one that comes in where a download keeps the lane busy, while another lane has
@@ -9,23 +9,23 @@ use std::{
     time::Duration,
 };
 
-/// A lane that was busy for less than this, in thousandths of the time, keeps what comes.
+/// Load from which a lane gives new connections away, in thousandths of the time.
 const MIN_BUSY_PERMILLE: u32 = 250;
-/// What a connection that is moved counts as until the next looks tell: of many that come at once each would find the same
-/// lane idle.
+/// Load assumed for each moved connection until the next sample, in thousandths of the time. Without it all of many
+/// simultaneous connections would find the same lane idle.
 const MOVED_CONNECTION_PERMILLE: u32 = 100;
 
-/// How busy each lane is lately, in thousandths of the time.
+/// The recent load of each lane, in thousandths of the time.
 #[derive(Debug)]
 pub(super) struct LoadBalance(Vec<AtomicU32>);
 
 impl LoadBalance {
-    /// Lanes that do nothing yet.
+    /// Idle lanes.
     pub(super) fn new(lanes: usize) -> Self {
         Self((0..lanes).map(|_| AtomicU32::new(0)).collect())
     }
 
-    /// A look at a lane: it was busy for so long, of so long. What it was before counts as much as this.
+    /// Records a sample: the lane was busy for `busy` out of `of`. The earlier load and the sample weigh the same.
     pub(super) fn record_sample(&self, lane: usize, busy: Duration, of: Duration) {
         let thousandths = busy.as_micros().saturating_mul(1000) / of.as_micros().max(1);
         let now = u32::try_from(thousandths).unwrap_or(u32::MAX).min(1000);
@@ -33,7 +33,7 @@ impl LoadBalance {
         load.store(u32::midpoint(load.load(Ordering::Relaxed), now), Ordering::Relaxed);
     }
 
-    /// The lane for a connection that came in on this one, if another is not half as busy.
+    /// The lane for a connection of the lane `own`: another one, if that has less than half its load.
     pub(super) fn less_busy_lane(&self, own: usize) -> Option<usize> {
         let mine = self.0[own].load(Ordering::Relaxed);
         if mine < MIN_BUSY_PERMILLE {

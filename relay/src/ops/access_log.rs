@@ -29,11 +29,11 @@ use std::{
     time::Duration,
 };
 
-/// A lane hands its buffer to the writer when it has so many bytes.
+/// Size at which a lane hands its buffer to the writer.
 const CHUNK_BYTES: usize = 32 * 1024;
-/// How many full buffers may wait for the writer: 2 MiB at most.
+/// Maximum number of full buffers that wait for the writer: 2 MiB.
 const MAX_WAITING_CHUNKS: usize = 64;
-/// How long a line stays in its lane's buffer at most, while the writer can write.
+/// Maximum time that a line stays in its lane's buffer.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The access log's destination cannot be opened.
@@ -57,7 +57,7 @@ pub struct LaneLog {
     buffer: Mutex<Buffer>,
 }
 
-/// What lanes and writer share.
+/// State shared by lanes and writer.
 struct Shared {
     format: AccessLogFormat,
     full: mpsc::SyncSender<Chunk>,

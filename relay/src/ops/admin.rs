@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 const CONNECTION_LIMITS: ConnectionLimits =
     ConnectionLimits { connections: 16, lifetime: Duration::from_secs(60) };
 
-/// What the relay lets the admin API see and do. Each is called on the runtime that serves the socket, and must not
+/// What the admin API can read and do. Each function is called on the runtime that serves the socket, and must not
 /// wait.
 pub struct Admin {
     /// The sessions of this relay, in any order.

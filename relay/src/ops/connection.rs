@@ -18,23 +18,23 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How long a request's head may take.
+/// Maximum time of a request's head.
 const MAX_HEAD_TIME: Duration = Duration::from_secs(10);
-/// The most bytes of a request's head.
+/// Maximum size of a request's head.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
-/// How long to wait after a failed accept, most likely for want of file descriptors.
+/// Delay after a failed accept, most likely for want of file descriptors.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// What connections may use.
+/// Limits of connections.
 #[derive(Clone, Copy)]
 pub(crate) struct ConnectionLimits {
-    /// How many are open at once.
+    /// Maximum number of open connections.
     pub(crate) connections: usize,
-    /// How long each stays at most.
+    /// Maximum lifetime of a connection.
     pub(crate) lifetime: Duration,
 }
 
-/// Serves what `accept` yields until `stop`; open connections are then closed.
+/// Serves the connections that `accept` yields until `stop`, then closes them.
 pub(crate) async fn serve<S, A, F>(
     limits: ConnectionLimits,
     mut accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<S>>,

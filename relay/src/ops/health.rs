@@ -1,4 +1,4 @@
-//! Whether a relay lives and serves, and why not.
+//! Liveness and readiness of a relay, with reasons.
 
 use serde_json::json;
 use std::{
@@ -7,14 +7,14 @@ use std::{
     time::Instant,
 };
 
-/// How far a relay has come in its life.
+/// The phase of a relay's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LifecyclePhase {
-    /// It opens its back ends and its sockets.
+    /// Opening back ends and sockets.
     Starting,
-    /// It serves.
+    /// Serving.
     Ready,
-    /// It takes nothing new, and waits for what is open.
+    /// Refusing new work, waiting for open work.
     Draining,
 }
 
@@ -28,7 +28,7 @@ impl LifecyclePhase {
     }
 }
 
-/// A part of a relay that can fail.
+/// A component of a relay that can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Component {
     /// A runtime that misses its tick. Without it the relay does not live.
@@ -67,7 +67,7 @@ impl Component {
     }
 }
 
-/// What the ops port says. The relay sets it, probes read it.
+/// The health of a relay, as the ops port reports it.
 #[derive(Debug)]
 pub struct Health {
     state: Mutex<HealthState>,
@@ -92,7 +92,7 @@ impl Health {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters another phase.
+    /// Sets the phase.
     pub fn enter(&self, phase: LifecyclePhase) {
         self.state().phase = phase;
     }
@@ -102,7 +102,7 @@ impl Health {
         self.state().phase
     }
 
-    /// Says what is wrong with a part; `None` when it works again. The time counts from when it last worked.
+    /// Sets the problem of a component; `None` when it works again. Its time counts from when it last worked.
     pub fn report(&self, part: Component, problem: Option<String>) {
         let mut state = self.state();
         let place = &mut state.problems[part as usize];

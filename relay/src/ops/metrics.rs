@@ -25,14 +25,14 @@ pub struct Metrics {
     sources: Arc<Sources>,
 }
 
-/// Where a scrape finds its numbers.
+/// The sources of a scrape.
 #[derive(Default)]
 struct Sources {
     lanes: Mutex<Vec<Arc<LaneMetrics>>>,
     watched: Mutex<Vec<ObservedValue>>,
 }
 
-/// A number that someone else keeps.
+/// A metric whose value another part of the relay keeps.
 struct ObservedValue {
     name: &'static str,
     help: &'static str,

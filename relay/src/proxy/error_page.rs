@@ -83,7 +83,7 @@ impl Audience {
 /// One failed request.
 #[derive(Clone, Copy, Debug)]
 pub struct Failure<'a> {
-    /// What failed.
+    /// The code of the failure.
     pub code: Code,
     /// The host that was asked for, where one could be read.
     pub host: Option<&'a str>,

@@ -27,7 +27,7 @@ pub(crate) async fn serve(proxy: Arc<Proxy>, tcp: TcpStream, remote: SocketAddr)
     let _ = adit_mux::socket::configure(&tcp);
     let Ok(Ok(io)) = timeout(MAX_HANDSHAKE_TIME, TlsAcceptor::from(tls.server.clone()).accept(tcp)).await
     else {
-        tracing::warn!(%remote, "a peer's TLS handshake failed");
+        tracing::warn!(%remote, "peer TLS handshake failed");
         return;
     };
     let Ok((mut acceptor, pinger)) = adit_mux::accept(io).await else { return };

@@ -88,7 +88,7 @@ impl Listener {
                     () = closed.cancelled() => {}
                     result = accept(&own, socket, connection) => {
                         if let Err(error) = result {
-                            tracing::error!(%error, "a listener has died");
+                            tracing::error!(%error, "listener failed");
                         }
                     }
                 }

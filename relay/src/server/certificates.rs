@@ -51,7 +51,10 @@ pub(super) async fn read_once(relay: &Relay) {
     let mut news = false;
     match relay.store.challenges(now()).await {
         Ok(set) => news |= relay.certificates.challenges.replace(&set),
-        Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "challenges were not read"),
+        Err(error) => tracing::debug!(
+            error = &error as &dyn std::error::Error,
+            "cannot read the ACME challenges; retrying"
+        ),
     }
     match relay.store.certificates_for(&relay.config.domain).await {
         Ok(set) => {
@@ -60,7 +63,10 @@ pub(super) async fn read_once(relay: &Relay) {
                 write_cache(&relay.config.data_dir, &set);
             }
         }
-        Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "certificates were not read"),
+        Err(error) => tracing::debug!(
+            error = &error as &dyn std::error::Error,
+            "cannot read the certificates; retrying"
+        ),
     }
     if news {
         relay.status.news.notify_one();
@@ -98,7 +104,10 @@ pub(super) async fn renew_development(domain: String, ca: DevelopmentCa, certifi
         match ca.issue(&domain, time::OffsetDateTime::now_utc()) {
             Ok(certificate) => certificates.replace(vec![certificate]),
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "no new development certificate");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot issue a development certificate"
+                );
             }
         }
     }

@@ -34,7 +34,7 @@ pub(super) async fn watch(relay: Arc<Relay>) {
             Err(error) => {
                 tracing::debug!(
                     error = &error as &dyn std::error::Error,
-                    "the store was not told of this relay"
+                    "cannot write this relay's row; retrying"
                 );
                 AGAIN
             }
@@ -46,7 +46,7 @@ pub(super) async fn watch(relay: Arc<Relay>) {
 /// Says that the relay is there, before it reads what it has to enforce: whoever waits for all relays waits for this one, too.
 pub(super) async fn announce(relay: &Relay) {
     if let Err(error) = relay.store.relay_seen(&seen(relay, now())).await {
-        tracing::debug!(error = &error as &dyn std::error::Error, "the store was not told of this relay");
+        tracing::debug!(error = &error as &dyn std::error::Error, "cannot write this relay's row; retrying");
     }
 }
 
@@ -60,7 +60,10 @@ async fn forget_predecessors(relay: &Relay) {
         all.iter().filter(|one| one.region == relay.config.domain && one.relay != relay.routing.relay)
     {
         if let Err(error) = relay.store.relay_gone(&other.region, &other.relay).await {
-            tracing::debug!(error = &error as &dyn std::error::Error, "an earlier relay was not forgotten");
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "cannot remove the row of an earlier relay"
+            );
         }
     }
 }

@@ -75,7 +75,7 @@ pub(super) async fn beat_once(relay: &Relay) {
     let up = match result {
         Ok(Ok(())) => true,
         Ok(Err(error)) => {
-            tracing::debug!(error = &error as &dyn std::error::Error, "the registry is away");
+            tracing::debug!(error = &error as &dyn std::error::Error, "registry heartbeat failed");
             false
         }
         Err(_) => false,
@@ -123,7 +123,7 @@ pub(super) async fn extend_leases(routing: Arc<Routing>, store: Store) {
             continue;
         }
         if let Err(error) = store.extend(&routing.domain, &leases, now()).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "leases were not extended");
+            tracing::warn!(error = &error as &dyn std::error::Error, "cannot extend leases");
         }
     }
 }
@@ -141,14 +141,14 @@ async fn prune_now(store: &Store, now: u64) {
         match store.prune(now).await {
             Ok(pruned) => {
                 if pruned != Pruned::default() {
-                    tracing::debug!(?pruned, "the store is without what has ended");
+                    tracing::debug!(?pruned, "pruned the store");
                 }
                 if !pruned.is_full() {
                     return;
                 }
             }
             Err(error) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "the store was not pruned");
+                tracing::debug!(error = &error as &dyn std::error::Error, "cannot prune the store");
                 return;
             }
         }

@@ -104,7 +104,7 @@ async fn begin(sessions: Arc<Sessions>, mut io: ClientIo, mut client: AdmittedCl
         match io.get_mut().0.arrive() {
             Ok(()) => run::run(sessions, io, client).await,
             Err(error) => {
-                tracing::error!(%error, "a connection could not change its lane");
+                tracing::error!(%error, "cannot move a connection to its lane");
                 client.abandon(&sessions).await;
             }
         }

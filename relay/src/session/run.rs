@@ -81,7 +81,7 @@ pub(super) async fn run(sessions: Arc<Sessions>, io: ClientIo, client: AdmittedC
         silent = watch => match silent {
             PingError::Closed => Ended::Lost,
             PingError::Silent(_) | PingError::Unanswered(_) => {
-                tracing::info!(session = %session.id, %silent, "the client is taken for gone");
+                tracing::info!(session = %session.id, %silent, "closing the session: no answer to pings");
                 Ended::Silent
             }
         },

@@ -38,7 +38,7 @@ pub enum KeySetError {
     TooMany,
 }
 
-/// What shows that a file has been changed or replaced.
+/// Metadata that changes when a file is changed or replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct FileStamp {
     modified: (i64, i64),
@@ -114,7 +114,7 @@ impl KeyFile {
 
     fn warn(&self, error: &KeySetError) {
         let error = error as &dyn std::error::Error;
-        tracing::warn!(file = %self.path.display(), error, "the issuer's keys stay as they were");
+        tracing::warn!(file = %self.path.display(), error, "cannot reload the issuer's keys; the earlier ones stay in use");
     }
 }
 

@@ -24,7 +24,7 @@ struct Jwk {
     e: Option<String>,
     x: Option<String>,
     y: Option<String>,
-    /// What only a private or a secret key has.
+    /// Members of private and symmetric keys only.
     d: Option<Value>,
     k: Option<Value>,
 }

@@ -6,7 +6,7 @@ use adit_protocol::SessionId;
 use serde::Serialize;
 use std::path::Path;
 
-/// What is to be done.
+/// An action on a running relay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminAction {
     /// End one session; its client may come back.
@@ -15,14 +15,14 @@ pub enum AdminAction {
     Drain,
 }
 
-/// How sure the person is.
+/// Consent of the person to an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consent {
-    /// It shall be done.
+    /// Given with `--yes`.
     Given,
-    /// It shall only be said what would be done.
+    /// `--dry-run`: show the effect, do nothing.
     DryRun,
-    /// The person is asked.
+    /// Ask on the terminal.
     Ask,
 }
 
@@ -44,7 +44,7 @@ impl Mood {
     }
 }
 
-/// What an act meets, as far as the relay knows before.
+/// The effect of an action, as far as the relay knows it in advance.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Effect {

@@ -40,7 +40,7 @@ pub enum AdminClientError {
         /// The relay's own words.
         detail: String,
     },
-    /// The connection broke, or the answer is not what an admin API says.
+    /// The connection broke, or the answer is not one of the admin API.
     #[error("the relay's answer is not complete")]
     Answer(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// No answer within 10 s.
@@ -102,7 +102,7 @@ pub async fn post(socket: &Path, path: &str) -> Result<(), AdminClientError> {
     send::<serde_json::Value>(socket, Method::POST, path, String::new()).await.map(drop)
 }
 
-/// What `adit-relay admin sessions` prints: a table, or JSON.
+/// Prints the sessions as a table or JSON.
 ///
 /// # Errors
 /// [`AdminClientError`].
@@ -111,7 +111,7 @@ pub async fn print_sessions(socket: &Path, json: bool, now: u64) -> Result<Strin
     Ok(if json { to_json(&sessions) } else { table::sessions(&sessions, now) })
 }
 
-/// What `adit-relay admin tunnels` prints: a table, or JSON.
+/// Prints the tunnels as a table or JSON.
 ///
 /// # Errors
 /// [`AdminClientError`].

@@ -12,7 +12,7 @@ use adit_store::Decision;
 use http::Method;
 use std::{fmt::Write as _, path::Path};
 
-/// What a person wants of complaints.
+/// A request about complaints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ComplaintRequest {
     /// All of them.
@@ -25,7 +25,7 @@ pub enum ComplaintRequest {
     Decide(String, NewDecision, Consent),
 }
 
-/// Carries a wish out at the relay of `socket`; what is to be printed then. `confirm` is asked before a decision.
+/// Carries a request out at the relay of `socket` and returns the text to print. `confirm` is called before a decision.
 ///
 /// # Errors
 /// The relay cannot be reached or refuses, or the person does not agree.

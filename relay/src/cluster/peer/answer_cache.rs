@@ -8,16 +8,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long an answer is good for.
+/// Lifetime of a cached answer.
 const KEPT: Duration = Duration::from_secs(5);
-/// How many answers are kept: whoever opens made-up addresses fills no more.
+/// Maximum number of cached answers; consumers of made-up addresses cannot grow it further.
 const MOST: usize = 4096;
 const POISONED: &str = "no code panics while it holds this lock";
 
-/// One answer, and when it came.
+/// A cached answer and the time of its arrival.
 type Kept = (Instant, Option<Arc<Row>>);
 
-/// What peers have answered.
+/// Cached answers of peers.
 #[derive(Debug, Default)]
 pub(super) struct AnswerCache(Mutex<HashMap<Endpoint, Kept>>);
 

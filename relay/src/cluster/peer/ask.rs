@@ -11,12 +11,12 @@ use tokio::time::timeout;
 
 /// Marks a question; on the answer it carries what the peer serves, as JSON.
 pub(crate) const HEADER: &str = "adit-peer-ask";
-/// How long all peers together may take.
+/// Maximum time for all peers to answer.
 const MAX_ASK_TIME: Duration = Duration::from_millis(500);
-/// How many peers are asked.
+/// Maximum number of peers that are asked.
 const MAX_ASKED_PEERS: usize = 16;
 
-/// The account in whose name questions travel on links.
+/// The account that questions use on links.
 fn ask_account() -> Account {
     Account::managed("adit-ask")
 }

@@ -7,7 +7,7 @@ use std::{io, sync::Arc, time::Duration};
 use tokio::{net::TcpStream, sync::oneshot, time::timeout};
 use tokio_rustls::TlsConnector;
 
-/// The longest that a dial takes.
+/// Maximum time of a dial.
 pub(crate) const MAX_DIAL_TIME: Duration = Duration::from_secs(5);
 
 /// Why a dial has not led to a link.

@@ -17,13 +17,13 @@ use std::{
 };
 use tokio::{sync::Notify, time::timeout_at};
 
-/// The least number of connections to a peer.
+/// Minimum number of connections to a peer.
 const MIN_CONNECTIONS: usize = 4;
-/// One account gets at most this many streams of one connection: no tenant can fill a link.
+/// Maximum number of streams of one account on one connection, so that no tenant fills a link.
 const MAX_ACCOUNT_STREAMS: usize = MAX_STREAMS / 8;
-/// How long a dial may have taken before another peer is tried, if there is one.
+/// Time that a dial may take before another peer is tried, if there is one.
 pub(crate) const FAILOVER_DIAL_TIME: Duration = Duration::from_millis(300);
-/// After a dial that failed a peer is left alone for so long.
+/// Delay before a peer is dialled again after a failed dial.
 const REDIAL_DELAY: Duration = Duration::from_millis(500);
 
 const POISONED: &str = "no code panics while it holds this lock";
@@ -54,7 +54,7 @@ pub(crate) struct Connection {
     accounts: Mutex<HashMap<Account, usize>>,
 }
 
-/// A place for one stream of a connection; given back when it is dropped.
+/// A permit for one stream of a connection, released when it is dropped.
 #[derive(Debug)]
 pub(crate) struct PeerStreamPermit {
     connection: Arc<Connection>,
@@ -103,7 +103,7 @@ struct Links {
     rests_until: Option<Instant>,
 }
 
-/// What a caller gets of the links to a peer.
+/// The result of a search for a stream on the links to a peer.
 enum PlaceSearch {
     Place(PeerStreamPermit),
     /// Nothing before the dial ends that has begun then; if that is too late, this is why.
@@ -251,7 +251,7 @@ impl Peers {
         tokio::spawn(async move {
             let dialled = dial::dial(&address, &tls, &metrics).await;
             if let Err(error) = &dialled {
-                tracing::debug!(peer = %id, error = error as &dyn std::error::Error, "no link to a peer");
+                tracing::debug!(peer = %id, error = error as &dyn std::error::Error, "peer dial failed");
             }
             peer.dialled(lane, dialled.ok());
         });

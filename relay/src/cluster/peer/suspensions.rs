@@ -10,9 +10,9 @@ use tokio::time::timeout;
 
 /// Marks the question, and has the version that the asker knows already, if any: nobody sends it that one again.
 pub(crate) const HEADER: &str = "adit-peer-suspensions";
-/// How long all peers together may take.
+/// Maximum time for all peers to answer.
 const MAX_ASK_TIME: Duration = Duration::from_secs(3);
-/// How many peers are asked.
+/// Maximum number of peers that are asked.
 const MAX_ASKED_PEERS: usize = 16;
 /// The most bytes of an answer: some 100,000 suspensions.
 const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;

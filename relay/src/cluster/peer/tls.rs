@@ -29,7 +29,7 @@ pub enum PeerTlsError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What it should have.
+        /// The kind of content that was expected.
         what: &'static str,
         /// The cause.
         source: rustls::pki_types::pem::Error,

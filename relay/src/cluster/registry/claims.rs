@@ -4,12 +4,12 @@ use super::{Claim, ClaimError};
 use crate::cluster::table::{MAX_SESSIONS, Release, Row, Table};
 use std::sync::Arc;
 
-/// What becomes of a row by a claim.
+/// The outcome of a claim for a row.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ClaimDecision {
-    /// This is the row now.
+    /// The new row.
     Row(Row),
-    /// It is in already.
+    /// The session is in the row already.
     Same,
     /// Another owner goes before.
     Stale { generation: u64 },

@@ -27,16 +27,16 @@ use tokio::{
     time::timeout,
 };
 
-/// The longest that one call may take, connecting with it.
+/// Maximum time of one call, connecting included.
 const MAX_CALL_TIME: Duration = Duration::from_secs(1);
 
 /// The part of a call's time that is waited for at once: see [`bounded`].
 const CALL_SLICE: Duration = Duration::from_millis(250);
 
-/// How many claims or releases go into one call, so that no script keeps Redis busy for long.
+/// Maximum number of claims or releases in one call, so that no script keeps Redis busy for long.
 const MAX_BATCH_ITEMS: usize = 256;
 
-/// How many sessions' calls are under way at once: a beat, which comes between, waits for no more than these.
+/// Maximum number of concurrent calls of sessions; a heartbeat waits for no more than these.
 const MAX_CONCURRENT_CALLS: usize = 64;
 
 /// One relay's way to the registry in Redis.
@@ -61,7 +61,7 @@ struct Shared {
     requested: Mutex<Option<FollowerRequest>>,
 }
 
-/// What the follower is asked for.
+/// A request to the follower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum FollowerRequest {
     /// A new snapshot, as the content is not what it was.
@@ -208,7 +208,7 @@ async fn bounded<T>(time: Duration, call: impl Future<Output = T>) -> Result<T, 
     Err(RegistryError::TimedOut)
 }
 
-/// What became of one claim.
+/// The registry's answer to one claim.
 #[derive(Debug)]
 enum ClaimAnswer {
     Held,
@@ -216,7 +216,7 @@ enum ClaimAnswer {
     Full,
 }
 
-/// What the registry answers to a beat.
+/// The registry's answer to a heartbeat.
 #[derive(Debug)]
 struct HeartbeatReply {
     epoch: u64,

@@ -1,4 +1,4 @@
-//! The rules between fields: what contradicts something else or has no effect.
+//! Rules between fields: contradictions, and values without effect.
 
 use super::Validator;
 use crate::config::{Keys, Listen, Peer, PlainHttp, RegistryUrl};
@@ -7,7 +7,7 @@ use adit_store::StoreUrl;
 use std::net::{IpAddr, SocketAddr};
 
 impl Validator<'_> {
-    /// Listeners that want the same port. Those on port 0 never do.
+    /// Checks that no two listeners have the same port. Port 0 never collides.
     pub(super) fn check_overlaps(&mut self, listen: &Listen, tcp_ports: Option<TcpPorts>) {
         let one = |name: &'static str, address: &Option<SocketAddr>| {
             address.map(|address| (Field::keys(name), address))
@@ -83,7 +83,7 @@ impl Validator<'_> {
     }
 }
 
-/// Whether two listeners cannot be there at once.
+/// Whether two listeners collide.
 fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     if a.port() != b.port() || a.port() == 0 {
         return false;

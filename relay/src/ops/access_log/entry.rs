@@ -1,4 +1,4 @@
-//! What a line says.
+//! The fields of a line.
 
 use super::RequestId;
 use adit_protocol::Code;
@@ -13,7 +13,7 @@ pub struct LogEntry<'a> {
     pub time_us: u64,
     /// Its id.
     pub request_id: RequestId,
-    /// Who asked.
+    /// The consumer's address.
     pub consumer: SocketAddr,
     /// The method; `TCP` for a TCP connection.
     pub method: &'a str,

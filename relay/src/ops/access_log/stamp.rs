@@ -1,4 +1,4 @@
-//! Times as text, made once a second.
+//! Timestamps as text, formatted once a second.
 
 use super::text::push_thousandths;
 

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often a failure is reported at most.
+/// Minimum time between two reports of a failure.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
 struct Writer {
@@ -103,7 +103,7 @@ impl Writer {
                 self.file = file;
                 self.torn = false;
             }
-            Err(error) => self.report("cannot open the access log anew", &error),
+            Err(error) => self.report("cannot reopen the access log", &error),
         }
     }
 

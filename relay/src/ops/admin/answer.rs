@@ -20,7 +20,7 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 /// The most items of a page, and how many there are unless the call says.
 const MAX_ITEMS: usize = 1000;
 
-/// The body of a POST: there is nothing to say yet, and what is not known is refused.
+/// The empty body of a POST. Unknown fields are refused.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct EmptyBody {}
@@ -154,7 +154,7 @@ where
     serde_json::from_slice(&bytes).map_err(|error| bad_request(format!("body: {error}")))
 }
 
-/// What a call for a list asks.
+/// The page that a call asks for.
 #[derive(Debug, PartialEq, Eq)]
 struct PageRange<'a> {
     limit: usize,

@@ -1,4 +1,4 @@
-//! Why a call of the admin API failed, as `application/problem+json` (RFC 9457).
+//! Errors of the admin API as `application/problem+json` (RFC 9457).
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};

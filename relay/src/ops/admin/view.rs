@@ -1,4 +1,4 @@
-//! What the admin API shows.
+//! The views of the admin API.
 
 use adit_protocol::{Account, Endpoint, InstanceId, Kind, SessionId, TunnelId};
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ pub struct Page<T> {
 pub struct SessionView {
     /// Its id.
     pub session: SessionId,
-    /// Whose it is.
+    /// The account.
     pub account: Account,
     /// The run of the client.
     pub instance: InstanceId,
@@ -54,7 +54,7 @@ pub struct TunnelView {
     pub url: String,
     /// What it carries.
     pub kind: Kind,
-    /// Whose it is.
+    /// The account.
     pub account: Account,
     /// The generation of its claim.
     pub generation: u64,
@@ -67,7 +67,7 @@ pub struct TunnelView {
     pub opened_at: u64,
 }
 
-/// What a list is sorted by.
+/// An item with an id, by which lists are sorted.
 pub(super) trait HasId {
     fn id(&self) -> &str;
 }

@@ -1,4 +1,4 @@
-//! What one lane counts.
+//! Metrics of one lane.
 
 use adit_protocol::Code;
 use std::{
@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-/// What carried a request or a connection, and over whose session.
+/// Labels of a request: what carried it, and over whose session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
     /// A request, over a session of this relay.
@@ -105,7 +105,7 @@ pub(super) const BUCKET_BOUNDS_US: [u64; 14] = [
     10_000_000, 60_000_000,
 ];
 
-/// A timer: how many fell into each bucket, and their sum.
+/// A latency histogram: the counts of the buckets, and the sum.
 #[derive(Debug, Default)]
 pub(super) struct LatencyHistogram {
     /// One more than there are bounds.
@@ -190,12 +190,12 @@ impl LaneMetrics {
         self.gauges[gauge as usize].fetch_add(by, Relaxed);
     }
 
-    /// Where a gauge stands.
+    /// The value of a gauge.
     pub fn value(&self, gauge: Gauge) -> i64 {
         self.gauges[gauge as usize].load(Relaxed)
     }
 
-    /// Counts something that is open until the value is dropped.
+    /// Increments a gauge until the returned guard is dropped.
     pub fn open(self: &Arc<Self>, gauge: Gauge) -> GaugeGuard {
         self.shift(gauge, 1);
         GaugeGuard { lane: Arc::clone(self), gauge }
@@ -207,7 +207,7 @@ fn index(code: Code) -> usize {
     (code as usize).min(Code::ALL.len())
 }
 
-/// Something that is open. Its gauge goes down when it is dropped.
+/// A guard that decrements its gauge when it is dropped.
 #[derive(Debug)]
 pub struct GaugeGuard {
     lane: Arc<LaneMetrics>,

@@ -38,11 +38,7 @@ impl ConnectionLimit {
     pub(crate) fn open_files(configured: Option<usize>) -> Self {
         let possible = possible();
         if let Some(connections) = configured.filter(|most| *most > possible) {
-            tracing::warn!(
-                connections,
-                possible,
-                "there are too few file descriptors for what is configured"
-            );
+            tracing::warn!(connections, possible, "connections: more than the file descriptors allow");
         }
         Self::new(configured.unwrap_or(possible))
     }
@@ -92,7 +88,7 @@ pub fn raise_limit() {
     if limit.current != limit.maximum {
         let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
         if let Err(error) = setrlimit(Resource::Nofile, raised) {
-            tracing::warn!(%error, ?limit, "the limit of open files cannot be raised");
+            tracing::warn!(%error, ?limit, "cannot raise the limit of open files");
         }
     }
 }

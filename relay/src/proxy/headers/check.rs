@@ -1,4 +1,4 @@
-//! What a consumer's request must not be, whatever its route.
+//! Checks of a consumer's request that hold for every route.
 
 use super::{BadRequest, Downstream, Target, names};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, request::Parts};
@@ -11,25 +11,25 @@ pub const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// The most bytes of path and query.
 pub const MAX_TARGET_BYTES: usize = 8 * 1024;
 
-/// What a request wants of its stream.
+/// The purpose of a request's stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Intent {
-    /// One answer.
+    /// A request with one response.
     Request,
     /// A connection in another protocol: the token of `Upgrade` (HTTP/1.1) or `:protocol` (HTTP/2).
     Upgrade(HeaderValue),
 }
 
-/// A request that may be routed.
+/// A request that passed all checks.
 #[derive(Clone, Debug)]
 pub struct CheckedRequest {
-    /// Whom it is for.
+    /// The target.
     pub target: Arc<Target>,
-    /// What it wants.
+    /// The intent.
     pub intent: Intent,
 }
 
-/// The fields that decide something, found in one walk.
+/// The header fields that the checks need, found in one pass.
 #[derive(Default)]
 struct RequestFields<'a> {
     bytes: usize,

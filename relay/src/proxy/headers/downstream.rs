@@ -19,7 +19,7 @@ pub struct Downstream {
     last: Mutex<Option<Arc<Target>>>,
 }
 
-/// Whom a request is for, as it was sent and as it is looked up.
+/// The target of a request, as it was sent and as it is looked up.
 #[derive(Debug)]
 pub struct Target {
     pub(super) authority: uri::Authority,

@@ -1,4 +1,4 @@
-//! Which header names end at the relay.
+//! Header names that end at the relay.
 
 /// Whether `name` is `wanted`, also when written with `_` in place of `-`. Services that turn names into variables
 /// (CGI, WSGI, PHP) cannot tell the two apart.

@@ -15,7 +15,7 @@ pub enum BadResponse {
     Status,
 }
 
-/// What the stream was opened for.
+/// The purpose of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// A request: any final status will do.
@@ -24,7 +24,7 @@ pub enum Role {
     Upgrade,
 }
 
-/// Who answered.
+/// The origin of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// The service.

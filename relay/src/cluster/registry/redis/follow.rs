@@ -14,20 +14,20 @@ use std::{
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-/// How long Redis waits for a change before it answers that there is none.
+/// Time that Redis waits for a change before it answers that there is none.
 const BLOCK_TIME: Duration = Duration::from_millis(500);
 
-/// How many changes are taken in at once.
+/// Maximum number of changes in one read.
 const MAX_READ_CHANGES: usize = 512;
 
-/// How many rows a page of a snapshot has, about.
+/// Approximate number of rows in one page of a snapshot.
 const SNAPSHOT_PAGE_ROWS: usize = 512;
 
 /// The waits between attempts to connect.
 const MIN_RETRY_DELAY: Duration = Duration::from_millis(50);
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// The most that may pass between two answers and counts as time in which the other relays could be heard.
+/// Maximum time between two answers that counts as time in which other relays could be heard.
 const MAX_HEARD_GAP: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(shared: Arc<Shared>) {

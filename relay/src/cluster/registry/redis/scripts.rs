@@ -5,7 +5,7 @@ use crate::cluster::table::{MAX_RELAYS, MAX_ROWS, MAX_SESSIONS, RELAY_TTL, Relay
 use adit_protocol::{Endpoint, RelayId};
 use redis::{Script, ScriptInvocation};
 
-/// After so many milliseconds without any relay, Redis keeps nothing of the region.
+/// Time without any relay after which Redis deletes the region's keys, in milliseconds.
 const IDLE_REGION_TTL_MS: u64 = 60_000;
 
 macro_rules! script {
