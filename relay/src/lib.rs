@@ -10,6 +10,7 @@ pub mod cli;
 mod cluster;
 pub mod config;
 mod lanes;
+mod lock;
 pub mod ops;
 pub mod proxy;
 mod public;

@@ -9,6 +9,7 @@ pub(crate) mod known;
 
 pub use index::Index;
 
+use crate::lock::POISONED;
 use crate::ops::{
     clock::now,
     metrics::{MetricKind, Metrics},
@@ -23,8 +24,6 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
-
-const POISONED: &str = "no code panics while it holds this lock";
 
 /// The suspensions that a relay goes by.
 #[derive(Debug)]

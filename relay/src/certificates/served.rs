@@ -1,6 +1,7 @@
 //! The certificates of the store: read whenever it has changed, validated, swapped, confirmed.
 
 use super::{Certificates, pem::Certificate};
+use crate::lock::POISONED;
 use adit_acme::{SealingKey, certificate, open_key};
 use adit_store::{CertificateSet, StoredCertificate};
 use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
@@ -12,8 +13,6 @@ use std::{
     path::{Path, PathBuf},
     sync::Mutex,
 };
-
-const POISONED: &str = "no code panics while it holds this lock";
 
 /// The store's certificates that this relay serves.
 #[derive(Debug, Default)]

@@ -6,6 +6,7 @@ mod session_selection;
 
 pub(crate) use session::{Command, Session, StreamPlace};
 
+use crate::lock::POISONED;
 use crate::{accounts::AccountUsage, cluster::registry::Claim};
 use adit_mux::MAX_STREAMS;
 use adit_protocol::{Account, Endpoint, InstanceId, RelayId, SessionId, TunnelId, TunnelOptions};
@@ -18,8 +19,6 @@ use std::{
     time::Instant,
 };
 use tokio::sync::Notify;
-
-const POISONED: &str = "no code panics while it holds this lock";
 
 /// An endpoint that sessions of this relay serve.
 #[derive(Clone, Debug)]

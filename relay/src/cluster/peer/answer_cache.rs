@@ -1,6 +1,7 @@
 //! Answers of peers, kept for a moment.
 
 use crate::cluster::table::Row;
+use crate::lock::POISONED;
 use adit_protocol::Endpoint;
 use std::{
     collections::HashMap,
@@ -12,7 +13,6 @@ use std::{
 const KEPT: Duration = Duration::from_secs(5);
 /// Maximum number of cached answers; consumers of made-up addresses cannot grow it further.
 const MOST: usize = 4096;
-const POISONED: &str = "no code panics while it holds this lock";
 
 /// A cached answer and the time of its arrival.
 type Kept = (Instant, Option<Arc<Row>>);

@@ -3,6 +3,7 @@
 //! A dial goes on whoever waits for it, and requests that come meanwhile wait for the same one.
 
 use super::{answer_cache::AnswerCache, dial, tls::PeerTls};
+use crate::lock::POISONED;
 use crate::{cluster::table::Table, lanes, ops::metrics::LaneMetrics};
 use adit_mux::{MAX_STREAMS, OpenStreams, Opener};
 use adit_protocol::{Account, RelayId};
@@ -25,8 +26,6 @@ const MAX_ACCOUNT_STREAMS: usize = MAX_STREAMS / 8;
 pub(crate) const FAILOVER_DIAL_TIME: Duration = Duration::from_millis(300);
 /// Delay before a peer is dialled again after a failed dial.
 const REDIAL_DELAY: Duration = Duration::from_millis(500);
-
-const POISONED: &str = "no code panics while it holds this lock";
 
 /// Why there is no stream to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
