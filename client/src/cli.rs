@@ -38,6 +38,19 @@ use std::{
 };
 use streams::{CommandFailure, Streams, print, usage};
 
+/// The description of the command line, for tests of documents.
+pub fn command() -> clap::Command {
+    args::command()
+}
+
+/// Validates the text of an adit.yaml; relative paths in it belong to `directory`.
+///
+/// # Errors
+/// Every mistake, one line each.
+pub fn check_file(text: &str, directory: &std::path::Path) -> Result<(), Vec<String>> {
+    file::parse(text, directory).map(drop)
+}
+
 /// Runs the command with the arguments of this process.
 pub fn main() -> ExitCode {
     // While there is only one thread.

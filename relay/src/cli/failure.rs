@@ -97,13 +97,13 @@ impl CliError {
         let unopened = file.and_then(|file| std::fs::File::open(file).err().map(|error| error.kind()));
         let next = match file {
             Some(_) if unopened == Some(io::ErrorKind::NotFound) => {
-                "name the file with --config; adit-relay defaults prints one with every key".to_owned()
+                "name the file with --config; `adit-relay defaults` prints one with every key".to_owned()
             }
             Some(_) if unopened == Some(io::ErrorKind::PermissionDenied) => {
                 "run the same command as the relay's user".to_owned()
             }
             Some(file) => format!("correct it, then: adit-relay check --config {}", file.display()),
-            None => "give a file with --config; adit-relay defaults prints one with every key".to_owned(),
+            None => "give a file with --config; `adit-relay defaults` prints one with every key".to_owned(),
         };
         Self::new(ExitReason::Usage, "config_invalid", format!("{place} has {count}"), next).why(errors)
     }
