@@ -1,4 +1,4 @@
-//! A CA and a name server inside the cluster: Pebble and BIND in one pod of a test's namespace.
+//! A CA (Pebble) and a name server (BIND) in one pod of a test's namespace.
 
 use crate::{
     kubectl::{run, until},
@@ -8,13 +8,13 @@ use crate::{
 use adit_testkit::{bind::KEY_NAME, pebble};
 use serde_json::{Value, json};
 
-/// The key that may update the name server's zone; it is of no use outside the test's namespace.
+/// The TSIG key for updates of the name server's zone. It is worthless outside the test's namespace.
 const KEY: &str = "YWRpdC1lMmUtYWRpdC1lMmUtYWRpdC1lMmUtYWRpdC0=";
-/// Where Pebble listens.
+/// The port of Pebble.
 const CA_PORT: u16 = 14_000;
-/// Where it tells its root.
+/// The port on which Pebble serves its root certificate.
 const MANAGEMENT_PORT: u16 = 15_000;
-/// Where BIND listens.
+/// The port of BIND.
 const DNS_PORT: u16 = 5_353;
 /// A domain for which the CA issues nothing.
 pub const BLOCKED: &str = "blocked.test";
@@ -28,7 +28,7 @@ pub struct Authorities {
 }
 
 impl Authorities {
-    /// Starts them, with a zone for this domain, and waits until they run.
+    /// Starts both with a zone for this domain, and waits until they run.
     pub async fn start(namespace: &Namespace, domain: &str) -> Self {
         let name = namespace.name().to_owned();
         let [(_, bundle), (_, certificate), (_, key)] =
@@ -64,18 +64,18 @@ impl Authorities {
         Self { namespace: name, domain: domain.to_owned(), bundle }
     }
 
-    /// The root that it signs with (PEM).
+    /// The CA's root certificate (PEM).
     pub async fn root(&self) -> String {
-        until("the CA tells its root", async || {
-            let way = PortForward::to(&self.namespace, "deployment/ca", &MANAGEMENT_PORT.to_string()).await;
-            let url = format!("https://127.0.0.1:{}/roots/0", way.port());
+        until("the CA serves its root certificate", async || {
+            let forward =
+                PortForward::to(&self.namespace, "deployment/ca", &MANAGEMENT_PORT.to_string()).await;
+            let url = format!("https://127.0.0.1:{}/roots/0", forward.port());
             run("curl", &["-sSfk", &url], "").await.ok()
         })
         .await
     }
 
-    /// A folder for `kubectl apply -k`: the example of a Certificate as it stands, and what a person changes in it for
-    /// this CA, this name server and this domain.
+    /// A folder for `kubectl apply -k`: the example of a Certificate, with patches for this CA, name server and domain.
     pub fn of_the_example(&self) -> tempfile::TempDir {
         let folder = tempfile::Builder::new().prefix("adit-e2e-").tempdir().expect("a folder can be made");
         let example = crate::root().join("docs/examples/certificate.yaml");
@@ -86,7 +86,7 @@ impl Authorities {
         let domain = &self.domain;
         let certificate = json!([
             replace("/spec/dnsNames", json!([domain, format!("*.{domain}")])),
-            // Regions of other tests are the same provider's.
+            // Regions of other tests belong to the same provider.
             add("/spec/regions", json!([domain])),
             replace("/spec/acme/server", json!(format!("https://{}/dir", at(CA_PORT)))),
             add("/spec/acme/caBundle", json!(self.bundle)),
@@ -140,7 +140,7 @@ fn ca() -> Value {
 }
 
 fn pod() -> Value {
-    let image = crate::told("AUTHORITIES_IMAGE");
+    let image = crate::required_variable("AUTHORITIES_IMAGE");
     let mounts =
         json!([{"name": "files", "mountPath": "/etc/ca"}, {"name": "run", "mountPath": "/run/named"}]);
     let container = |name: &str, command: &[&str], port: u16, env: Value| {
@@ -157,7 +157,7 @@ fn pod() -> Value {
     let named = ["named", "-g", "-n", "1", "-c", "/etc/ca/named.conf"];
     json!({
         "automountServiceAccountToken": false,
-        // Nothing has to be saved when it ends.
+        // Nothing has to be saved at the end.
         "terminationGracePeriodSeconds": 1,
         "securityContext": {
             "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532,

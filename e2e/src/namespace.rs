@@ -1,9 +1,9 @@
-//! A namespace of a test's own.
+//! The namespace of a test.
 
 use crate::{
     kubectl::{apply, get, kubectl, until},
     provider::{self, LABEL, Provider},
-    region::{Entrance, Region},
+    region::{MappedPort, Region},
 };
 use serde_json::{Value, json};
 use std::process::Command;
@@ -11,7 +11,7 @@ use tokio::sync::RwLockReadGuard;
 
 /// A namespace with restricted Pod Security and the Secret of the relays' store.
 ///
-/// When its test fails, what is in it is printed.
+/// When the test fails, its objects and logs are printed.
 #[derive(Debug)]
 pub struct Namespace {
     name: String,
@@ -19,18 +19,18 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// Makes `e2e-<name>`, with the provider beside other tests.
+    /// Creates `e2e-<name>` for a test that shares the provider.
     pub async fn new(name: &str) -> Self {
         let provider = provider::shared().await;
-        Self::made(name, Some(provider)).await
+        Self::create(name, Some(provider)).await
     }
 
-    /// Makes `e2e-<name>` for a test that has the provider alone.
+    /// Creates `e2e-<name>` for a test that has the provider to itself.
     pub async fn with(_provider: &Provider, name: &str) -> Self {
-        Self::made(name, None).await
+        Self::create(name, None).await
     }
 
-    async fn made(name: &str, provider: Option<RwLockReadGuard<'static, Provider>>) -> Self {
+    async fn create(name: &str, provider: Option<RwLockReadGuard<'static, Provider>>) -> Self {
         let namespace = Self { name: format!("e2e-{name}"), _provider: provider };
         let labels = json!({LABEL: "yes", "pod-security.kubernetes.io/enforce": "restricted"});
         apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace.name, "labels": labels}}))
@@ -42,23 +42,23 @@ impl Namespace {
         namespace
     }
 
-    /// Its name.
+    /// The name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Applies an object to it.
+    /// Applies an object in the namespace.
     pub async fn apply(&self, mut object: Value) {
         object["metadata"]["namespace"] = json!(self.name);
         apply(&object).await;
     }
 
-    /// kubectl in it. Panics with what it says when it fails.
-    pub async fn kubectl(&self, words: &[&str]) -> String {
-        kubectl(&[&["-n", &self.name], words].concat()).await
+    /// Runs kubectl in the namespace. Panics with its output if it fails.
+    pub async fn kubectl(&self, arguments: &[&str]) -> String {
+        kubectl(&[&["-n", &self.name], arguments].concat()).await
     }
 
-    /// One object of it, if it is there.
+    /// An object of the namespace, if it exists.
     pub async fn get(&self, kind: &str, name: &str) -> Option<Value> {
         get(&["-n", &self.name, kind, name]).await
     }
@@ -69,7 +69,7 @@ impl Namespace {
         list.and_then(|list| list["items"].as_array().cloned()).unwrap_or_default()
     }
 
-    /// Waits until an object is so, and answers with it.
+    /// Waits until an object fulfils `is_so`, and returns it.
     pub async fn until(&self, kind: &str, name: &str, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         until(&format!("{kind} {name} {what}"), async || {
             self.get(kind, name).await.filter(|object| is_so(object))
@@ -77,7 +77,7 @@ impl Namespace {
         .await
     }
 
-    /// Waits until a condition of an object's newest generation has this status, and answers with the object.
+    /// Waits until a condition of an object's newest generation has this status, and returns the object.
     pub async fn condition(&self, kind: &str, name: &str, condition: &str, status: &str) -> Value {
         self.until(kind, name, &format!("is {condition}={status}"), |object| {
             let all = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
@@ -90,13 +90,13 @@ impl Namespace {
         .await
     }
 
-    /// A Region whose relays are reached from outside: `<name>.adit.localhost`, two relays, a managed registry. `more`
-    /// is merged into its spec (RFC 7396).
+    /// Applies a Region with two relays and a managed registry, which is reached from outside the cluster. `more` is merged
+    /// into its spec (RFC 7396).
     pub async fn region(&self, name: &str, more: Value) -> Region {
-        Region::apply(self, name, Entrance::take().await, more).await
+        Region::apply(&self.name, name, MappedPort::take().await, more).await
     }
 
-    /// Deletes its Regions, as a person does, then itself, and waits until nothing is left.
+    /// Deletes the Regions and then the namespace, and waits until nothing is left.
     pub async fn end(self) {
         self.kubectl(&["delete", "regions.adit.dev", "--all", "--timeout=180s"]).await;
         kubectl(&["delete", "namespace", &self.name, "--timeout=180s"]).await;
@@ -108,10 +108,10 @@ impl Drop for Namespace {
         if !std::thread::panicking() {
             return;
         }
-        let show = |words: &[&str]| {
-            let output = Command::new("kubectl").args(words).output();
+        let show = |arguments: &[&str]| {
+            let output = Command::new("kubectl").args(arguments).output();
             let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-            eprintln!("--- kubectl {}\n{}", words.join(" "), text.unwrap_or_default());
+            eprintln!("--- kubectl {}\n{}", arguments.join(" "), text.unwrap_or_default());
         };
         let here = ["-n", &self.name];
         show(&[&here[..], &["get", "regions,deployments,pods", "-o", "wide"]].concat());

@@ -1,4 +1,4 @@
-//! The provider: the operator, installed with the chart as a person does, and its Postgres.
+//! The provider: the operator, installed with the chart, and its Postgres.
 
 use crate::kubectl::{get, helm, kubectl, run};
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -29,39 +29,39 @@ async fn provider() -> &'static RwLock<Provider> {
         .await
 }
 
-/// The provider, beside other tests. It is installed when the first test asks for it.
+/// The provider, shared with other tests. The first test installs it.
 pub async fn shared() -> RwLockReadGuard<'static, Provider> {
     provider().await.read().await
 }
 
-/// The provider for one test alone, which may do anything with it and leaves it installed.
-pub async fn alone() -> RwLockWriteGuard<'static, Provider> {
+/// The provider for one test, which may change it and leaves it installed.
+pub async fn exclusive() -> RwLockWriteGuard<'static, Provider> {
     provider().await.write().await
 }
 
 impl Provider {
     /// Installs or upgrades the operator, and waits until it runs.
     pub async fn install(&self, values: &[&str]) {
-        let image = crate::told("OPERATOR_IMAGE");
+        let image = crate::required_variable("OPERATOR_IMAGE");
         let (repository, tag) = image.split_once(':').expect("an image has a tag");
         let sets = [
             format!("image.repository={repository}"),
             format!("image.tag={tag}"),
-            format!("relayImage={}", crate::told("RELAY_IMAGE")),
+            format!("relayImage={}", crate::required_variable("RELAY_IMAGE")),
             "log.level=info\\,adit_operator=debug".to_owned(),
         ];
-        // `make kind` knows by the label what to take away: helm would go on with these values, and the images go.
+        // `make kind` removes releases with this label: helm would reuse these values, and the images are gone.
         let label = format!("{LABEL}=yes");
-        let mut words = vec!["upgrade", "--install", RELEASE, "charts/adit", "--namespace", NAMESPACE];
-        words.extend(["--labels", &label]);
+        let mut arguments = vec!["upgrade", "--install", RELEASE, "charts/adit", "--namespace", NAMESPACE];
+        arguments.extend(["--labels", &label]);
         for set in sets.iter().map(String::as_str).chain(values.iter().copied()) {
-            words.extend(["--set", set]);
+            arguments.extend(["--set", set]);
         }
-        helm(&words).await;
+        helm(&arguments).await;
         rollout(RELEASE).await;
     }
 
-    /// Uninstalls the operator, as a person does.
+    /// Uninstalls the operator.
     pub async fn uninstall(&self) {
         helm(&["uninstall", RELEASE, "--namespace", NAMESPACE, "--wait"]).await;
     }
@@ -72,10 +72,10 @@ async fn rollout(deployment: &str) {
     kubectl(&["-n", NAMESPACE, "rollout", "status", &deployment, "--timeout=180s"]).await;
 }
 
-/// Removes what earlier runs have left, and every Region of the cluster: their ports are those of the tests.
+/// Removes the objects of earlier runs, and every Region of the cluster, because their ports are those of the tests.
 async fn clear() {
     helm(&["uninstall", RELEASE, "--namespace", NAMESPACE, "--wait", "--ignore-not-found"]).await;
-    // Nobody is left who would take the finalizers off.
+    // Without the operator, nobody removes the finalizers.
     for kind in ["regions.adit.dev", "complaints.adit.dev", "certificates.adit.dev"] {
         remove_all(kind).await;
     }
@@ -92,7 +92,8 @@ async fn remove_all(kind: &str) {
     let list = get(&[kind, "--all-namespaces"]).await;
     let items = list.as_ref().and_then(|list| list["items"].as_array()).cloned().unwrap_or_default();
     for item in items {
-        let text = |field: &str| item["metadata"][field].as_str().expect("an object has it").to_owned();
+        let text =
+            |field: &str| item["metadata"][field].as_str().expect("an object has the field").to_owned();
         let (namespace, name) = (text("namespace"), text("name"));
         let object = ["-n", &namespace, kind, &name];
         let patch = r#"{"metadata":{"finalizers":null}}"#;

@@ -1,8 +1,7 @@
-//! A Region, reached from outside the cluster.
+//! A Region that is reached from outside the cluster.
 
 use crate::{
-    kubectl::{run, until},
-    namespace::Namespace,
+    kubectl::{apply, run, until},
     program,
 };
 use adit_testkit::{http::Consumer, process::Child};
@@ -17,55 +16,55 @@ use std::{
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Ports of this machine and the node ports that they lead to, as kind-config.yaml has them.
-const ENTRANCES: [(u16, u16); 3] = [(8443, 30443), (8444, 30444), (8445, 30445)];
-/// The longest that a test waits for another one's port.
-const PATIENCE: Duration = Duration::from_secs(600);
+/// Ports of this machine and the node ports to which kind-config.yaml maps them.
+const PORT_MAPPINGS: [(u16, u16); 3] = [(8443, 30443), (8444, 30444), (8445, 30445)];
+/// Maximum time that a test waits for a free port.
+const MAX_PORT_WAIT: Duration = Duration::from_secs(600);
 
-static FREE: Semaphore = Semaphore::const_new(ENTRANCES.len());
-static PORTS: Mutex<Vec<(u16, u16)>> = Mutex::new(Vec::new());
-static TAKEN: Mutex<usize> = Mutex::new(0);
+static FREE_PORTS: Semaphore = Semaphore::const_new(PORT_MAPPINGS.len());
+static RETURNED_PORTS: Mutex<Vec<(u16, u16)>> = Mutex::new(Vec::new());
+static USED_PORTS: Mutex<usize> = Mutex::new(0);
 
-/// A way from this machine into the cluster, for one Region at a time.
+/// A port of this machine that is mapped to a node port, for one Region at a time.
 #[derive(Debug)]
-pub struct Entrance {
+pub struct MappedPort {
     port: u16,
     node_port: u16,
     permit: Option<SemaphorePermit<'static>>,
 }
 
-impl Entrance {
-    /// Waits for a free one.
+impl MappedPort {
+    /// Waits for a free port.
     pub async fn take() -> Self {
-        let permit = tokio::time::timeout(PATIENCE, FREE.acquire()).await;
+        let permit = tokio::time::timeout(MAX_PORT_WAIT, FREE_PORTS.acquire()).await;
         let permit = permit.expect("no port became free").expect("it is never closed");
-        let returned = PORTS.lock().expect("no panic while it is locked").pop();
+        let returned = RETURNED_PORTS.lock().expect("no panic while it is locked").pop();
         let (port, node_port) = returned.unwrap_or_else(|| {
-            let mut taken = TAKEN.lock().expect("no panic while it is locked");
-            *taken += 1;
-            ENTRANCES[*taken - 1]
+            let mut used = USED_PORTS.lock().expect("no panic while it is locked");
+            *used += 1;
+            PORT_MAPPINGS[*used - 1]
         });
         Self { port, node_port, permit: Some(permit) }
     }
 }
 
-impl Drop for Entrance {
+impl Drop for MappedPort {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            // What the test has made stays, and keeps the node port.
+            // The objects of the failed test stay, and keep the node port.
             self.permit.take().into_iter().for_each(SemaphorePermit::forget);
             return;
         }
-        PORTS.lock().expect("no panic while it is locked").push((self.port, self.node_port));
+        RETURNED_PORTS.lock().expect("no panic while it is locked").push((self.port, self.node_port));
     }
 }
 
-/// A Region, reached from outside the cluster.
+/// A Region that is reached from outside the cluster.
 #[derive(Debug)]
 pub struct Region {
     namespace: String,
     name: String,
-    entrance: Entrance,
+    mapped_port: MappedPort,
     folder: TempDir,
     trusted: String,
 }
@@ -81,12 +80,12 @@ pub struct Client {
 }
 
 impl Region {
-    pub(crate) async fn apply(namespace: &Namespace, name: &str, entrance: Entrance, more: Value) -> Self {
+    pub(crate) async fn apply(namespace: &str, name: &str, mapped_port: MappedPort, more: Value) -> Self {
         let folder = tempfile::Builder::new().prefix("adit-e2e-").tempdir().expect("a folder can be made");
         let region = Self {
-            namespace: namespace.name().to_owned(),
+            namespace: namespace.to_owned(),
             name: name.to_owned(),
-            entrance,
+            mapped_port,
             folder,
             trusted: String::new(),
         };
@@ -95,27 +94,28 @@ impl Region {
             "relays": {"replicas": 2, "drainTimeout": "20s"},
             "exposure": {
                 "type": "NodePort",
-                "publicPort": region.entrance.port,
-                "nodePorts": {"https": region.entrance.node_port},
+                "publicPort": region.mapped_port.port,
+                "nodePorts": {"https": region.mapped_port.node_port},
             },
             "store": {"relaySecretRef": {"name": "adit-store-relay", "key": "url"}},
         });
         merge(&mut spec, more);
-        let metadata = json!({"name": name});
-        namespace
-            .apply(json!({"apiVersion": "adit.dev/v1alpha1", "kind": "Region", "metadata": metadata, "spec": spec}))
-            .await;
+        let metadata = json!({"name": name, "namespace": namespace});
+        apply(
+            &json!({"apiVersion": "adit.dev/v1alpha1", "kind": "Region", "metadata": metadata, "spec": spec}),
+        )
+        .await;
         region
     }
 
-    /// Its domain.
+    /// The domain.
     pub fn domain(&self) -> String {
         format!("{}.{}.adit.localhost", self.name, self.namespace)
     }
 
-    /// The port of this machine that leads to its relays.
+    /// The port of this machine that is mapped to the relays.
     pub fn port(&self) -> u16 {
-        self.entrance.port
+        self.mapped_port.port
     }
 
     /// Where a client dials: domain and port.
@@ -123,17 +123,17 @@ impl Region {
         format!("{}:{}", self.domain(), self.port())
     }
 
-    async fn kubectl(&self, words: &[&str]) -> String {
-        crate::kubectl::kubectl(&[&["-n", &self.namespace], words].concat()).await
+    async fn kubectl(&self, arguments: &[&str]) -> String {
+        crate::kubectl::kubectl(&[&["-n", &self.namespace], arguments].concat()).await
     }
 
-    /// Waits as a person does: `kubectl wait --for=condition=Ready`.
+    /// Waits with `kubectl wait --for=condition=Ready`.
     pub async fn wait_ready(&self) {
         let name = format!("region/{}", self.name);
         self.kubectl(&["wait", &name, "--for=condition=Ready", "--timeout=180s"]).await;
     }
 
-    /// Has consumers and clients that begin from now on trust one more CA (PEM).
+    /// Makes later consumers and clients trust one more CA (PEM).
     pub fn trust(&mut self, ca: &str) {
         self.trusted.push_str(ca);
     }
@@ -143,8 +143,9 @@ impl Region {
         let path = self.folder.path().join("ca.pem");
         let name = format!("{}-ca", self.name);
         let text = until("the development CA", async || {
-            let words = ["-n", &self.namespace, "get", "configmap", &name, "-o", r"jsonpath={.data.ca\.crt}"];
-            run("kubectl", &words, "").await.ok()
+            let arguments =
+                ["-n", &self.namespace, "get", "configmap", &name, "-o", r"jsonpath={.data.ca\.crt}"];
+            run("kubectl", &arguments, "").await.ok()
         })
         .await;
         std::fs::write(&path, [&text, "\n", &self.trusted].concat()).expect("a file can be written");
@@ -154,10 +155,10 @@ impl Region {
     /// `kubectl adit` in the Region's namespace.
     ///
     /// # Errors
-    /// It ended with another code than 0: what it said.
-    pub async fn adit(&self, words: &[&str]) -> Result<String, String> {
+    /// The exit code is not 0: the program's output.
+    pub async fn adit(&self, arguments: &[&str]) -> Result<String, String> {
         let adit = program("kubectl-adit").display().to_string();
-        run(&adit, &[&["-n", &self.namespace], words].concat(), "").await
+        run(&adit, &[&["-n", &self.namespace], arguments].concat(), "").await
     }
 
     /// A file with a token for an account.
@@ -175,20 +176,23 @@ impl Region {
         self.client_with(&ca, &token, name, service).await
     }
 
-    /// The same with the files of a CA and of a token: nothing of the cluster is asked but its relays.
+    /// Publishes a service with the files of a CA and of a token, so that only relays are contacted.
     pub async fn client_with(&self, ca: &Path, token: &Path, name: &str, service: SocketAddr) -> Client {
         let opened = self.try_client(ca, token, name, service).await;
-        opened.unwrap_or_else(|said| panic!("the client has no tunnel: {said}"))
+        opened.unwrap_or_else(|output| panic!("the client has no tunnel: {output}"))
     }
 
-    /// The same of an account that was suspended a moment ago: relays hear a little later that it is not any more.
-    pub async fn client_let_back(&self, account: &str, name: &str, service: SocketAddr) -> Client {
+    /// Publishes a service of an account whose suspension has just ended, of which relays learn a moment later.
+    pub async fn client_after_suspension(&self, account: &str, name: &str, service: SocketAddr) -> Client {
         let (ca, token) = (self.ca().await, self.token(account).await);
-        until("the client is let back", async || self.try_client(&ca, &token, name, service).await.ok()).await
+        until("the client has a tunnel again", async || {
+            self.try_client(&ca, &token, name, service).await.ok()
+        })
+        .await
     }
 
     /// # Errors
-    /// It has ended: what it said.
+    /// The client has ended: its output.
     async fn try_client(
         &self,
         ca: &Path,
@@ -207,10 +211,10 @@ impl Region {
             .arg(token)
             // A key of its own, as another machine has.
             .env("XDG_STATE_HOME", self.folder.path().join(format!("state-{account}-{name}")));
-        // An earlier run of the same client has written to it, too.
+        // An earlier run of the same client has written to the same file.
         let before = std::fs::read_to_string(&log).map_or(0, |text| text.len());
         let mut process = Child::start_with_output(&command, &log);
-        let end = Instant::now() + crate::kubectl::LONG;
+        let end = Instant::now() + crate::kubectl::MAX_WAIT;
         loop {
             let is_running = process.is_running();
             let text = std::fs::read_to_string(&log).unwrap_or_default().split_off(before);
@@ -236,9 +240,8 @@ impl Region {
         Consumer::tls(address, &format!("{name}.{}", self.domain()), &self.ca().await, &[b"http/1.1"])
     }
 
-    /// Waits until a tunnel is served whichever relay a consumer is led to. A relay without a session of the client hears of
-    /// it a moment later than the client itself.
-    pub async fn is_served(&self, name: &str) {
+    /// Waits until every relay serves a tunnel. Relays without a session of the client learn of it a moment later.
+    pub async fn wait_served(&self, name: &str) {
         let (consumer, host) = (self.consumer(name).await, self.host(name));
         until("the tunnel is served by every relay", async || {
             for _ in 0..12 {
@@ -251,13 +254,13 @@ impl Region {
 }
 
 impl Client {
-    /// What it has said.
-    pub fn said(&self) -> String {
+    /// The output of the client so far.
+    pub fn output(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 }
 
-/// RFC 7396.
+/// Merges a patch (RFC 7396).
 fn merge(target: &mut Value, patch: Value) {
     match (target, patch) {
         (Value::Object(target), Value::Object(patch)) => {

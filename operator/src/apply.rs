@@ -4,7 +4,7 @@
 use crate::{
     api_server::{CallError, call},
     children::{Children, Meta},
-    controller::NamespacedName,
+    namespaced_name::NamespacedName,
     objects::{Kind, MANAGER, Object, REPLICAS_MANAGER},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;

@@ -1,8 +1,8 @@
 //! The metadata of the operator's objects, from one watch per kind. Their content is not kept.
 
 use crate::{
-    controller::NamespacedName,
     error_chain::error_chain,
+    namespaced_name::NamespacedName,
     objects::{Kind, MANAGED_BY, REGION_LABEL},
 };
 use futures_util::StreamExt;

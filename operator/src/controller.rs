@@ -5,11 +5,11 @@
 
 mod backoff;
 mod conditions;
-mod name;
 mod object;
 mod runner;
 
 pub(crate) use conditions::{Blocked, ConditionValue, conditions, find_condition};
-pub(crate) use name::{NamespacedName, UnnamedObject};
 pub(crate) use object::ObjectClient;
 pub(crate) use runner::{Guarded, ReconcileError, Reconciler, RunOptions, requeue_after, run};
+
+pub(crate) use crate::namespaced_name::{NamespacedName, UnnamedObject};

@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn another_lease_is_acquired_after_it_was_unchanged_for_its_time() {
+    fn another_lease_is_acquired_once_it_was_unchanged_long_enough() {
         let mut observer = LeaseObserver::default();
         let now = Instant::now();
         let wait = LeaseAction::Wait("other".to_owned());

@@ -14,6 +14,7 @@ pub mod error_chain;
 mod events;
 mod leader;
 mod metrics;
+mod namespaced_name;
 pub mod objects;
 mod ops;
 pub mod plugin;

@@ -1,6 +1,6 @@
 //! The objects that the operator applies: their kinds, names and common labels.
 
-use crate::controller::NamespacedName;
+use crate::namespaced_name::NamespacedName;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::ApiResource;
 use serde_json::{Value, json};

@@ -24,14 +24,11 @@ pub use command_line::CommandLine;
 
 use adit_api::complaint::Decision;
 use cluster::Cluster;
-use command_error::CommandError;
+use command_error::{CommandError, PROBLEM_EXIT_CODE};
 use command_line::{Command, Format};
 use decide::AcknowledgeOptions;
 use output::Output;
 use std::process::ExitCode;
-
-/// The exit code of a command that found a problem.
-const PROBLEM_EXIT_CODE: u8 = 8;
 
 /// Runs one command and prints its output. Returns the exit code of the program.
 pub fn run(line: &CommandLine) -> ExitCode {

@@ -11,20 +11,20 @@ use std::{
     process::{Command, Output},
 };
 
-/// The version of Kubernetes that it is rendered for.
+/// The version of Kubernetes for which the chart is rendered.
 const KUBERNETES: &str = "1.36.0";
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-fn helm(words: &[&str]) -> Output {
+fn helm(arguments: &[&str]) -> Output {
     let mut command = Command::new("helm");
-    command.current_dir(root()).args(words);
+    command.current_dir(root()).args(arguments);
     command.output().expect("helm is on PATH: make test builds it")
 }
 
-/// Everything that the chart makes with these values.
+/// All objects of the chart with these values.
 fn rendered(values: &[&str]) -> Vec<Value> {
     let mut words = vec!["template", "adit", "charts/adit", "--namespace", "adit-system"];
     words.extend(["--kube-version", KUBERNETES]);
@@ -36,7 +36,7 @@ fn rendered(values: &[&str]) -> Vec<Value> {
     documents.map(|one| Value::deserialize(one).unwrap()).filter(|one| !one.is_null()).collect()
 }
 
-/// What helm says of values that it refuses.
+/// helm's message for a value that it refuses.
 fn refusal(value: &str) -> String {
     let output = helm(&["template", "adit", "charts/adit", "--kube-version", KUBERNETES, "--set", value]);
     assert!(!output.status.success(), "{value} was taken");
@@ -58,13 +58,13 @@ fn environment(objects: &[Value]) -> BTreeMap<String, Value> {
 }
 
 #[test]
-fn the_chart_has_nothing_that_lint_would_mend() {
+fn helm_lint_finds_nothing() {
     let output = helm(&["lint", "--strict", "charts/adit"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
 #[test]
-fn every_setting_of_the_operator_can_be_set_and_no_other_is() {
+fn the_chart_sets_exactly_the_operator_s_settings() {
     let everything = rendered(&[
         "watchNamespace=tunnels",
         "provider.name=Example",
@@ -83,7 +83,7 @@ fn every_setting_of_the_operator_can_be_set_and_no_other_is() {
 }
 
 #[test]
-fn the_definitions_are_those_of_this_version_and_stay_at_uninstall() {
+fn the_definitions_are_current_and_stay_at_uninstall() {
     for entry in std::fs::read_dir(root().join("crds")).unwrap() {
         let path = entry.unwrap().path();
         let copy = root().join("charts/adit/files/crds").join(path.file_name().unwrap());
@@ -102,7 +102,7 @@ fn the_definitions_are_those_of_this_version_and_stay_at_uninstall() {
 }
 
 #[test]
-fn the_rights_are_those_for_what_the_operator_makes() {
+fn the_operator_has_rights_for_every_kind_that_it_applies() {
     let objects = rendered(&[]);
     let roles = of(&objects, "ClusterRole");
     let role = roles.iter().find(|one| one["metadata"]["name"] == "adit-system-adit").unwrap();
@@ -125,13 +125,13 @@ fn the_rights_are_those_for_what_the_operator_makes() {
 }
 
 #[test]
-fn for_one_namespace_it_has_rights_in_that_one_alone() {
+fn with_one_namespace_the_rights_are_limited_to_it() {
     let objects = rendered(&["watchNamespace=tunnels"]);
     assert!(of(&objects, "ClusterRoleBinding").is_empty());
     let bindings = of(&objects, "RoleBinding");
-    let places: Vec<&str> =
+    let namespaces: Vec<&str> =
         bindings.iter().map(|one| one["metadata"]["namespace"].as_str().unwrap()).collect();
-    assert_eq!(places, ["tunnels", "adit-system"]);
+    assert_eq!(namespaces, ["tunnels", "adit-system"]);
     let lease =
         of(&objects, "Role").into_iter().find(|one| one["metadata"]["name"] == "adit-leader").unwrap();
     assert_eq!(lease["rules"][1]["resourceNames"][0], environment(&objects)["ADIT_OPERATOR_LEASE_NAME"]);
@@ -157,7 +157,7 @@ fn pods_meet_the_restricted_pod_security_standard() {
 }
 
 #[test]
-fn images_are_by_version_or_by_digest() {
+fn images_have_a_version_or_a_digest() {
     let version = env!("CARGO_PKG_VERSION");
     let objects = rendered(&[]);
     assert_eq!(container(&objects)["image"], format!("adit-operator:{version}"));
@@ -168,7 +168,7 @@ fn images_are_by_version_or_by_digest() {
 }
 
 #[test]
-fn one_replica_has_no_disruption_budget_and_monitors_come_when_asked_for() {
+fn optional_objects_are_rendered_only_if_enabled() {
     assert_eq!(of(&rendered(&[]), "PodDisruptionBudget").len(), 1);
     assert!(of(&rendered(&["replicas=1"]), "PodDisruptionBudget").is_empty());
     assert!(of(&rendered(&[]), "ServiceMonitor").is_empty());
@@ -188,7 +188,7 @@ fn one_replica_has_no_disruption_budget_and_monitors_come_when_asked_for() {
 }
 
 #[test]
-fn values_that_cannot_be_are_refused_by_name() {
+fn invalid_values_are_refused_by_name() {
     for (value, field) in [
         ("replicas=0", "replicas"),
         ("image.digest=sha256:x", "digest"),
@@ -199,7 +199,7 @@ fn values_that_cannot_be_are_refused_by_name() {
         ("replica=2", "replica"),
         ("metrics.serviceMonitor.interval=soon", "interval"),
     ] {
-        let words = refusal(value);
-        assert!(words.contains(field), "{value}: {words}");
+        let message = refusal(value);
+        assert!(message.contains(field), "{value}: {message}");
     }
 }

@@ -26,7 +26,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
-{{- /* What it does with what it makes. Secrets of any name are read: a Region names the Secret of its store's URL. */ -}}
+{{- /* The operator's rights. It reads Secrets of any name, because a Region names the Secret with its store's URL. */ -}}
 {{- define "adit.rules" -}}
 - apiGroups: [adit.dev]
   resources: [regions, certificates, complaints]

@@ -1,4 +1,4 @@
-//! The API server goes away, and comes back.
+//! An outage of the API server.
 
 use crate::published::{Published, limits};
 use adit_e2e::{
@@ -17,11 +17,11 @@ const NODE: &str = "adit-control-plane";
 const MANIFEST: &str = "/etc/kubernetes/manifests/kube-apiserver.yaml";
 const ASIDE: &str = "/kind/kube-apiserver.yaml";
 
-/// The API server is away until this is dropped, also by a test that fails: the cluster is kept for the next one.
+/// An outage of the API server, which ends when this is dropped, also by a failed test.
 struct Away;
 
 impl Away {
-    /// Takes it away as an administrator does. The kubelet ends it a little later.
+    /// Begins the outage by moving the static pod's manifest. The kubelet ends the pod a moment later.
     async fn begin() -> Self {
         run("docker", &["exec", NODE, "mv", MANIFEST, ASIDE], "").await.unwrap();
         let away = Self;
@@ -43,8 +43,8 @@ async fn answers() -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_an_api_server_no_request_fails_and_then_the_operator_goes_on() {
-    let provider = provider::alone().await;
+async fn an_outage_of_the_api_server_fails_no_request() {
+    let provider = provider::exclusive().await;
     let namespace = Namespace::with(&provider, "apiserver").await;
     let published = Published::new(namespace, json!({"limits": limits()})).await;
     let before = published.pods().await;
@@ -54,7 +54,7 @@ async fn without_an_api_server_no_request_fails_and_then_the_operator_goes_on() 
 
     let record = Record::begin("no API server for two minutes, on Kubernetes");
     let (away, since) = (Away::begin().await, Instant::now());
-    // A client that comes meanwhile is let in: relays ask the registry and the store alone.
+    // A client can connect meanwhile: relays need only the registry and the store.
     let other = published.region.client_with(&ca, &token, "other", published.service.address()).await;
     load.more(500).await;
     while since.elapsed() < Duration::from_secs(scale(0, 120)) {
@@ -63,7 +63,7 @@ async fn without_an_api_server_no_request_fails_and_then_the_operator_goes_on() 
     drop(away);
     until("the API server is back", async || answers().await.then_some(())).await;
     let back = Instant::now();
-    // The definitions and the operator's lease may be a moment behind the server itself.
+    // The definitions and the operator's Lease may need a moment longer than the server.
     let change = r#"{"spec":{"relays":{"podAnnotations":{"round":"later"}},"limits":{"tunnels":7}}}"#;
     let words = ["-n", published.namespace.name(), "patch", "region", "eu", "--type=merge", "-p", change];
     until("a change is taken", async || run("kubectl", &words, "").await.ok()).await;

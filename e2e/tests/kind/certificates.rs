@@ -11,14 +11,14 @@ use adit_testkit::{http::WebSocket, soak::Record};
 use serde_json::{Value, json};
 use std::time::Instant;
 
-/// Connections that send request after request while a certificate is renewed.
+/// Number of connections under load while a certificate is renewed.
 const CONNECTIONS: usize = 64;
-/// WebSockets that are open all the time.
+/// Number of WebSockets that stay open.
 const SOCKETS: usize = 20;
 
-/// What `openssl s_client` finds once it has verified chain and name: the SHA-256 of the certificate as the status has it.
-/// What it says if it finds anything else.
-async fn shown(port: u16, name: &str, ca: &str) -> Result<String, String> {
+/// The SHA-256 of the certificate that `openssl s_client` receives and verifies, in the format of the status; its output if
+/// it cannot verify it.
+async fn served_fingerprint(port: u16, name: &str, ca: &str) -> Result<String, String> {
     let script = r#"set -e
         text=$(openssl s_client -connect "127.0.0.1:$0" -servername "$1" -CAfile "$2" \
             -verify_hostname "$1" -verify_return_error </dev/null 2>&1) || { echo "$text" >&2; exit 1; }
@@ -31,8 +31,8 @@ async fn shown(port: u16, name: &str, ca: &str) -> Result<String, String> {
     Ok(line.rsplit('=').next().unwrap_or_default().replace(':', "").to_ascii_lowercase())
 }
 
-/// Waits until every relay shows this certificate, to whoever asks it alone, for every name.
-async fn is_shown(published: &Published, fingerprint: &Value) {
+/// Waits until every relay serves this certificate for every name.
+async fn wait_served_by_all(published: &Published, fingerprint: &Value) {
     let (namespace, domain) = (&published.namespace, published.region.domain());
     let relays = namespace.list("pods", "app.kubernetes.io/component=relay").await;
     assert_eq!(relays.len(), 2);
@@ -43,7 +43,7 @@ async fn is_shown(published: &Published, fingerprint: &Value) {
         until(&format!("{pod} shows {fingerprint}"), async || {
             let way = PortForward::to(namespace.name(), &pod, "https").await;
             for name in &names {
-                let found = shown(way.port(), name, ca.to_str().unwrap()).await;
+                let found = served_fingerprint(way.port(), name, ca.to_str().unwrap()).await;
                 if found.as_ref().map(String::as_str) != Ok(fingerprint.as_str().unwrap()) {
                     println!("{pod} for {name}: {found:?}");
                     return None;
@@ -55,7 +55,7 @@ async fn is_shown(published: &Published, fingerprint: &Value) {
     }
 }
 
-/// What a condition of the Certificate says: its reason and its message.
+/// The reason and the message of a condition of the Certificate.
 fn said(certificate: &Value, kind: &str) -> (String, String) {
     let conditions = certificate["status"]["conditions"].as_array().cloned().unwrap_or_default();
     let one = conditions.into_iter().find(|one| one["type"] == kind).unwrap_or_default();
@@ -70,7 +70,7 @@ async fn are_open(sockets: &mut [WebSocket], word: &str) {
     }
 }
 
-/// A name is added that the CA does not issue for: its words are in the condition, and what was served is.
+/// Adds a name that the CA refuses: the condition has the CA's message, and relays serve the certificate before.
 async fn is_kept_when_the_ca_refuses(published: &Published, fingerprint: &Value) {
     let (namespace, region) = (&published.namespace, &published.region);
     let blocked = format!("shop.{BLOCKED}");
@@ -86,13 +86,13 @@ async fn is_kept_when_the_ca_refuses(published: &Published, fingerprint: &Value)
     let (_, message) = said(&refused, "Ready");
     assert!(message.contains(&blocked), "{message}");
     assert_eq!(refused["status"]["fingerprint"], *fingerprint, "{refused}");
-    is_shown(published, fingerprint).await;
+    wait_served_by_all(published, fingerprint).await;
     let answer = region.consumer("shop").await.get(&region.host("shop"), "/").await;
     assert_eq!(answer.unwrap().status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_example_of_a_certificate_is_issued_renewed_under_load_and_kept_when_the_ca_refuses() {
+async fn the_example_certificate_is_issued_and_renewed_under_load() {
     let namespace = Namespace::new("certificates").await;
     let mut region = namespace.region("eu", json!({"limits": limits()})).await;
     let authorities = Authorities::start(&namespace, &region.domain()).await;
@@ -122,7 +122,7 @@ async fn the_example_of_a_certificate_is_issued_renewed_under_load_and_kept_when
         .await["status"]
         .clone();
     assert_eq!(first["revision"], 1, "{first}");
-    is_shown(&published, &first["fingerprint"]).await;
+    wait_served_by_all(&published, &first["fingerprint"]).await;
     are_open(&mut sockets, "issued").await;
     namespace
         .until("region", "eu", "says which certificate is served", |region| {
@@ -145,10 +145,10 @@ async fn the_example_of_a_certificate_is_issued_renewed_under_load_and_kept_when
     assert!(failures.is_empty(), "{} of {answered}: {failures:?}", failures.len());
     are_open(&mut sockets, "renewed").await;
     assert_ne!(second["fingerprint"], first["fingerprint"]);
-    is_shown(&published, &second["fingerprint"]).await;
+    wait_served_by_all(&published, &second["fingerprint"]).await;
 
     is_kept_when_the_ca_refuses(&published, &second["fingerprint"]).await;
-    // What is served already is not issued once more.
+    // The certificate is not issued again.
     run("kubectl", &["apply", "-k", folder], "").await.unwrap();
     let restored = namespace.condition("certificate.adit.dev", "eu", "Ready", "True").await;
     assert_eq!(restored["status"]["revision"], 2, "{restored}");

@@ -1,15 +1,15 @@
-//! What a person changes while consumers ask.
+//! Changes of a Region under load.
 
 use crate::published::{Published, limits};
 use adit_e2e::{kubectl::until, namespace::Namespace};
 use adit_testkit::soak::{Record, scale};
 use serde_json::{Value, json};
 
-/// Consumers of a rolling update.
+/// Number of consumers during a rolling update.
 const CONSUMERS: usize = 64;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rolling_update_of_all_relays_under_load_fails_no_request() {
+async fn a_rolling_update_under_load_fails_no_request() {
     let published = Published::new(Namespace::new("rolling").await, json!({"limits": limits()})).await;
     let before = published.pods().await;
     let record = Record::begin("a rolling update of all relays, on Kubernetes");

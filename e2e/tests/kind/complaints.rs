@@ -1,4 +1,4 @@
-//! Complaints: judged with kubectl, enforced on every relay, told to a client in another region.
+//! Complaints: decided with kubectl, enforced on every relay, and reported to a client in another region.
 
 use adit_e2e::{
     kubectl::{run, until},
@@ -10,14 +10,14 @@ use adit_testkit::http::Service;
 use serde_json::json;
 use std::time::Duration;
 
-/// What a consumer of a tunnel gets.
+/// The status that a consumer of a tunnel gets.
 async fn status(region: &Region, name: &str) -> u16 {
     let answer = region.consumer(name).await.get(&region.host(name), "/").await;
     answer.map_or(0, |answer| answer.status)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_complaint_of_the_examples_takes_an_offender_offline_in_both_regions() {
+async fn the_example_complaint_takes_its_target_offline() {
     let namespace = Namespace::new("complaints").await;
     let (eu, us) = (namespace.region("eu", json!({})).await, namespace.region("us", json!({})).await);
     eu.wait_ready().await;
@@ -43,17 +43,17 @@ async fn a_complaint_of_the_examples_takes_an_offender_offline_in_both_regions()
 
     let decision = r#"{"spec": {"decision": "Acknowledged"}}"#;
     namespace.kubectl(&["patch", "cpl/cpl-7f3k", "--type", "merge", "-p", decision]).await;
-    // Relays that other tests have killed are waited for until it is proven that they have gone.
+    // Relays that other tests have killed count until they are proven gone.
     namespace.kubectl(&["wait", "cpl/cpl-7f3k", "--for=condition=Enforced", "--timeout=180s"]).await;
     assert_eq!(statuses().await, [403, 403, 200]);
     let ended = there.process.wait(Duration::from_secs(60)).and_then(|ended| ended.code());
-    assert_eq!(ended, Some(5), "{}", there.said());
+    assert_eq!(ended, Some(5), "{}", there.output());
     for line in [
         "error: account eve is suspended [suspended]",
         "why:   phishing, complaint cpl-7f3k",
         "next:  write to",
     ] {
-        assert!(there.said().contains(line), "{line}: {}", there.said());
+        assert!(there.output().contains(line), "{line}: {}", there.output());
     }
     drop(here);
 
@@ -62,17 +62,17 @@ async fn a_complaint_of_the_examples_takes_an_offender_offline_in_both_regions()
     let unsure = eu.adit(&["lift", "cpl-7f3k", "--reason", "cleaned up"]).await.unwrap_err();
     assert!(unsure.contains("exit status: 2") && unsure.contains("may come back"), "{unsure}");
     let would = eu.adit(&["lift", "cpl-7f3k", "--reason", "cleaned up", "--dry-run"]).await.unwrap();
-    assert!(would.starts_with("would do: lifts cpl-7f3k"), "{would}");
+    assert!(would.starts_with("would lift cpl-7f3k"), "{would}");
     eu.adit(&["lift", "cpl-7f3k", "--reason", "cleaned up", "--yes"]).await.unwrap();
     let lifted = namespace.condition("complaint", "cpl-7f3k", "Enforced", "False").await;
     assert_eq!(lifted["status"]["phase"], "Lifted", "{lifted}");
-    let _back = us.client_let_back("eve", "elsewhere", service.address()).await;
+    let _back = us.client_after_suspension("eve", "elsewhere", service.address()).await;
     until("it is served again", async || (status(&us, "elsewhere").await == 200).then_some(())).await;
 
     let again = ["acknowledge", "cpl-7f3k", "--reason", "it does so again", "--yes", "--timeout", "180s"];
     let said = eu.adit(&again).await.unwrap();
     assert!(
-        said.contains("takes account adit|eve offline") && said.contains("sessions were closed"),
+        said.contains("account adit|eve goes offline") && said.contains("sessions were closed"),
         "{said}"
     );
     assert_eq!(status(&us, "elsewhere").await, 403);

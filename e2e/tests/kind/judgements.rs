@@ -1,5 +1,4 @@
-//! Complaints that are odd: about nobody, twice, over already, against one another, edited, deleted. And a relay that is
-//! cut off from the store while one is enforced.
+//! Unusual Complaints: about unknown names, twice, expired, contradictory, edited, deleted; and a relay without the store.
 
 use crate::published::Published;
 use adit_e2e::{
@@ -12,7 +11,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// Applies a Complaint. A person would write it into a file.
+/// Applies a Complaint.
 async fn apply(namespace: &Namespace, name: &str, spec: Value) {
     namespace
         .apply(json!({"apiVersion": "adit.dev/v1alpha1", "kind": "Complaint", "metadata": {"name": name}, "spec": spec}))
@@ -49,21 +48,21 @@ async fn delete(namespace: &Namespace, name: &str) {
     namespace.kubectl(&["delete", &format!("complaints.adit.dev/{name}"), "--timeout=120s"]).await;
 }
 
-/// The subject of an account that nobody else has, not even an earlier run: suspensions stay in the store.
+/// A unique account, because suspensions of earlier runs stay in the store.
 fn eve() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     format!("eve-{}", now.as_millis())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn odd_complaints_do_what_they_say_and_explain_names_the_one_that_holds() {
+async fn unusual_complaints_are_enforced_and_explained() {
     let published = Published::new(Namespace::new("odd").await, json!({})).await;
     let (namespace, region) = (&published.namespace, &published.region);
     let bank = format!("bank.{}", region.domain());
     let account = eve();
     let against = json!({"account": format!("adit|{account}")});
 
-    // About a name that nobody has had, twice, and one whose time is over.
+    // Two about an unknown name, and an expired one.
     let unseen = acknowledged(json!({"hostname": format!("new.{}", region.domain())}));
     apply(namespace, "unseen", unseen.clone()).await;
     assert_eq!(message(&is(namespace, "unseen", "Enforced").await, "Ready").1, "NotYetSeen");
@@ -76,17 +75,17 @@ async fn odd_complaints_do_what_they_say_and_explain_names_the_one_that_holds() 
     apply(namespace, "over", over).await;
     is(namespace, "over", "Expired").await;
 
-    // An account is taken offline, by two; explain names one of them.
+    // Two take an account offline; explain names one of them.
     let mut client = region.client(&account, "bank", published.service.address()).await;
     apply(namespace, "one", acknowledged(json!({"hostname": bank}))).await;
     is(namespace, "one", "Enforced").await;
     let ended = client.process.wait(Duration::from_secs(60)).and_then(|ended| ended.code());
-    assert_eq!(ended, Some(5), "{}", client.said());
+    assert_eq!(ended, Some(5), "{}", client.output());
     let explained = region.adit(&["explain", &format!("{}/", client.url)]).await.unwrap_err();
     let held = format!("{}/one keeps account adit|{account} offline: phishing", namespace.name());
     assert!(explained.contains("exit status: 8") && explained.contains(&held), "{explained}");
 
-    // What contradicts it does not lift it, and what is decided is not about anybody else later.
+    // A contradicting one does not lift it.
     apply(namespace, "no", json!({"against": against, "category": "Other", "decision": "Dismissed"})).await;
     let no = is(namespace, "no", "Dismissed").await;
     assert!(message(&no, "Ready").2.contains("stays offline because of one"), "{no}");
@@ -100,14 +99,14 @@ async fn odd_complaints_do_what_they_say_and_explain_names_the_one_that_holds() 
         assert!(refused.contains(words), "{refused}");
     }
 
-    // Edited: no more than the name; then it ends by itself.
+    // Edited to the host name; then it expires.
     patch(namespace, "one", json!({"scope": "Hostname"})).await;
     is(namespace, "one", "Enforced").await;
-    let _other = region.client_let_back(&account, "other", published.service.address()).await;
+    let _other = region.client_after_suspension(&account, "other", published.service.address()).await;
     patch(namespace, "one", json!({"until": "2020-01-01T00:00:00Z"})).await;
     is(namespace, "one", "Expired").await;
-    let back = region.client_let_back(&account, "bank", published.service.address()).await;
-    region.is_served("bank").await;
+    let back = region.client_after_suspension(&account, "bank", published.service.address()).await;
+    region.wait_served("bank").await;
 
     // Deleted: the suspension stays, unless the object says otherwise.
     apply(namespace, "two", acknowledged(against.clone())).await;
@@ -122,8 +121,8 @@ async fn odd_complaints_do_what_they_say_and_explain_names_the_one_that_holds() 
     patch(namespace, "three", json!({"onDelete": "Lift"})).await;
     delete(namespace, "three").await;
     drop(back);
-    let _back = region.client_let_back(&account, "bank", published.service.address()).await;
-    region.is_served("bank").await;
+    let _back = region.client_after_suspension(&account, "bank", published.service.address()).await;
+    region.wait_served("bank").await;
     for name in ["unseen", "again"] {
         patch(namespace, name, json!({"decision": "Lifted"})).await;
         is(namespace, name, "Lifted").await;
@@ -132,7 +131,7 @@ async fn odd_complaints_do_what_they_say_and_explain_names_the_one_that_holds() 
     published.end().await;
 }
 
-/// A pod that cannot reach an address until this is dropped.
+/// Blocks the traffic from a pod to an address until this is dropped.
 struct Cut {
     node: String,
     words: Vec<String>,
@@ -167,12 +166,12 @@ impl Drop for Cut {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_relay_that_does_not_reach_the_store_is_named_and_enforces_what_its_peers_know() {
+async fn a_relay_without_the_store_enforces_what_its_peers_know() {
     let published = Published::new(Namespace::new("cut-off").await, json!({})).await;
     let (namespace, region) = (&published.namespace, &published.region);
     let account = eve();
     let mut client = region.client(&account, "bank", published.service.address()).await;
-    region.is_served("bank").await;
+    region.wait_served("bank").await;
     let words = ["-n", "adit-system", "get", "service", "adit-postgres", "-o", "jsonpath={.spec.clusterIP}"];
     let store = run("kubectl", &words, "").await.unwrap();
     let pods = namespace.list("pods", "app.kubernetes.io/component=relay").await;
@@ -180,7 +179,7 @@ async fn a_relay_that_does_not_reach_the_store_is_named_and_enforces_what_its_pe
     let cut = Cut::begin(&pods[0], store.trim()).await;
 
     apply(namespace, "cpl-1", acknowledged(json!({"account": format!("adit|{account}")}))).await;
-    // Relays that other tests have killed may be waited for as well, until it is proven that they have gone.
+    // Relays that other tests have killed count until they are proven gone.
     let named = |object: &Value| {
         let all = object["status"]["conditions"].as_array();
         all.into_iter().flatten().any(|one| {
@@ -189,9 +188,9 @@ async fn a_relay_that_does_not_reach_the_store_is_named_and_enforces_what_its_pe
         })
     };
     namespace.until("complaint", "cpl-1", "names the relay", named).await;
-    // The client is offline on both, and still the relay is named: nobody has heard from it.
+    // The client is offline on both relays; the one that has not confirmed is named all the same.
     let ended = client.process.wait(Duration::from_secs(120)).and_then(|ended| ended.code());
-    assert_eq!(ended, Some(5), "{}", client.said());
+    assert_eq!(ended, Some(5), "{}", client.output());
     let (consumer, host) = (region.consumer("bank").await, region.host("bank"));
     until("no relay serves it", async || {
         for _ in 0..12 {
@@ -204,8 +203,8 @@ async fn a_relay_that_does_not_reach_the_store_is_named_and_enforces_what_its_pe
     assert!(named(&found), "{found}");
     drop(cut);
     is(namespace, "cpl-1", "Enforced").await;
-    // Nobody else was disturbed.
-    region.is_served("shop").await;
+    // Other clients were not affected.
+    region.wait_served("shop").await;
     namespace.kubectl(&["delete", "complaints.adit.dev", "--all", "--timeout=60s"]).await;
     published.end().await;
 }

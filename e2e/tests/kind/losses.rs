@@ -1,4 +1,4 @@
-//! What the cluster loses while consumers ask.
+//! Lost pods under load.
 
 use crate::published::{Published, limits};
 use adit_e2e::{kubectl::until, namespace::Namespace};
@@ -12,7 +12,7 @@ fn is_ready(pod: &Value) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_relay_s_pod_deleted_with_force_takes_along_only_what_went_through_it() {
+async fn a_force_deleted_relay_fails_only_its_own_requests() {
     let published = Published::new(Namespace::new("forced").await, json!({"limits": limits()})).await;
     let record = Record::begin("a relay's pod deleted with force, on Kubernetes");
     let load = published.load(scale(16, 64)).await;
@@ -42,7 +42,7 @@ async fn a_relay_s_pod_deleted_with_force_takes_along_only_what_went_through_it(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_registry_s_pod_that_is_killed_disturbs_no_request_and_is_full_again() {
+async fn a_killed_registry_fails_no_request() {
     let published = Published::new(Namespace::new("registry").await, json!({"limits": limits()})).await;
     let selector = "app.kubernetes.io/component=registry";
     let load = published.load(8).await;
@@ -56,9 +56,9 @@ async fn a_registry_s_pod_that_is_killed_disturbs_no_request_and_is_full_again()
     })
     .await;
     published.namespace.condition("region", "eu", "RegistryReachable", "True").await;
-    // What is claimed anew is known to relays that have never seen its client.
+    // New claims reach relays that have no session of the client.
     let other = published.region.client("you", "other", published.service.address()).await;
-    // A relay that begins now knows only what the registry has.
+    // A new relay knows only what the registry has.
     published
         .namespace
         .kubectl(&["patch", "region", "eu", "--type=merge", "-p", r#"{"spec":{"relays":{"replicas":3}}}"#])

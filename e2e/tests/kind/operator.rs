@@ -1,12 +1,12 @@
-//! What the operator's own life means to relays: nothing.
+//! Upgrades and uninstallation of the operator do not affect relays.
 
 use crate::published::{Published, limits};
 use adit_e2e::{kubectl::kubectl, namespace::Namespace, provider};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_operator_is_upgraded_and_uninstalled_and_no_relay_notices() {
-    let provider = provider::alone().await;
+async fn an_operator_upgrade_restarts_no_relay() {
+    let provider = provider::exclusive().await;
     let namespace = Namespace::with(&provider, "operator").await;
     let published = Published::new(namespace, json!({"limits": limits()})).await;
     let before = published.pods().await;
@@ -14,7 +14,7 @@ async fn the_operator_is_upgraded_and_uninstalled_and_no_relay_notices() {
     load.more(200).await;
 
     provider.install(&["podAnnotations.e2e=upgraded", "relayImage=adit-relay:of-a-later-operator"]).await;
-    // It has looked at the Region when it has put right what is not as it should be.
+    // The new operator has reconciled the Region once it has corrected a drifted object.
     let drift = r#"{"spec":{"sessionAffinity":"ClientIP"},"metadata":{"labels":{"app.kubernetes.io/instance":"other"}}}"#;
     published.namespace.kubectl(&["patch", "service", "eu-relay", "--type=merge", "-p", drift]).await;
     published

@@ -1,18 +1,18 @@
-//! `kubectl adit`, as a person calls it.
+//! The plugin `kubectl adit`.
 
 use crate::published::Published;
 use adit_e2e::namespace::Namespace;
 use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kubectl_adit_shows_what_there_is_and_explains_what_is_wrong() {
+async fn kubectl_adit_shows_the_state_and_explains_problems() {
     let published = Published::new(Namespace::new("plugin").await, json!({})).await;
     let region = &published.region;
     let status: Value = serde_json::from_str(&region.adit(&["status", "-o", "json"]).await.unwrap()).unwrap();
     let regions = &status["regions"];
     assert_eq!((&regions[0]["region"], &regions[0]["relays"]), (&json!("eu"), &json!("2/2")), "{status}");
     assert_eq!(status["complaints"], json!([]), "{status}");
-    // It stands for nobody but the development CA.
+    // Without a Certificate relays serve one of the development CA.
     assert!(region.adit(&["status"]).await.unwrap().contains("CertificateServed"));
 
     let tunnels: Value =

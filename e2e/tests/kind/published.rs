@@ -1,4 +1,4 @@
-//! What most tests begin with: a region, a service, a client, and load.
+//! The fixture of most tests: a region, a service, a client, and load.
 
 use adit_e2e::{
     namespace::Namespace,
@@ -15,34 +15,34 @@ pub(crate) struct Published {
     pub(crate) client: Client,
 }
 
-/// What steady load may ask of one account.
+/// The limits of the account under load.
 pub(crate) fn limits() -> Value {
     json!({"requestsPerSecond": 100_000})
 }
 
 impl Published {
-    /// In a Region `eu`; `more` is merged into its spec.
+    /// Publishes the service in a new Region `eu`; `more` is merged into its spec.
     pub(crate) async fn new(namespace: Namespace, more: Value) -> Self {
         let region = namespace.region("eu", more).await;
         Self::at(namespace, region).await
     }
 
-    /// In a Region that was just made.
+    /// Publishes the service in a Region that was just created.
     pub(crate) async fn at(namespace: Namespace, region: Region) -> Self {
         region.wait_ready().await;
         let service = Service::start().await;
         let client = region.client("me", "shop", service.address()).await;
-        region.is_served("shop").await;
+        region.wait_served("shop").await;
         Self { namespace, region, service, client }
     }
 
-    /// Steady load of so many consumers.
+    /// Starts load of this number of consumers.
     pub(crate) async fn load(&self, consumers: usize) -> Load {
         let consumer = self.region.consumer("shop").await;
         Load::of(std::iter::repeat_n(consumer, consumers), &self.region.host("shop"), "/bytes/1000")
     }
 
-    /// The relays' pods: uid and how often they were started anew, in order.
+    /// The relays' pods: their uids and numbers of restarts, sorted.
     pub(crate) async fn pods(&self) -> Vec<(String, u64)> {
         let pods = self.namespace.list("pods", "app.kubernetes.io/component=relay").await;
         let mut pods: Vec<_> = pods
@@ -56,7 +56,7 @@ impl Published {
         pods
     }
 
-    /// Ends the client first: its sessions would be waited for.
+    /// Ends the client before the Region, which would wait for its sessions.
     pub(crate) async fn end(self) {
         drop(self.client);
         self.namespace.end().await;

@@ -5,7 +5,7 @@ use adit_testkit::http::Service;
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_service_outside_the_cluster_is_published_through_two_relays_of_a_region() {
+async fn a_service_outside_the_cluster_is_published_by_two_relays() {
     let namespace = Namespace::new("tunnels").await;
     let region = namespace.region("eu", json!({})).await;
     region.wait_ready().await;
@@ -14,7 +14,7 @@ async fn a_service_outside_the_cluster_is_published_through_two_relays_of_a_regi
     let service = Service::start().await;
     let client = region.client("me", "shop", service.address()).await;
     assert_eq!(client.url, format!("https://shop.{}", region.relay()));
-    region.is_served("shop").await;
+    region.wait_served("shop").await;
     let before = service.requests();
     let ca = region.ca().await;
     let url = format!("{}/bytes/1000", client.url);

@@ -1,4 +1,4 @@
-//! A Certificate: one that every relay of some regions serves.
+//! A Certificate: every relay of some regions serves it.
 
 mod status;
 
@@ -17,7 +17,7 @@ pub const FINALIZER: &str = "adit.dev/certificate";
 /// followed once.
 pub const RENEW_ANNOTATION: &str = "adit.dev/renew";
 
-/// What a Certificate should be.
+/// The desired state of a Certificate.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "adit.dev",
@@ -57,60 +57,60 @@ pub const RENEW_ANNOTATION: &str = "adit.dev/renew";
     ("[has(self.acme), has(self.secretRef), has(self.selfSigned)].filter(given, given).size() == 1", "needs exactly one of acme, secretRef and selfSigned"),
     ("!has(self.acme) || has(self.acme.solver.dns01) || !self.dnsNames.exists(name, name.startsWith('*.'))", "acme.solver: http01 and tlsAlpn01 cannot prove a wildcard in dnsNames; use dns01"),
     ("!has(self.acme) || !has(self.acme.profile) || self.acme.profile != 'shortlived' || self.dnsNames.size() <= 25", "dnsNames: the profile shortlived allows 25 names at most"),
-    ("!has(self.secretRef) || !has(self.renewBefore)", "renewBefore: has no effect with secretRef, whose certificate is renewed by others"),
+    ("!has(self.secretRef) || !has(self.renewBefore)", "renewBefore: has no effect with secretRef, whose certificate others renew"),
     ("has(self.acme) || !has(self.revokeOnDelete) || !self.revokeOnDelete", "revokeOnDelete: has no effect without acme")
 ])))]
 pub struct CertificateSpec {
-    /// The names, wildcards too.
+    /// The DNS names, including wildcards.
     #[schemars(with = "Vec<schema::NameToCertify>", length(min = 1, max = 100), extend("x-kubernetes-list-type" = "set"))]
     pub dns_names: Vec<String>,
-    /// The domains of the regions that serve it. Absent: all of the provider.
+    /// The domains of the regions that serve it. Default: all regions of the provider.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<adit_config::DnsName>", length(max = 64), extend("x-kubernetes-list-type" = "set"))]
     pub regions: Vec<String>,
-    /// A CA by ACME (RFC 8555).
+    /// Issues the certificate by ACME (RFC 8555).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acme: Option<Acme>,
-    /// A Secret of the type kubernetes.io/tls that cert-manager or a person keeps.
+    /// Takes the certificate from a Secret of the type kubernetes.io/tls, which cert-manager or a person renews.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
-    /// A certificate that the operator signs with its own key, for trying out.
+    /// Issues a self-signed certificate, for trials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub self_signed: Option<SelfSigned>,
     /// The private key.
     #[serde(default)]
     pub private_key: PrivateKey,
-    /// How long before its end the certificate is renewed, if the CA suggests no time. Absent: a third of its life.
+    /// Remaining validity at which the certificate is renewed, if the CA suggests no time. Default: a third of its lifetime.
     #[serde(default, with = "optional_duration", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<duration::Text>")]
     pub renew_before: Option<Duration>,
     /// Whether the certificate is revoked when this object is deleted.
     #[serde(default)]
     pub revoke_on_delete: bool,
-    /// A Secret into which the certificate and its key are written too.
+    /// A Secret to which the certificate and its key are copied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub secret_name: Option<String>,
 }
 
-/// A CA by ACME.
+/// A CA that speaks ACME.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Acme {
-    /// The URL of its directory.
+    /// The URL of the CA's directory.
     #[schemars(extend("format" = schema::HTTPS_URL_FORMAT))]
     pub server: String,
-    /// Where the CA writes to.
+    /// The e-mail address for messages of the CA.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 3, max = 254))]
     #[schemars(extend("x-kubernetes-validations" = schema::rules(&[
     ("self.matches('^[^@ ]+@[^@ ]+$')", "is not an e-mail address")
 ])))]
     pub email: Option<String>,
-    /// An account that the CA knows already.
+    /// Binds the ACME account to an existing account of the CA.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_account_binding: Option<ExternalAccountBinding>,
-    /// The CAs that the server's own certificate may come from (PEM). Absent: those that the system trusts.
+    /// The CAs that may sign the certificate of the CA's own server (PEM). Default: the CAs that the system trusts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 65536))]
     pub ca_bundle: Option<String>,
@@ -129,7 +129,7 @@ pub struct ExternalAccountBinding {
     /// The key's id, from the CA.
     #[schemars(length(min = 1, max = 256))]
     pub key_id: String,
-    /// The key itself, in base64url.
+    /// The key, in base64url.
     pub secret_ref: SecretKeyRef,
 }
 
@@ -137,9 +137,9 @@ pub struct ExternalAccountBinding {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Solver {
-    /// By an answer of every relay on port 80.
+    /// By the answer of a relay on port 80.
     Http01 {},
-    /// By an answer of every relay on port 443 (RFC 8737).
+    /// By the answer of a relay on port 443 (RFC 8737).
     TlsAlpn01 {},
     /// By a TXT record; `_acme-challenge` may be a CNAME.
     Dns01(Dns01),
@@ -164,7 +164,7 @@ pub enum Dns01 {
     /// By lego's HTTP request protocol.
     #[serde(rename_all = "camelCase")]
     HttpReq {
-        /// Where to.
+        /// The URL.
         #[schemars(extend("format" = schema::HTTPS_URL_FORMAT))]
         url: String,
         /// User name and password, as `user:password`.
@@ -173,7 +173,7 @@ pub enum Dns01 {
     },
 }
 
-/// A certificate that the operator signs.
+/// A self-signed certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SelfSigned {}
 
@@ -181,9 +181,9 @@ pub struct SelfSigned {}
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PrivateKey {
-    /// Its algorithm.
+    /// The algorithm.
     pub algorithm: KeyAlgorithm,
-    /// Whether a renewal makes a new one.
+    /// Whether a renewal creates a new key.
     pub rotation: KeyRotation,
 }
 
@@ -202,7 +202,7 @@ pub enum KeyAlgorithm {
     Rsa2048,
 }
 
-/// When there is a new private key.
+/// When a new private key is created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum KeyRotation {
     /// At each renewal.

@@ -1,4 +1,4 @@
-//! A Complaint: it takes an offender offline everywhere, and keeps it out.
+//! A Complaint: once acknowledged, it takes an account or a host name offline in every region.
 
 use crate::schema;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -15,7 +15,7 @@ pub const DECIDED_BY_ANNOTATION: &str = "adit.dev/decided-by";
 /// The annotation with the reason of the decision.
 pub const REASON_ANNOTATION: &str = "adit.dev/reason";
 
-/// What a Complaint says and what was decided about it.
+/// The complaint and the decision about it.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "adit.dev",
@@ -26,7 +26,7 @@ pub const REASON_ANNOTATION: &str = "adit.dev/reason";
     derive = "PartialEq",
     shortname = "cpl",
     category = "adit",
-    doc = "A complaint: once acknowledged, it takes an offender offline everywhere and keeps it out.",
+    doc = "A complaint about a tunnel or an account: once acknowledged, it takes its target offline in every region.",
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Against", type_ = "string", json_path = ".status.against"),
     printcolumn(name = "Relays", type_ = "string", json_path = ".status.relays.summary"),
@@ -52,12 +52,12 @@ pub const REASON_ANNOTATION: &str = "adit.dev/reason";
     ("!(self.scope == 'Hostname' && has(self.against.account))", "scope: Hostname needs against.url or against.hostname")
 ])))]
 pub struct ComplaintSpec {
-    /// What it is about. It cannot be changed.
+    /// The target. It cannot be changed.
     #[schemars(extend("x-kubernetes-validations" = schema::rules(&[
-    ("self == oldSelf", "cannot be changed: file another Complaint")
+    ("self == oldSelf", "cannot be changed; create another Complaint")
 ])))]
     pub against: Against,
-    /// What it is accused of.
+    /// What the target is accused of.
     pub category: Category,
     /// What happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,28 +66,28 @@ pub struct ComplaintSpec {
     /// Who complains.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reporter: Option<Reporter>,
-    /// Links to what proves it. Nothing fetches them.
+    /// Links to evidence. They are not fetched.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), inner(length(min = 1, max = 2048)))]
     pub evidence: Vec<String>,
-    /// What was decided. What was decided once is not pending again.
+    /// The decision. It cannot become `Pending` again.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-validations" = schema::rules(&[
-    ("self != 'Pending' || oldSelf == 'Pending'", "cannot be Pending again: Dismissed or Lifted ends it")
+    ("self != 'Pending' || oldSelf == 'Pending'", "cannot be Pending again; Dismissed or Lifted ends the suspension")
 ])))]
     pub decision: Decision,
     /// What is taken offline.
     #[serde(default)]
     pub scope: Scope,
-    /// When it ends by itself. Absent: never.
+    /// When the suspension expires. Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Time>,
-    /// What becomes of the suspension when this object is deleted.
+    /// What happens to the suspension when this object is deleted.
     #[serde(default)]
     pub on_delete: OnDelete,
 }
 
-/// What a Complaint is about: exactly one of these.
+/// The target of a Complaint: exactly one of these.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Against {
@@ -110,15 +110,15 @@ pub enum Against {
 /// What a tunnel is accused of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Category {
-    /// It poses as someone else, to get at secrets.
+    /// It impersonates someone to obtain secrets.
     Phishing,
-    /// It spreads or commands harmful programs.
+    /// It distributes or controls malicious programs.
     Malware,
-    /// It sends or advertises what nobody asked for.
+    /// It sends or advertises unsolicited messages.
     Spam,
-    /// It publishes what belongs to others.
+    /// It publishes works without a licence.
     Copyright,
-    /// What it publishes is against the law.
+    /// It publishes illegal content.
     Illegal,
     /// Something else; the description says what.
     Other,
@@ -138,17 +138,17 @@ pub struct Reporter {
     pub email: Option<String>,
 }
 
-/// What was decided.
+/// A decision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Decision {
-    /// Nothing yet.
+    /// No decision yet.
     #[default]
     Pending,
-    /// It is right: the offender is taken offline.
+    /// The complaint is right: its target is taken offline.
     Acknowledged,
-    /// It is not.
+    /// The complaint is wrong.
     Dismissed,
-    /// It was right and is over.
+    /// The complaint was right and is over.
     Lifted,
 }
 
@@ -162,75 +162,75 @@ pub enum Scope {
     Hostname,
 }
 
-/// What becomes of a suspension whose object is deleted.
+/// What happens to a suspension whose object is deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OnDelete {
-    /// It stays: deleting a namespace must not free every offender.
+    /// It stays, so that deleting a namespace does not end suspensions.
     #[default]
     Retain,
     /// It is lifted.
     Lift,
 }
 
-/// What the operator last saw.
+/// The state of the Complaint as the operator last saw it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ComplaintStatus {
-    /// The generation that this status is about.
+    /// The generation of the spec that this status describes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`: the operator has done what the decision says. `Enforced`: every relay that is not proven gone has confirmed.
+    /// `Ready`: the operator has applied the decision. `Enforced`: every relay that is not proven gone has confirmed it.
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// Where it stands.
+    /// The phase.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
-    /// What it is about, in one text.
+    /// The target, as one text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub against: Option<String>,
-    /// The account that was found.
+    /// The target's account, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
-    /// The hostnames that were found.
+    /// The host names of that account.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hostnames: Vec<String>,
-    /// How many sessions were closed.
+    /// Number of sessions that were closed.
     pub sessions_closed: i64,
-    /// How many relays have confirmed.
+    /// Numbers of relays that have confirmed the decision.
     pub relays: ConfirmedCounts,
     /// When it was acknowledged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub acknowledged_at: Option<Time>,
-    /// When the last relay had confirmed.
+    /// When all relays had confirmed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enforced_at: Option<Time>,
 }
 
-/// Where a Complaint stands.
+/// The phase of a Complaint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Phase {
-    /// It waits for a decision.
+    /// The complaint waits for a decision.
     Open,
-    /// Some relays have not confirmed yet.
+    /// At least one relay has not confirmed the decision.
     Enforcing,
-    /// All relays have confirmed.
+    /// All relays have confirmed the decision.
     Enforced,
-    /// It is over.
+    /// The suspension was lifted.
     Lifted,
-    /// It was not right.
+    /// The complaint was dismissed.
     Dismissed,
-    /// Its time is over.
+    /// The suspension has expired.
     Expired,
 }
 
-/// How many relays enforce a Complaint.
+/// Numbers of relays that have confirmed a decision.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ConfirmedCounts {
-    /// Those that have confirmed.
+    /// Number of relays that have confirmed it.
     pub confirmed: i32,
-    /// All that are not proven gone.
+    /// Number of relays that are not proven gone.
     pub relays: i32,
-    /// Both, for people: `6/6`.
+    /// Both numbers, for people: `6/6`.
     pub summary: String,
 }

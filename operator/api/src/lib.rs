@@ -1,9 +1,9 @@
 //! Adit's custom resources, `adit.dev/v1alpha1`: their types, schemas and rules. No IO.
 //!
-//! [`crds`] is what `make crds` writes to `crds/`. Sections that a Region shares with relay.yaml are the types of
-//! adit-config; what their schemas say by formats of their own, [`schema`] says in rules that an API server knows.
+//! `make crds` writes [`crds`] to `crds/`. Sections that a Region shares with relay.yaml are types of adit-config; [`schema`]
+//! turns the formats in their schemas into CEL rules.
 
-#![allow(clippy::duplicated_attributes, reason = "each printcolumn has a type and a priority of its own")]
+#![allow(clippy::duplicated_attributes, reason = "each printcolumn has its own type and priority")]
 
 pub mod certificate;
 pub mod complaint;
@@ -22,7 +22,7 @@ use kube::CustomResourceExt;
 /// The API group of all kinds.
 pub const GROUP: &str = "adit.dev";
 
-/// Each kind's definition as an API server wants it, by the name of its file in `crds/`.
+/// The definition of each kind, by the name of its file in `crds/`.
 pub fn crds() -> Vec<(&'static str, CustomResourceDefinition)> {
     vec![
         ("regions.yaml", schema::structural(Region::crd())),
@@ -31,7 +31,7 @@ pub fn crds() -> Vec<(&'static str, CustomResourceDefinition)> {
     ]
 }
 
-/// The same as text, as it stands in `crds/`.
+/// The content of the files in `crds/`.
 ///
 /// # Panics
 /// Never: a definition has a YAML form.

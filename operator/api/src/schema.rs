@@ -1,47 +1,47 @@
-//! From the schemas of Rust's types to ones that an API server takes: structural, with every format as a rule.
+//! Turns the schemas of Rust types into structural schemas, with every format as a CEL rule.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 
-/// The most bytes of a text whose schema names no bound: rules need one, so that their cost is bounded.
-const MAX_TEXT: u64 = 1024;
+/// Maximum length of a text whose schema has none. CEL rules need one, because it bounds their cost.
+const MAX_TEXT_BYTES: u64 = 1024;
 
-/// Makes a derived definition's schema structural, and says the formats of adit-config in CEL.
+/// Makes the schema of a derived definition structural, and turns the formats of adit-config into CEL rules.
 ///
 /// # Panics
-/// Never: a definition that was read can be written.
+/// Never: a definition has a JSON form.
 pub fn structural(crd: CustomResourceDefinition) -> CustomResourceDefinition {
     let mut value = serde_json::to_value(crd).expect("a definition has a JSON form");
     let versions = value["spec"]["versions"].as_array_mut();
     for version in versions.expect("a definition has versions") {
         let schema = &mut version["schema"]["openAPIV3Schema"];
         walk(schema);
-        // What the operator has not said is not said by the API server either.
+        // The API server must not add fields to a status.
         without_defaults(&mut schema["properties"]["status"]);
     }
     serde_json::from_value(value).expect("it is still a definition")
 }
 
-/// Rules in CEL, each with its message.
+/// CEL rules, each with its message.
 pub(crate) fn rules(rules: &[(&str, &str)]) -> Value {
     rules.iter().map(|(rule, message)| json!({ "rule": rule, "message": message })).collect()
 }
 
 fn walk(schema: &mut Value) {
     let Some(fields) = schema.as_object_mut() else { return };
-    // Unknown fields are refused by strict field validation, or pruned: a structural schema cannot forbid them.
+    // A structural schema cannot forbid unknown fields. Strict field validation refuses them, else they are pruned.
     if fields.get("additionalProperties") == Some(&Value::Bool(false)) {
         fields.remove("additionalProperties");
     }
-    // What is null is left out by the API server, and so it is absent for rules and types alike.
+    // The API server removes null values, so rules and types see an absent field.
     fields.remove("nullable");
     if fields.get("default").is_some_and(Value::is_null) {
         fields.remove("default");
     }
     if fields.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true)) {
-        // kubectl and the API server know what this extension allows.
+        // The extension implies the types.
         fields.remove("anyOf");
         fields.remove("type");
     }
@@ -64,7 +64,7 @@ fn without_defaults(schema: &mut Value) {
     properties.into_iter().flat_map(Map::values_mut).for_each(without_defaults);
 }
 
-/// What stands in place of a format.
+/// The rules that replace a format.
 struct Rules {
     max_length: Option<u64>,
     rules: &'static [(&'static str, &'static str)],
@@ -77,8 +77,8 @@ fn format(fields: &mut Map<String, Value>) {
     }
     fields.remove("format");
     let Some(Rules { max_length, rules }) = rules_of(&name) else { return };
-    if let Some(most) = max_length {
-        fields.entry("maxLength").or_insert_with(|| json!(most.min(MAX_TEXT)));
+    if let Some(max) = max_length {
+        fields.entry("maxLength").or_insert_with(|| json!(max.min(MAX_TEXT_BYTES)));
     }
     let validations = fields.entry("x-kubernetes-validations").or_insert_with(|| json!([]));
     let list = validations.as_array_mut().expect("validations are a list");
@@ -100,14 +100,14 @@ fn rules_of(format: &str) -> Option<Rules> {
     Some(Rules { max_length, rules })
 }
 
-/// A network, as relay.yaml's `proxyProtocol.trustedCIDRs` has it.
+/// The format of a network in CIDR notation.
 pub(crate) const CIDR_FORMAT: &str = "cidr";
-/// A DNS name that a certificate can have, wildcards included.
+/// The format of a DNS name that a certificate can have, including wildcards.
 pub(crate) const NAME_TO_CERTIFY_FORMAT: &str = "name-to-certify";
-/// A URL by HTTPS to a host that has a name.
+/// The format of an https URL whose host is a name.
 pub(crate) const HTTPS_URL_FORMAT: &str = "https-url";
 
-/// The schema of a name of a certificate.
+/// The schema of a certificate's DNS name.
 pub(crate) struct NameToCertify;
 /// The schema of a network.
 pub(crate) struct Cidr;

@@ -5,7 +5,10 @@ use crate::{controller::Guarded, events::Events, metrics::Metrics};
 use adit_acme::Issuer;
 use adit_api::Certificate;
 use kube::{Client, runtime::reflector};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+/// Interval between reconciliations of a settled Certificate.
+pub(super) const RESYNC_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What all reconciliations of Certificates share.
 pub(super) struct CertificateContext {

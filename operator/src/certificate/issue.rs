@@ -1,7 +1,9 @@
 //! Provides the certificate of a Certificate: from a CA, from a Secret, or self-signed.
 
 use super::{
-    context::CertificateContext, error::CertificateError, reconcile::RESYNC_INTERVAL, request, source,
+    context::{CertificateContext, RESYNC_INTERVAL},
+    error::CertificateError,
+    request, source,
     status::CertificateObservation,
 };
 use crate::error_chain::error_chain;

@@ -1,7 +1,7 @@
 //! Reconciles one Certificate: observe, provide the certificate, verify what relays serve, write the status.
 
 use super::{
-    context::CertificateContext,
+    context::{CertificateContext, RESYNC_INTERVAL},
     error::CertificateError,
     issue::provide,
     relay_prober::ProbeOutcome,
@@ -23,8 +23,6 @@ use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
 use kube::{Api, Resource, runtime::controller::Action};
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-/// Interval between reconciliations of a settled Certificate.
-pub(super) const RESYNC_INTERVAL: Duration = Duration::from_secs(60);
 /// Interval while relays have yet to confirm.
 const CONFIRM_INTERVAL: Duration = Duration::from_millis(500);
 /// Interval while something is missing that no watch tells of.

@@ -1,8 +1,8 @@
 //! What every controller writes to its own objects: finalizers and the status.
 
-use super::name::{NamespacedName, UnnamedObject};
 use crate::{
     api_server::{CallError, call, scoped_api},
+    namespaced_name::{NamespacedName, UnnamedObject},
     objects::MANAGER,
 };
 use k8s_openapi::NamespaceResourceScope;

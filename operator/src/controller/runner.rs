@@ -1,10 +1,11 @@
 //! Runs a reconciler for every object of a kind.
 
-use super::{backoff::Backoff, name::UnnamedObject, object::has_finalizer};
+use super::{backoff::Backoff, object::has_finalizer};
 use crate::{
     api_server::CallError,
     error_chain::error_chain,
     metrics::{Metrics, Outcome, ResourceKind},
+    namespaced_name::UnnamedObject,
 };
 use futures_util::StreamExt;
 use kube::{

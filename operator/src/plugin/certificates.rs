@@ -1,9 +1,8 @@
 //! `kubectl adit certificates` and `renew`: what relays serve, when it expires, and another certificate now.
 
 use super::{
-    PROBLEM_EXIT_CODE,
     cluster::{Cluster, id_of},
-    command_error::CommandError,
+    command_error::{CommandError, PROBLEM_EXIT_CODE},
     output::{Output, to_json},
     wait::{parse_timeout, wait_until},
 };
@@ -174,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_renewal_ends_when_all_relays_serve_it_or_the_attempt_fails() {
+    fn a_renewal_ends_served_by_all_relays_or_failed() {
         let with = |revision: i64, next: &str, rolled_out: &str| {
             let mut one = certificate("one", ("True", "Issued", "valid"), rolled_out);
             let status = one.status.as_mut().unwrap();

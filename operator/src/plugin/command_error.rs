@@ -8,6 +8,9 @@ const USAGE_EXIT_CODE: u8 = 2;
 /// The exit code if the cluster or a relay cannot be reached.
 pub(super) const UNREACHABLE_EXIT_CODE: u8 = 7;
 
+/// The exit code of a command that found a problem.
+pub(super) const PROBLEM_EXIT_CODE: u8 = 8;
+
 /// Why a command failed. As text it is `error: what [code]`, the reason and what to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CommandError {

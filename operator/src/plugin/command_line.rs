@@ -170,6 +170,23 @@ pub(super) struct TokenOptions {
 mod tests {
     use super::*;
 
+    /// kubectl accepts no flags before a plugin's name, so `kubectl -n NS adit` is never advised.
+    #[test]
+    fn the_chart_s_notes_advise_valid_commands() {
+        let notes =
+            include_str!("../../../charts/adit/templates/NOTES.txt").replace("{{ $namespace }}", "tunnels");
+        let advised: Vec<&str> = notes.lines().filter(|line| line.contains(" adit ")).collect();
+        let commands = advised.iter().filter_map(|line| line.split_once("kubectl ")).map(|(_, words)| words);
+        let mut count = 0;
+        for command in commands {
+            let words = command.split(" > ").next().unwrap().split_whitespace();
+            let parsed = CommandLine::try_parse_from(std::iter::once("kubectl").chain(words.skip(1)));
+            assert!(command.starts_with("adit ") && parsed.is_ok(), "kubectl {command}");
+            count += 1;
+        }
+        assert_eq!(count, 2, "{notes}");
+    }
+
     #[test]
     fn the_command_line_is_consistent() {
         use clap::CommandFactory;

@@ -24,7 +24,7 @@ pub(super) fn complete(words: &[String]) -> String {
         root
     };
     let (last, before) = words.split_last().map_or(("", &[][..]), |(last, before)| (last.as_str(), before));
-    let command = before.iter().fold(&root, |command, word| command.find_subcommand(word).unwrap_or(command));
+    let command = subcommand(&root, before);
     if let Some(option) = before.last().and_then(|word| option_with_value(command, word)) {
         let values = option.get_possible_values();
         if values.is_empty() {
@@ -41,6 +41,18 @@ pub(super) fn complete(words: &[String]) -> String {
         Some((format!("--{}", option.get_long()?), help)).filter(|_| !option.is_hide_set())
     });
     if last.starts_with('-') { candidates(options, last) } else { candidates(subcommands, last) }
+}
+
+/// The subcommand that the words name. Values of options are no subcommands.
+fn subcommand<'a>(root: &'a Command, words: &[String]) -> &'a Command {
+    let (mut command, mut is_value) = (root, false);
+    for word in words {
+        if !is_value && let Some(found) = command.find_subcommand(word) {
+            command = found;
+        }
+        is_value = option_with_value(command, word).is_some();
+    }
+    command
 }
 
 /// The option that a word names, if it takes a value.

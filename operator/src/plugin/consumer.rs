@@ -95,14 +95,12 @@ where
     builder.max_buf_size(MAX_HEAD_BYTES);
     let handshake = builder.handshake::<_, Empty<Bytes>>(TokioIo::new(stream)).await;
     let (mut sender, connection) = handshake.map_err(io::Error::other)?;
-    let answer = async { sender.send_request(request(target)?).await.map_err(io::Error::other) };
-    let response = step("answer", async {
-        tokio::select! {
-            response = answer => response,
-            ended = connection => Err(ended.map_or_else(io::Error::other, |()| io::ErrorKind::UnexpectedEof.into())),
-        }
-    });
-    let response = response.await?;
+    let connection = tokio::spawn(connection);
+    let request = request(target)?;
+    let response =
+        step("answer", async { sender.send_request(request).await.map_err(io::Error::other) }).await;
+    connection.abort();
+    let response = response?;
     let code = response.headers().get(ERROR_HEADER).and_then(|code| code.to_str().ok());
     Ok(Answer { status: response.status().as_u16(), code: code.map(str::to_owned) })
 }

@@ -1,9 +1,8 @@
 //! `kubectl adit acknowledge`, `dismiss`, `lift`: a person decides about a Complaint.
 
 use super::{
-    PROBLEM_EXIT_CODE,
     cluster::Cluster,
-    command_error::CommandError,
+    command_error::{CommandError, PROBLEM_EXIT_CODE},
     command_line::DecisionOptions,
     complaints::target,
     output::{Output, to_json},

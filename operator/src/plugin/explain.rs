@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_belongs_to_the_region_with_the_longest_domain_above_it() {
+    fn a_host_belongs_to_the_region_with_the_longest_domain() {
         let regions = [region("a", "example.com"), region("b", "eu.example.com")];
         let name = |host: &str| region_of(&regions, host).and_then(|region| region.metadata.name.clone());
         assert_eq!(name("shop.eu.example.com").as_deref(), Some("b"));

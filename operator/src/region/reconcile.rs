@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_region_waits_for_its_back_ends_and_an_old_one_does_not() {
+    fn only_a_new_region_waits_for_its_back_ends() {
         let region = region(spec());
         let plan = |store: Reachability, registry: Reachability, has_relays: bool| {
             let deployment = has_relays.then(DeploymentState::default);

@@ -1,11 +1,11 @@
-//! Certificates, from what a person applies to what a relay serves.
+//! Certificates, from the object to the relay that serves them.
 
 mod killed;
 mod refused;
 mod relays;
 mod shown;
 
-use crate::cluster::{Cluster, LONG, until};
+use crate::cluster::{Cluster, MAX_WAIT, until};
 use adit_acme::{KeyAlgorithm, SealingKey, certificate::self_signed};
 use adit_api::Certificate;
 use adit_store::{RelaySeen, Store};
@@ -21,19 +21,19 @@ use kube::{
 use serde_json::{Value, json};
 use std::time::Instant;
 
-/// The region of all tests here; its relay is played by the test, which reads the store and confirms.
+/// The region of all tests here. The test takes the place of its relay: it reads the store and confirms.
 const REGION: &str = "eu.example.test";
-/// That relay's id.
+/// The relay's id.
 const RELAY: &str = "eu-relay-1-00ff";
 
-struct Place {
+struct CertificateFixture {
     cluster: Cluster,
     bind: Bind,
     pebble: Pebble,
     store: Store,
 }
 
-impl Place {
+impl CertificateFixture {
     async fn new() -> Self {
         let cluster = Cluster::new().await;
         let bind = tokio::task::spawn_blocking(Bind::start).await.unwrap();
@@ -43,9 +43,9 @@ impl Place {
         let store = Store::open(&cluster.store.parse().unwrap()).unwrap();
         store.migrate().await.unwrap();
         store.put_region(REGION, &SealingKey::of(&[7; 32]).public_text()).await.unwrap();
-        let place = Self { cluster, bind, pebble, store };
-        place.secret("tsig", "Opaque", json!({"key": place.bind.key()})).await;
-        place
+        let fixture = Self { cluster, bind, pebble, store };
+        fixture.secret("tsig", "Opaque", json!({"key": fixture.bind.key()})).await;
+        fixture
     }
 
     fn api(&self) -> Api<Certificate> {
@@ -80,9 +80,9 @@ impl Place {
         self.api().patch(name, &params, &Patch::Apply(&object)).await.unwrap();
     }
 
-    /// Waits for a condition, plays the relay meanwhile, and gives the condition's message.
+    /// Waits for a condition, in place of the relay meanwhile. Returns the condition's message.
     async fn wait_for(&self, name: &str, kind: &str, status: &str, reason: &str) -> String {
-        let end = Instant::now() + LONG;
+        let end = Instant::now() + MAX_WAIT;
         loop {
             self.confirm().await;
             let found = self.api().get(name).await.unwrap();
@@ -100,7 +100,7 @@ impl Place {
         }
     }
 
-    /// What a relay does: reads what its region has, and says what it serves.
+    /// Takes the place of the relay: reads the region's certificates and confirms them.
     async fn confirm(&self) {
         let set = self.store.certificates_for(REGION).await.unwrap();
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
@@ -129,109 +129,109 @@ impl Place {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wildcard_is_issued_rolled_out_renewed_and_taken_away() {
-    let place = Place::new().await;
-    let _operator = place.cluster.operator();
-    let mut spec = place.acme(&["eu.example.test", "*.eu.example.test"]);
+async fn a_wildcard_is_issued_rolled_out_renewed_and_removed() {
+    let fixture = CertificateFixture::new().await;
+    let _operator = fixture.cluster.operator();
+    let mut spec = fixture.acme(&["eu.example.test", "*.eu.example.test"]);
     spec["revokeOnDelete"] = json!(true);
-    place.apply("eu", &spec).await;
-    place.wait_for("eu", "Ready", "True", "Issued").await;
-    // Its Region is elsewhere: its word has to be enough, and is called that.
-    let message = place.wait_for("eu", "RolledOut", "True", "RolledOut").await;
+    fixture.apply("eu", &spec).await;
+    fixture.wait_for("eu", "Ready", "True", "Issued").await;
+    // Its Region is in no cluster that can be probed: its report counts, and the message says so.
+    let message = fixture.wait_for("eu", "RolledOut", "True", "RolledOut").await;
     assert!(message.contains("not verified by a TLS handshake"), "{message}");
     assert!(message.contains("(its Region is not in this cluster)"), "{message}");
-    let status = place.api().get("eu").await.unwrap().status.unwrap();
+    let status = fixture.api().get("eu").await.unwrap().status.unwrap();
     assert_eq!((status.served.summary.as_str(), status.revision), ("1/1", Some(1)));
     assert!(status.renewal_time.is_some() && status.serial.is_some() && status.not_after.is_some());
     let first = status.fingerprint.unwrap();
 
-    let (code, text) = place.cluster.kubectl_adit(&["certificates"]).await;
+    let (code, text) = fixture.cluster.kubectl_adit(&["certificates"]).await;
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("/eu ") && text.contains(" True   1/1 "), "{text}");
-    let (code, text) = place.cluster.kubectl_adit(&["renew", "eu"]).await;
+    let (code, text) = fixture.cluster.kubectl_adit(&["renew", "eu"]).await;
     assert_eq!(code, Some(0), "{text}");
     until("there is another one", async || {
-        place.confirm().await;
-        let status = place.api().get("eu").await.unwrap().status.unwrap();
+        fixture.confirm().await;
+        let status = fixture.api().get("eu").await.unwrap().status.unwrap();
         status.revision == Some(2) && status.fingerprint.as_ref() != Some(&first)
     })
     .await;
-    let waiting = place.cluster.kubectl_adit(&["renew", "eu", "--wait"]);
+    let waiting = fixture.cluster.kubectl_adit(&["renew", "eu", "--wait"]);
     let playing = async {
         loop {
-            place.confirm().await;
+            fixture.confirm().await;
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     };
     let (code, text) = tokio::select! { said = waiting => said, () = playing => unreachable!("it goes on") };
     assert_eq!(code, Some(0), "{text}");
     assert_eq!(text, "revision 3 is served by 1/1 relays\n");
-    place.wait_for("eu", "RolledOut", "True", "RolledOut").await;
+    fixture.wait_for("eu", "RolledOut", "True", "RolledOut").await;
 
-    place.api().delete("eu", &DeleteParams::default()).await.unwrap();
-    until("it is gone", async || place.api().get_opt("eu").await.unwrap().is_none()).await;
-    assert_eq!(place.store.certificates_for(REGION).await.unwrap().list, []);
-    assert!(place.pebble.log().contains("revoke"), "{}", place.cluster.log());
+    fixture.api().delete("eu", &DeleteParams::default()).await.unwrap();
+    until("it is gone", async || fixture.api().get_opt("eu").await.unwrap().is_none()).await;
+    assert_eq!(fixture.store.certificates_for(REGION).await.unwrap().list, []);
+    assert!(fixture.pebble.log().contains("revoke"), "{}", fixture.cluster.log());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_wrong_is_said_with_field_and_rule_and_put_right() {
-    let place = Place::new().await;
-    let _operator = place.cluster.operator();
-    let mut spec = place.acme(&["shop.example.test"]);
+async fn mistakes_are_reported_until_they_are_corrected() {
+    let fixture = CertificateFixture::new().await;
+    let _operator = fixture.cluster.operator();
+    let mut spec = fixture.acme(&["shop.example.test"]);
     spec["acme"]["solver"]["dns01"]["rfc2136"]["secretRef"]["name"] = json!("missing");
-    place.apply("shop", &spec).await;
-    let message = place.wait_for("shop", "Ready", "False", "SecretNotFound").await;
+    fixture.apply("shop", &spec).await;
+    let message = fixture.wait_for("shop", "Ready", "False", "SecretNotFound").await;
     assert!(
         message.contains("spec.acme.solver.dns01.rfc2136.secretRef: there is no Secret \"missing\""),
         "{message}"
     );
-    place.secret("short", "Opaque", json!({"key": "AAAA"})).await;
+    fixture.secret("short", "Opaque", json!({"key": "AAAA"})).await;
     spec["acme"]["solver"]["dns01"]["rfc2136"]["secretRef"]["name"] = json!("short");
-    place.apply("shop", &spec).await;
-    let message = place.wait_for("shop", "Ready", "False", "InvalidSecret").await;
+    fixture.apply("shop", &spec).await;
+    let message = fixture.wait_for("shop", "Ready", "False", "InvalidSecret").await;
     assert!(message.contains("is not at least 16 bytes in base64"), "{message}");
-    let mut blocked = place.acme(&["shop.blocked.test"]);
+    let mut blocked = fixture.acme(&["shop.blocked.test"]);
     blocked["acme"]["solver"] = json!({"http01": {}});
-    place.apply("blocked", &blocked).await;
-    let message = place.wait_for("blocked", "Ready", "False", "NameRejected").await;
+    fixture.apply("blocked", &blocked).await;
+    let message = fixture.wait_for("blocked", "Ready", "False", "NameRejected").await;
     assert!(message.contains("blocked"), "{message}");
-    place.apply("shop", &place.acme(&["shop.example.test"])).await;
-    place.wait_for("shop", "RolledOut", "True", "RolledOut").await;
+    fixture.apply("shop", &fixture.acme(&["shop.example.test"])).await;
+    fixture.wait_for("shop", "RolledOut", "True", "RolledOut").await;
 
-    // The same name in a second one: the first keeps it.
-    place.apply("second", &place.acme(&["other.example.test", "shop.example.test"])).await;
-    let message = place.wait_for("second", "Conflict", "True", "NameTaken").await;
+    // The same name in a second Certificate: the first keeps it.
+    fixture.apply("second", &fixture.acme(&["other.example.test", "shop.example.test"])).await;
+    let message = fixture.wait_for("second", "Conflict", "True", "NameTaken").await;
     assert!(message.contains("/shop"), "{message}");
-    assert_eq!(place.store.certificates_for(REGION).await.unwrap().list.len(), 1);
+    assert_eq!(fixture.store.certificates_for(REGION).await.unwrap().list.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_secret_s_certificate_is_followed_and_a_bad_one_changes_nothing() {
-    let place = Place::new().await;
-    let _operator = place.cluster.operator();
+async fn a_secret_s_certificate_is_followed_while_it_is_valid() {
+    let fixture = CertificateFixture::new().await;
+    let _operator = fixture.cluster.operator();
     let make = |name: &str| {
         let names = [name.to_owned()];
         self_signed(&names, KeyAlgorithm::EcdsaP256, time::OffsetDateTime::now_utc()).unwrap()
     };
     let put = async |chain: &str, key: &str| {
-        place.secret("own", "kubernetes.io/tls", json!({"tls.crt": chain, "tls.key": key})).await;
+        fixture.secret("own", "kubernetes.io/tls", json!({"tls.crt": chain, "tls.key": key})).await;
     };
-    let served = async || place.store.certificates_for(REGION).await.unwrap().list[0].0.fingerprint.clone();
-    place.apply("own", &json!({"dnsNames": ["own.example.test"], "secretRef": {"name": "own"}})).await;
-    place.wait_for("own", "Ready", "False", "SecretNotFound").await;
+    let served = async || fixture.store.certificates_for(REGION).await.unwrap().list[0].0.fingerprint.clone();
+    fixture.apply("own", &json!({"dnsNames": ["own.example.test"], "secretRef": {"name": "own"}})).await;
+    fixture.wait_for("own", "Ready", "False", "SecretNotFound").await;
     let (chain, key) = make("own.example.test");
     put(&chain, &key).await;
-    place.wait_for("own", "RolledOut", "True", "RolledOut").await;
+    fixture.wait_for("own", "RolledOut", "True", "RolledOut").await;
     let first = served().await;
     let (other, strange) = make("own.example.test");
     put(&chain, &strange).await;
-    let message = place.wait_for("own", "Ready", "False", "InvalidSecret").await;
+    let message = fixture.wait_for("own", "Ready", "False", "InvalidSecret").await;
     assert!(message.contains("the private key does not match the certificate"), "{message}");
     let (elsewhere, its_key) = make("elsewhere.example.test");
     put(&elsewhere, &its_key).await;
     until("the name is missed", async || {
-        let status = place.api().get("own").await.unwrap().status.unwrap();
+        let status = fixture.api().get("own").await.unwrap().status.unwrap();
         status.conditions.iter().any(|one| one.message.contains("not for \"own.example.test\""))
     })
     .await;
@@ -241,34 +241,34 @@ async fn a_secret_s_certificate_is_followed_and_a_bad_one_changes_nothing() {
         let (chain, key) = self_signed(&names, KeyAlgorithm::EcdsaP256, then).unwrap();
         put(&chain, &key).await;
         until(words, async || {
-            let status = place.api().get("own").await.unwrap().status.unwrap();
+            let status = fixture.api().get("own").await.unwrap().status.unwrap();
             status.conditions.iter().any(|one| one.message.contains(words))
         })
         .await;
     }
-    place.secret("own", "Opaque", json!({"tls.crt": "x", "tls.key": "y"})).await;
+    fixture.secret("own", "Opaque", json!({"tls.crt": "x", "tls.key": "y"})).await;
     until("the type is named", async || {
-        let status = place.api().get("own").await.unwrap().status.unwrap();
+        let status = fixture.api().get("own").await.unwrap().status.unwrap();
         status.conditions.iter().any(|one| one.message.contains("not kubernetes.io/tls"))
     })
     .await;
     assert_eq!(served().await, first, "what is served stays");
     put(&other, &strange).await;
     until("the new one is served", async || served().await != first).await;
-    place.wait_for("own", "RolledOut", "True", "RolledOut").await;
+    fixture.wait_for("own", "RolledOut", "True", "RolledOut").await;
 
     let with_secret = json!({"dnsNames": ["self.example.test"], "selfSigned": {}, "secretName": "copy"});
-    place.apply("self", &with_secret).await;
-    place.wait_for("self", "RolledOut", "True", "RolledOut").await;
-    let secrets: Api<Secret> = Api::namespaced(place.cluster.client.clone(), &place.cluster.namespace);
+    fixture.apply("self", &with_secret).await;
+    fixture.wait_for("self", "RolledOut", "True", "RolledOut").await;
+    let secrets: Api<Secret> = Api::namespaced(fixture.cluster.client.clone(), &fixture.cluster.namespace);
     let copy = secrets.get("copy").await.unwrap();
     let text = |key: &str| String::from_utf8(copy.data.as_ref().unwrap()[key].0.clone()).unwrap();
     let names = ["self.example.test".to_owned()];
     let now = u64::try_from(time::OffsetDateTime::now_utc().unix_timestamp()).unwrap();
     adit_acme::certificate::check(&text("tls.crt"), &text("tls.key"), &names, now).unwrap();
-    // A Secret of somebody else is not taken over.
+    // A Secret of someone else is not overwritten.
     let taken = json!({"dnsNames": ["taken.example.test"], "selfSigned": {}, "secretName": "tsig"});
-    place.apply("taken", &taken).await;
-    place.wait_for("taken", "Ready", "False", "SecretTaken").await;
+    fixture.apply("taken", &taken).await;
+    fixture.wait_for("taken", "Ready", "False", "SecretTaken").await;
     assert!(secrets.get("tsig").await.unwrap().data.unwrap().contains_key("key"));
 }

@@ -1,4 +1,4 @@
-//! A namespace, an operator for it, and what the tests ask.
+//! The fixture of the cluster tests: a namespace, an operator for it, and its objects.
 
 use adit_api::Region;
 use adit_testkit::{kube_apiserver::KubeApiserver, postgres::Postgres, process::Child};
@@ -21,13 +21,13 @@ use std::{
 };
 use tokio::sync::OnceCell;
 
-/// The longest that anything is waited for.
-pub(crate) const LONG: Duration = Duration::from_secs(180);
+/// Maximum time to wait for a state.
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(180);
 
 /// The Secret of the operator's own key, which belongs to no Region.
-const OWN_KEY: &str = "adit-operator-key";
+const OPERATOR_KEY_SECRET: &str = "adit-operator-key";
 
-/// A namespace of a test's own.
+/// The namespace of a test.
 pub(crate) struct Cluster {
     pub(crate) client: Client,
     pub(crate) namespace: String,
@@ -35,7 +35,7 @@ pub(crate) struct Cluster {
     folder: tempfile::TempDir,
 }
 
-/// The definitions are installed once for all tests.
+/// Installs the definitions, once for all tests.
 async fn install(client: &Client) {
     static INSTALLED: OnceCell<()> = OnceCell::const_new();
     INSTALLED
@@ -62,7 +62,7 @@ pub(crate) async fn client_of(kubeconfig: &str) -> Client {
 }
 
 impl Cluster {
-    /// A namespace with the Secret of the relays' store.
+    /// Creates a namespace with the Secret of the relays' store.
     pub(crate) async fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let server = tokio::task::spawn_blocking(KubeApiserver::shared).await.unwrap();
@@ -79,17 +79,17 @@ impl Cluster {
         Self { client, namespace, store, folder: tempfile::tempdir().unwrap() }
     }
 
-    /// An operator of this namespace.
+    /// Starts an operator for the namespace.
     pub(crate) fn operator(&self) -> Child {
         self.operator_at(&KubeApiserver::shared().url())
     }
 
-    /// An operator that reaches the API server by another address.
+    /// Starts an operator that reaches the API server at another address.
     pub(crate) fn operator_at(&self, url: &str) -> Child {
         self.operator_as(url, "one")
     }
 
-    /// An operator of its own name: it leads once nobody else does.
+    /// Starts an operator with its own identity. It waits for the Lease.
     pub(crate) fn operator_as(&self, url: &str, identity: &str) -> Child {
         let kubeconfig: PathBuf = self.folder.path().join("kubeconfig");
         std::fs::write(&kubeconfig, KubeApiserver::shared().kubeconfig_for(url)).unwrap();
@@ -111,19 +111,19 @@ impl Cluster {
         Child::start_with_output(&command, &self.folder.path().join("operator.log"))
     }
 
-    /// `kubectl adit`, as a person calls it in this namespace: its code, and what it printed.
-    pub(crate) async fn kubectl_adit(&self, words: &[&str]) -> (Option<i32>, String) {
+    /// Runs `kubectl adit` in the namespace. Returns its exit code and its output.
+    pub(crate) async fn kubectl_adit(&self, arguments: &[&str]) -> (Option<i32>, String) {
         let kubeconfig = self.folder.path().join("person.kubeconfig");
         let server = KubeApiserver::shared();
         std::fs::write(&kubeconfig, server.kubeconfig_for(&server.url())).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-adit"));
-        command.args(["--namespace", &self.namespace]).args(words).env("KUBECONFIG", kubeconfig);
+        command.args(["--namespace", &self.namespace]).args(arguments).env("KUBECONFIG", kubeconfig);
         let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
         let text = [output.stdout, output.stderr].concat();
         (output.status.code(), String::from_utf8_lossy(&text).into_owned())
     }
 
-    /// What the operators have logged.
+    /// The log of the operators.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("operator.log")).unwrap_or_default()
     }
@@ -132,13 +132,13 @@ impl Cluster {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// The same, those that the types cannot hold included.
+    /// The Regions, including those that the types cannot represent.
     fn untyped(&self) -> Api<DynamicObject> {
         let resource = kube::api::ApiResource::erase::<Region>(&());
         Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
     }
 
-    /// The objects of a kind that the operator has made of a Region: name and object.
+    /// The operator's objects of a kind, by name.
     pub(crate) async fn objects(&self, kind: adit_operator::objects::Kind) -> BTreeMap<String, Value> {
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), &self.namespace, &kind.resource());
@@ -148,11 +148,11 @@ impl Cluster {
             (object.metadata.name.clone().unwrap(), serde_json::to_value(&object).unwrap())
         };
         let mut all: BTreeMap<_, _> = list.unwrap().items.into_iter().map(object).collect();
-        all.remove(OWN_KEY);
+        all.remove(OPERATOR_KEY_SECRET);
         all
     }
 
-    /// All objects that the operator has made of a Region: kind and name.
+    /// The kinds and names of all of the operator's objects.
     pub(crate) async fn names(&self) -> Vec<String> {
         let mut names = Vec::new();
         for kind in adit_operator::objects::Kind::ALL {
@@ -161,7 +161,7 @@ impl Cluster {
         names
     }
 
-    /// Applies a Region as a person does.
+    /// Applies a Region with the field manager of a person.
     pub(crate) async fn apply(&self, name: &str, spec: &Value) -> kube::Result<DynamicObject> {
         let region = json!({"apiVersion": "adit.dev/v1alpha1", "kind": "Region", "metadata": {"name": name}, "spec": spec});
         let params = PatchParams::apply("person").force();
@@ -170,7 +170,7 @@ impl Cluster {
 
     /// Waits until a condition of a Region has this status and reason.
     pub(crate) async fn wait_for(&self, region: &str, kind: &str, status: &str, reason: &str) {
-        let end = Instant::now() + LONG;
+        let end = Instant::now() + MAX_WAIT;
         let api = self.untyped();
         loop {
             let found = api.get(region).await.unwrap();
@@ -187,7 +187,7 @@ impl Cluster {
         }
     }
 
-    /// Plays the Deployment's controller: says that all pods of the newest template are ready.
+    /// Writes the status of a Deployment whose pods are all ready, in place of its controller.
     pub(crate) async fn make_ready(&self, deployment: &str) {
         let api: Api<k8s_openapi::api::apps::v1::Deployment> =
             Api::namespaced(self.client.clone(), &self.namespace);
@@ -199,7 +199,7 @@ impl Cluster {
     }
 }
 
-/// The spec that most tests begin with.
+/// The spec of most tests.
 pub(crate) fn spec(namespace: &str) -> Value {
     json!({
         "domain": format!("{namespace}.example.com"),
@@ -209,16 +209,16 @@ pub(crate) fn spec(namespace: &str) -> Value {
     })
 }
 
-/// Waits until something is so.
+/// Waits until `is_so` holds.
 pub(crate) async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
-    until_within(LONG, what, is_so).await;
+    until_within(MAX_WAIT, what, is_so).await;
 }
 
-/// As [`until`], with another patience.
-pub(crate) async fn until_within(patience: Duration, what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let end = Instant::now() + patience;
+/// Waits until `is_so` holds, for a given time.
+pub(crate) async fn until_within(max_wait: Duration, what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let end = Instant::now() + max_wait;
     while !is_so().await {
-        assert!(Instant::now() < end, "waited in vain: {what}");
+        assert!(Instant::now() < end, "timed out: {what}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -1,6 +1,6 @@
-//! Complaints: judged with the API server, enforced by real relays of two regions, told to a real client.
+//! Complaints: decided on the API server, enforced by real relays of two regions, reported to a real client.
 
-use crate::cluster::{Cluster, LONG, until};
+use crate::cluster::{Cluster, MAX_WAIT, until};
 use adit_api::{Complaint, complaint::Phase};
 use adit_store::Store;
 use adit_testkit::{
@@ -28,25 +28,25 @@ pub(crate) fn program(name: &str) -> PathBuf {
     path
 }
 
-/// One relay of a region, with a Redis of its own.
-pub(crate) struct Place {
+/// One relay of a region, with its own Redis.
+pub(crate) struct RelayFixture {
     pub(crate) relay: Relay,
     region: Region,
     _redis: Redis,
 }
 
-pub(crate) fn place(domain: &str, name: &str, store: &str) -> Place {
+pub(crate) fn relay_fixture(domain: &str, name: &str, store: &str) -> RelayFixture {
     let redis = Redis::start();
     let lines = "provider: {abuse: abuse@example.com}\ndrainTimeout: 2s";
     let region = Region::of_domain(program("adit-relay"), domain).with(lines);
     let region = region.registry(redis.url()).store(store);
-    Place { relay: region.start(name), region, _redis: redis }
+    RelayFixture { relay: region.start(name), region, _redis: redis }
 }
 
-impl Place {
-    /// A client of an account that serves a name, as a process.
+impl RelayFixture {
+    /// Starts a client of an account that publishes a name.
     pub(crate) fn client(&self, folder: &Path, account: &str, name: &str, service: &Service) -> Child {
-        // Clients of one person find one another, and do not open one service twice.
+        // Clients with one state folder find one another and do not publish a service twice.
         let own = folder.join(name);
         std::fs::create_dir_all(&own).unwrap();
         let token = folder.join(format!("{name}.token"));
@@ -72,12 +72,12 @@ impl Place {
     }
 }
 
-pub(crate) struct Desk<'a> {
+pub(crate) struct ComplaintFixture<'a> {
     cluster: &'a Cluster,
     pub(crate) api: Api<Complaint>,
 }
 
-impl<'a> Desk<'a> {
+impl<'a> ComplaintFixture<'a> {
     pub(crate) fn new(cluster: &'a Cluster) -> Self {
         Self { cluster, api: Api::namespaced(cluster.client.clone(), &cluster.namespace) }
     }
@@ -94,9 +94,9 @@ impl<'a> Desk<'a> {
         self.api.patch(name, &PatchParams::default(), &Patch::Merge(json!({ "spec": spec }))).await
     }
 
-    /// Waits until a Complaint has come to a phase for its newest generation.
+    /// Waits until a Complaint has reached a phase for its newest generation.
     pub(crate) async fn is(&self, name: &str, phase: Phase) -> Complaint {
-        let end = Instant::now() + LONG;
+        let end = Instant::now() + MAX_WAIT;
         loop {
             let found = self.api.get(name).await.unwrap();
             let status = found.status.clone().unwrap_or_default();
@@ -116,14 +116,14 @@ pub(crate) fn condition(complaint: &Complaint, kind: &str) -> (String, String, S
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_complaint_takes_an_offender_offline_in_both_regions() {
+async fn an_acknowledged_complaint_is_enforced_in_both_regions() {
     let cluster = Cluster::new().await;
     let _operator = cluster.operator();
-    let desk = Desk::new(&cluster);
+    let complaints = ComplaintFixture::new(&cluster);
     let (folder, service) = (tempfile::tempdir().unwrap(), Service::start().await);
-    migrated(&desk).await;
-    let eu = place("eu.localhost", "a", &cluster.store);
-    let us = place("us.localhost", "us-a", &cluster.store);
+    migrated(&complaints).await;
+    let eu = relay_fixture("eu.localhost", "a", &cluster.store);
+    let us = relay_fixture("us.localhost", "us-a", &cluster.store);
     let mut here = eu.client(folder.path(), "eve", "login-bank", &service);
     let mut there = us.client(folder.path(), "eve", "elsewhere", &service);
     let _bob = us.client(folder.path(), "bob", "blog", &service);
@@ -134,14 +134,14 @@ async fn a_complaint_takes_an_offender_offline_in_both_regions() {
 
     let spec = json!({"against": {"url": "https://login-bank.eu.localhost/verify"}, "category": "Phishing",
         "description": "Copies the sign-in page of Example Bank.", "evidence": ["https://bank.example/report/4711"]});
-    desk.apply("cpl-7f3k", spec).await.unwrap();
-    let open = desk.is("cpl-7f3k", Phase::Open).await;
+    complaints.apply("cpl-7f3k", spec).await.unwrap();
+    let open = complaints.is("cpl-7f3k", Phase::Open).await;
     assert_eq!(open.status.as_ref().unwrap().account.as_deref(), Some("adit|eve"));
     assert_eq!(condition(&open, "Enforced").0, "False");
-    assert_eq!(us.status("elsewhere").await, 200, "nothing is done before the decision");
+    assert_eq!(us.status("elsewhere").await, 200, "nothing happens before the decision");
 
-    desk.patch("cpl-7f3k", json!({"decision": "Acknowledged"})).await.unwrap();
-    let done = desk.is("cpl-7f3k", Phase::Enforced).await;
+    complaints.patch("cpl-7f3k", json!({"decision": "Acknowledged"})).await.unwrap();
+    let done = complaints.is("cpl-7f3k", Phase::Enforced).await;
     assert_eq!(
         [eu.status("login-bank").await, us.status("elsewhere").await, us.status("blog").await],
         [403, 403, 200]
@@ -173,9 +173,9 @@ async fn a_complaint_takes_an_offender_offline_in_both_regions() {
     .await;
 }
 
-/// What has been done about a complaint. A call of a busy machine's store may take longer than it is given.
-pub(crate) async fn deeds(store: &Store, id: &str) -> Vec<String> {
-    let end = Instant::now() + LONG;
+/// The history of a complaint. Retries, because the store of a busy machine may be slow.
+pub(crate) async fn history(store: &Store, id: &str) -> Vec<String> {
+    let end = Instant::now() + MAX_WAIT;
     loop {
         match store.complaint_history(id).await {
             Ok(history) => return history.into_iter().map(|entry| entry.what).collect(),
@@ -184,56 +184,55 @@ pub(crate) async fn deeds(store: &Store, id: &str) -> Vec<String> {
     }
 }
 
-/// Waits until the operator has made the tables.
-pub(crate) async fn migrated(desk: &Desk<'_>) {
+/// Waits until the operator has migrated the store.
+pub(crate) async fn migrated(complaints: &ComplaintFixture<'_>) {
     let spec = json!({"against": {"hostname": "nobody.eu.localhost"}, "category": "Other"});
-    desk.apply("first", spec).await.unwrap();
-    desk.is("first", Phase::Open).await;
+    complaints.apply("first", spec).await.unwrap();
+    complaints.is("first", Phase::Open).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_relay_that_does_not_confirm_is_named_and_what_is_deleted_stays() {
+async fn a_relay_that_does_not_confirm_is_named() {
     let cluster = Cluster::new().await;
     let _operator = cluster.operator();
-    let desk = Desk::new(&cluster);
+    let complaints = ComplaintFixture::new(&cluster);
     let (folder, service) = (tempfile::tempdir().unwrap(), Service::start().await);
-    migrated(&desk).await;
-    let mut eu = place("eu.localhost", "a", &cluster.store);
-    let us = place("us.localhost", "us-a", &cluster.store);
+    migrated(&complaints).await;
+    let mut eu = relay_fixture("eu.localhost", "a", &cluster.store);
+    let us = relay_fixture("us.localhost", "us-a", &cluster.store);
     let eve = json!({"against": {"account": "adit|eve"}, "category": "Spam", "decision": "Acknowledged"});
-    desk.apply("cpl-1", eve).await.unwrap();
-    desk.is("cpl-1", Phase::Enforced).await;
+    complaints.apply("cpl-1", eve).await.unwrap();
+    complaints.is("cpl-1", Phase::Enforced).await;
 
-    // A relay that has not confirmed is named, and nothing is called enforced meanwhile.
+    // A relay that has not confirmed is named, and the condition stays False.
     eu.relay.child.stop();
-    desk.apply(
-        "cpl-8",
-        json!({"against": {"account": "adit|mallory"}, "category": "Spam", "decision": "Acknowledged"}),
-    )
-    .await
-    .unwrap();
+    complaints
+        .apply(
+            "cpl-8",
+            json!({"against": {"account": "adit|mallory"}, "category": "Spam", "decision": "Acknowledged"}),
+        )
+        .await
+        .unwrap();
     until("it waits for the relay that does not answer", async || {
-        let found = desk.api.get("cpl-8").await.unwrap();
+        let found = complaints.api.get("cpl-8").await.unwrap();
         let known = found.status.as_ref().is_some_and(|status| status.relays.summary == "1/2");
         known && condition(&found, "Enforced").2 == "1 of 2 relays have not confirmed it: a of eu.localhost"
     })
     .await;
     eu.relay.child.cont();
-    let seen = desk.is("cpl-8", Phase::Enforced).await;
+    let seen = complaints.is("cpl-8", Phase::Enforced).await;
     assert_eq!(condition(&seen, "Ready").1, "NotYetSeen");
 
-    // The object goes, the suspension stays; another one that is lifted ends it.
-    desk.api.delete("cpl-1", &DeleteParams::default()).await.unwrap();
-    until("it is gone", async || desk.api.get_opt("cpl-1").await.unwrap().is_none()).await;
+    // The suspension outlives the object; a Complaint with the decision Lifted ends it.
+    complaints.api.delete("cpl-1", &DeleteParams::default()).await.unwrap();
+    until("it is gone", async || complaints.api.get_opt("cpl-1").await.unwrap().is_none()).await;
     let mut again = us.client(folder.path(), "eve", "again", &service);
     assert_eq!(again.wait(Duration::from_secs(60)).and_then(|status| status.code()), Some(5));
-    desk.apply(
-        "free",
-        json!({"against": {"account": "adit|eve"}, "category": "Other", "decision": "Lifted"}),
-    )
-    .await
-    .unwrap();
-    desk.is("free", Phase::Lifted).await;
+    complaints
+        .apply("free", json!({"against": {"account": "adit|eve"}, "category": "Other", "decision": "Lifted"}))
+        .await
+        .unwrap();
+    complaints.is("free", Phase::Lifted).await;
     until("the relays let it in again", async || {
         let mut back = us.client(folder.path(), "eve", "back", &service);
         let end = Instant::now() + Duration::from_secs(20);
@@ -246,10 +245,10 @@ async fn a_relay_that_does_not_confirm_is_named_and_what_is_deleted_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_right_is_refused_and_what_may_be_is_taken() {
+async fn invalid_complaints_are_refused_and_unusual_ones_accepted() {
     let cluster = Cluster::new().await;
     let mut operator = cluster.operator();
-    let desk = Desk::new(&cluster);
+    let complaints = ComplaintFixture::new(&cluster);
     let account = json!({"account": "adit|eve"});
     for (spec, said) in [
         (json!({"against": {}, "category": "Spam"}), "against"),
@@ -258,18 +257,18 @@ async fn what_cannot_be_right_is_refused_and_what_may_be_is_taken() {
         (json!({"against": account, "category": "Rude"}), "category"),
         (json!({"against": account, "category": "Spam", "scope": "Hostname"}), "scope: Hostname needs"),
     ] {
-        let refused = desk.apply("bad", spec).await.unwrap_err().to_string();
+        let refused = complaints.apply("bad", spec).await.unwrap_err().to_string();
         assert!(refused.contains(said), "{said}: {refused}");
     }
-    // What nobody has seen, twice, and what is over already.
+    // Two about an unknown name, and an expired one.
     let unseen =
         json!({"against": {"hostname": "new.eu.localhost"}, "category": "Spam", "decision": "Acknowledged"});
-    desk.apply("one", unseen.clone()).await.unwrap();
-    let one = desk.is("one", Phase::Enforced).await;
+    complaints.apply("one", unseen.clone()).await.unwrap();
+    let one = complaints.is("one", Phase::Enforced).await;
     assert_eq!(condition(&one, "Ready").1, "NotYetSeen");
     assert_eq!(one.status.unwrap().account, None);
-    desk.apply("two", unseen.clone()).await.unwrap();
-    let two = desk.is("two", Phase::Enforced).await;
+    complaints.apply("two", unseen.clone()).await.unwrap();
+    let two = complaints.is("two", Phase::Enforced).await;
     assert!(
         condition(&two, "Ready").2.contains("is kept offline by one too"),
         "{:?}",
@@ -277,79 +276,82 @@ async fn what_cannot_be_right_is_refused_and_what_may_be_is_taken() {
     );
     let mut over = unseen.clone();
     over["until"] = json!("2020-01-01T00:00:00Z");
-    desk.apply("over", over).await.unwrap();
-    desk.is("over", Phase::Expired).await;
+    complaints.apply("over", over).await.unwrap();
+    complaints.is("over", Phase::Expired).await;
 
-    // Edited after the decision.
-    let back = desk.patch("one", json!({"decision": "Pending"})).await.unwrap_err().to_string();
+    // Edits after the decision.
+    let back = complaints.patch("one", json!({"decision": "Pending"})).await.unwrap_err().to_string();
     assert!(back.contains("cannot be Pending again"), "{back}");
-    let other =
-        desk.patch("one", json!({"against": {"hostname": "x.eu.localhost"}})).await.unwrap_err().to_string();
+    let other = complaints
+        .patch("one", json!({"against": {"hostname": "x.eu.localhost"}}))
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(other.contains("cannot be changed"), "{other}");
-    desk.patch("one", json!({"decision": "Dismissed"})).await.unwrap();
-    let dismissed = desk.is("one", Phase::Dismissed).await;
+    complaints.patch("one", json!({"decision": "Dismissed"})).await.unwrap();
+    let dismissed = complaints.is("one", Phase::Dismissed).await;
     assert!(
         condition(&dismissed, "Ready").2.contains("stays offline because of two"),
         "{:?}",
         condition(&dismissed, "Ready")
     );
 
-    // Deleted with onDelete: Lift, while no operator is there.
+    // A deletion with onDelete: Lift while no operator runs.
     operator.term();
-    assert!(operator.wait(LONG).is_some(), "{}", cluster.log());
-    desk.patch("two", json!({"onDelete": "Lift"})).await.unwrap();
-    desk.api.delete("two", &DeleteParams::default()).await.unwrap();
-    assert!(desk.api.get_opt("two").await.unwrap().is_some(), "it waits for the operator");
+    assert!(operator.wait(MAX_WAIT).is_some(), "{}", cluster.log());
+    complaints.patch("two", json!({"onDelete": "Lift"})).await.unwrap();
+    complaints.api.delete("two", &DeleteParams::default()).await.unwrap();
+    assert!(complaints.api.get_opt("two").await.unwrap().is_some(), "it waits for the operator");
     let _operator = cluster.operator();
-    until("it is gone", async || desk.api.get_opt("two").await.unwrap().is_none()).await;
-    desk.patch("one", json!({"description": "again"})).await.unwrap();
+    until("it is gone", async || complaints.api.get_opt("two").await.unwrap().is_none()).await;
+    complaints.patch("one", json!({"description": "again"})).await.unwrap();
     until("nothing keeps the name offline", async || {
-        let one = desk.is("one", Phase::Dismissed).await;
+        let one = complaints.is("one", Phase::Dismissed).await;
         !condition(&one, "Ready").2.contains("stays offline")
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_that_fails_in_the_middle_loses_nothing_and_the_condition_says_what_is_outstanding() {
+async fn an_outage_of_the_store_loses_no_decision() {
     let mut postgres = tokio::task::spawn_blocking(Postgres::start).await.unwrap();
     let mut cluster = Cluster::new().await;
     cluster.store = postgres.database();
     let _operator = cluster.operator();
-    let desk = Desk::new(&cluster);
-    migrated(&desk).await;
-    let _eu = place("eu.localhost", "a", &cluster.store);
-    let mut us = place("us.localhost", "us-a", &cluster.store);
+    let complaints = ComplaintFixture::new(&cluster);
+    migrated(&complaints).await;
+    let _eu = relay_fixture("eu.localhost", "a", &cluster.store);
+    let mut us = relay_fixture("us.localhost", "us-a", &cluster.store);
     us.relay.child.stop();
     let spec = json!({"against": {"account": "adit|eve"}, "category": "Spam", "decision": "Acknowledged"});
-    desk.apply("cpl-1", spec).await.unwrap();
+    complaints.apply("cpl-1", spec).await.unwrap();
     let waits = "1 of 2 relays have not confirmed it: us-a of us.localhost";
     until("one of two has confirmed", async || {
-        let found = desk.api.get("cpl-1").await.unwrap();
+        let found = complaints.api.get("cpl-1").await.unwrap();
         found.status.is_some() && condition(&found, "Enforced").2 == waits
     })
     .await;
 
     postgres.stop();
-    desk.patch("cpl-1", json!({"description": "looked at again"})).await.unwrap();
-    let end = Instant::now() + LONG;
+    complaints.patch("cpl-1", json!({"description": "reviewed again"})).await.unwrap();
+    let end = Instant::now() + MAX_WAIT;
     loop {
-        let (status, reason, message) = condition(&desk.api.get("cpl-1").await.unwrap(), "Enforced");
+        let (status, reason, message) = condition(&complaints.api.get("cpl-1").await.unwrap(), "Enforced");
         if (status.as_str(), reason.as_str()) == ("False", "StoreUnavailable") && message.ends_with(waits) {
             break;
         }
         assert!(Instant::now() < end, "{status} {reason}: {message}; {}", cluster.log());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    // It comes back, and so does the relay.
+    // The store and the relay come back.
     us.relay.child.cont();
     postgres.start_again();
-    let done = desk.is("cpl-1", Phase::Enforced).await;
+    let done = complaints.is("cpl-1", Phase::Enforced).await;
     assert_eq!(done.status.clone().unwrap().relays.summary, "2/2");
     let store = Store::open(&cluster.store.parse().unwrap()).unwrap();
     let id = done.metadata.uid.unwrap();
     assert_eq!(
-        deeds(&store, &id).await,
+        history(&store, &id).await,
         ["filed", "acknowledged", "enforced"],
         "nothing is lost, nothing is done twice"
     );
@@ -361,13 +363,13 @@ async fn a_store_that_fails_in_the_middle_loses_nothing_and_the_condition_says_w
 async fn a_person_decides_with_kubectl_adit() {
     let cluster = Cluster::new().await;
     let _operator = cluster.operator();
-    let desk = Desk::new(&cluster);
-    let adit = async |words: &[&str]| cluster.kubectl_adit(words).await;
-    migrated(&desk).await;
-    let mut eu = place("eu.localhost", "a", &cluster.store);
+    let complaints = ComplaintFixture::new(&cluster);
+    let adit = async |arguments: &[&str]| cluster.kubectl_adit(arguments).await;
+    migrated(&complaints).await;
+    let mut eu = relay_fixture("eu.localhost", "a", &cluster.store);
     let spec = json!({"against": {"account": "adit|eve"}, "category": "Spam"});
-    desk.apply("cpl-1", spec).await.unwrap();
-    desk.is("cpl-1", Phase::Open).await;
+    complaints.apply("cpl-1", spec).await.unwrap();
+    complaints.is("cpl-1", Phase::Open).await;
     let (code, waiting) = adit(&["complaints"]).await;
     assert!(code == Some(0) && waiting.starts_with("2 open, oldest "), "{waiting}");
     let (code, status) = adit(&["status", "-o", "json"]).await;
@@ -380,14 +382,14 @@ async fn a_person_decides_with_kubectl_adit() {
     let reason = ["cpl-1", "--reason", "sends spam"];
     let acknowledge = [&["acknowledge"][..], &reason].concat();
     let (code, unsure) = adit(&acknowledge).await;
-    assert!(code == Some(2) && unsure.contains("[unconfirmed]"), "nobody is there who could agree: {unsure}");
+    assert!(code == Some(2) && unsure.contains("[unconfirmed]"), "there is no terminal: {unsure}");
     let (code, would) = adit(&[&acknowledge[..], &["--dry-run"]].concat()).await;
     let what = "would acknowledge cpl-1: account adit|eve goes offline in every region";
     assert!(code == Some(0) && would.starts_with(what), "{would}");
     let bad = [&acknowledge[..], &["--dry-run", "--scope", "hostname"]].concat();
     let (code, refused) = adit(&bad).await;
     assert!(code == Some(2) && refused.contains("scope: Hostname needs"), "{refused}");
-    assert_eq!(desk.is("cpl-1", Phase::Open).await.metadata.annotations, None, "nothing was changed");
+    assert_eq!(complaints.is("cpl-1", Phase::Open).await.metadata.annotations, None, "nothing was changed");
 
     let yes = [&acknowledge[..], &["--yes", "--until", "2999-01-01T00:00:00Z"]].concat();
     let (code, done) = adit(&yes).await;
@@ -402,8 +404,11 @@ async fn a_person_decides_with_kubectl_adit() {
 
     // A relay that does not confirm is named.
     eu.relay.child.stop();
-    desk.apply("cpl-2", json!({"against": {"account": "adit|mallory"}, "category": "Spam"})).await.unwrap();
-    desk.is("cpl-2", Phase::Open).await;
+    complaints
+        .apply("cpl-2", json!({"against": {"account": "adit|mallory"}, "category": "Spam"}))
+        .await
+        .unwrap();
+    complaints.is("cpl-2", Phase::Open).await;
     let slow = ["acknowledge", "cpl-2", "--reason", "x", "--yes", "--timeout", "10s", "--by", "ana"];
     let (code, slow) = adit(&slow).await;
     assert!(
@@ -411,12 +416,12 @@ async fn a_person_decides_with_kubectl_adit() {
         "{slow}"
     );
     eu.relay.child.cont();
-    assert_eq!(desk.is("cpl-2", Phase::Enforced).await.annotations()["adit.dev/decided-by"], "ana");
+    assert_eq!(complaints.is("cpl-2", Phase::Enforced).await.annotations()["adit.dev/decided-by"], "ana");
 
     for (deed, phase) in [("lift", Phase::Lifted), ("dismiss", Phase::Dismissed)] {
         let (code, done) = adit(&[&[deed][..], &reason, &["--yes"]].concat()).await;
         assert_eq!(code, Some(0), "{done}");
-        desk.is("cpl-1", phase).await;
+        complaints.is("cpl-1", phase).await;
     }
     assert!(!adit(&["complaints"]).await.1.contains("cpl-1"));
     assert!(adit(&["complaints", "--all"]).await.1.contains("cpl-1"));

@@ -1,8 +1,8 @@
-//! The operator is killed at every one of its writes, and what comes after is as if it had not been.
+//! The operator is killed at each of its writes; the next one reaches the same state.
 
 use crate::{
-    cluster::{Cluster, LONG, spec, until},
-    cutting::{Cutting, Side},
+    cluster::{Cluster, MAX_WAIT, spec, until},
+    cutting_proxy::{CutPoint, CuttingProxy},
 };
 use adit_operator::objects::Kind;
 use futures_util::{StreamExt, stream};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// How many operators are killed at the same time.
 const AT_ONCE: usize = 4;
 
-/// Everything is there, once, and the Region says so.
+/// Whether all objects exist and the status is written.
 async fn is_made(cluster: &Cluster) -> bool {
     let region = cluster.regions().get("eu").await.unwrap();
     let said = region.status.is_some_and(|status| {
@@ -26,11 +26,11 @@ async fn is_gone(cluster: &Cluster) -> bool {
     cluster.regions().get_opt("eu").await.unwrap().is_none() && cluster.names().await.is_empty()
 }
 
-/// Runs an operator until it is cut off, or until all is done without; kills it either way.
-async fn run_into(cluster: &Cluster, cut: Option<(usize, Side)>, done: impl AsyncFn() -> bool) -> usize {
-    let proxy = Cutting::start(cluster.client.clone(), cut).await;
+/// Runs an operator until it is cut off or the Region is complete, and kills it.
+async fn run_into(cluster: &Cluster, cut: Option<(usize, CutPoint)>, done: impl AsyncFn() -> bool) -> usize {
+    let proxy = CuttingProxy::start(cluster.client.clone(), cut).await;
     let mut operator = cluster.operator_at(&proxy.url);
-    let end = Instant::now() + LONG;
+    let end = Instant::now() + MAX_WAIT;
     while !proxy.is_reached() && !done().await {
         assert!(Instant::now() < end, "{cut:?}: {}", cluster.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -39,7 +39,7 @@ async fn run_into(cluster: &Cluster, cut: Option<(usize, Side)>, done: impl Asyn
     proxy.writes()
 }
 
-async fn killed_while_making(cut: (usize, Side)) {
+async fn killed_while_making(cut: (usize, CutPoint)) {
     let cluster = Cluster::new().await;
     cluster.apply("eu", &spec(&cluster.namespace)).await.unwrap();
     run_into(&cluster, Some(cut), async || is_made(&cluster).await).await;
@@ -52,7 +52,7 @@ async fn killed_while_making(cut: (usize, Side)) {
     }
 }
 
-async fn killed_while_deleting(cut: (usize, Side)) {
+async fn killed_while_deleting(cut: (usize, CutPoint)) {
     let cluster = Cluster::new().await;
     cluster.apply("eu", &spec(&cluster.namespace)).await.unwrap();
     run_into(&cluster, None, async || is_made(&cluster).await).await;
@@ -62,8 +62,8 @@ async fn killed_while_deleting(cut: (usize, Side)) {
     until(&format!("{cut:?}: all is gone"), async || is_gone(&cluster).await).await;
 }
 
-fn cuts(writes: usize) -> impl Iterator<Item = (usize, Side)> {
-    (1..=writes).flat_map(|write| [(write, Side::Before), (write, Side::After)])
+fn cuts(writes: usize) -> impl Iterator<Item = (usize, CutPoint)> {
+    (1..=writes).flat_map(|write| [(write, CutPoint::Before), (write, CutPoint::After)])
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,7 +4,7 @@
 mod certificates;
 mod cluster;
 mod complaints;
-mod cutting;
+mod cutting_proxy;
 mod failover;
 mod judgements;
 mod kills;

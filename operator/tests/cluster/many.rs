@@ -1,19 +1,19 @@
-//! Many Regions: all are looked at, and then nothing is written any more.
+//! Many Regions: all are reconciled, and then nothing is written.
 
 use crate::{
     cluster::{Cluster, spec, until_within},
-    cutting::Cutting,
+    cutting_proxy::CuttingProxy,
 };
 use adit_testkit::soak::{Record, scale, soaking};
 use futures_util::{StreamExt, stream};
 use serde_json::json;
 use std::time::Duration;
 
-/// The most memory that the operator may have used.
+/// Maximum memory of the operator.
 const MOST_MIB: u64 = 150;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_regions_are_all_made_and_then_nothing_is_written_any_more() {
+async fn settled_regions_cause_no_writes() {
     let count = scale(30, 1_000);
     let cluster = Cluster::new().await;
     stream::iter(0..count)
@@ -24,7 +24,7 @@ async fn many_regions_are_all_made_and_then_nothing_is_written_any_more() {
             cluster.apply(&name, &spec).await.unwrap();
         })
         .await;
-    let proxy = Cutting::start(cluster.client.clone(), None).await;
+    let proxy = CuttingProxy::start(cluster.client.clone(), None).await;
     let record = Record::begin("many Regions, from cold");
     let mut operator = cluster.operator_at(&proxy.url);
     until_within(Duration::from_secs(600), "all are made", async || {
@@ -43,7 +43,7 @@ async fn many_regions_are_all_made_and_then_nothing_is_written_any_more() {
         proxy.writes(),
         most_memory(operator.pid())
     ));
-    // What is still on its way is written at most once more.
+    // Pending reconciliations write at most once more.
     let mut before = proxy.writes();
     until_within(Duration::from_secs(120), "nothing is written for a while", async || {
         tokio::time::sleep(Duration::from_secs(5)).await;
@@ -62,7 +62,7 @@ async fn many_regions_are_all_made_and_then_nothing_is_written_any_more() {
     assert!(operator.is_running());
 }
 
-/// The most that a process has had in memory, in MiB.
+/// The peak memory of a process, in MiB.
 fn most_memory(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();

@@ -1,6 +1,6 @@
-//! A Region becomes objects, keeps them, changes them, and takes them along.
+//! A Region's objects are created, corrected, changed and deleted.
 
-use crate::cluster::{Cluster, LONG, spec, until, until_within};
+use crate::cluster::{Cluster, MAX_WAIT, spec, until, until_within};
 use adit_operator::objects::Kind;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
@@ -38,7 +38,7 @@ async fn is_exactly(cluster: &Cluster, wanted: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_region_becomes_objects_that_follow_it_and_go_with_it() {
+async fn the_objects_follow_the_region_from_creation_to_deletion() {
     let cluster = Cluster::new().await;
     let _operator = cluster.operator();
     let mut spec = spec(&cluster.namespace);
@@ -48,7 +48,7 @@ async fn a_region_becomes_objects_that_follow_it_and_go_with_it() {
     cluster.make_ready("eu-relay").await;
     cluster.wait_for("eu", "Ready", "True", "Serving").await;
 
-    // What a changed spec wants comes, what it no longer wants goes, and nothing else is touched.
+    // A changed spec creates and deletes objects, and leaves the others alone.
     let keys = cluster.objects(Kind::Secret).await["eu-keys"].clone();
     spec["exposure"]["tcpPorts"] = json!({"first": 20000, "last": 20049});
     spec["relays"] = json!({"autoscaling": {"min": 2, "max": 4}});
@@ -68,7 +68,7 @@ async fn a_region_becomes_objects_that_follow_it_and_go_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_somebody_changes_is_put_right_and_what_somebody_deletes_comes_back() {
+async fn drift_is_corrected_and_deleted_objects_are_recreated() {
     let cluster = Cluster::new().await;
     let _operator = cluster.operator();
     cluster.apply("eu", &spec(&cluster.namespace)).await.unwrap();
@@ -109,7 +109,7 @@ async fn what_somebody_changes_is_put_right_and_what_somebody_deletes_comes_back
         api(kind).patch(name, &PatchParams::default(), &Patch::Merge(&change)).await.unwrap();
         until(&format!("{name} {path} is right again"), async || {
             let now = cluster.objects(kind).await[name].pointer(path).cloned();
-            // A selector is a map: what somebody added to it is theirs.
+            // A selector is a map: keys that someone added stay.
             let holds = |right: &Value, now: &Value| match (right.as_object(), now.as_object()) {
                 (Some(right), Some(now)) => right.iter().all(|(key, value)| now.get(key) == Some(value)),
                 _ => right == now,
@@ -130,7 +130,7 @@ async fn what_somebody_changes_is_put_right_and_what_somebody_deletes_comes_back
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_object_of_somebody_else_is_not_taken_over() {
+async fn an_object_of_someone_else_is_not_taken_over() {
     let cluster = Cluster::new().await;
     let api: kube::Api<k8s_openapi::api::core::v1::ConfigMap> =
         kube::Api::namespaced(cluster.client.clone(), &cluster.namespace);
@@ -148,7 +148,7 @@ async fn an_object_of_somebody_else_is_not_taken_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn once_all_is_there_nothing_is_written_any_more() {
+async fn a_settled_region_causes_no_writes() {
     let cluster = Cluster::new().await;
     let mut operator = cluster.operator();
     cluster.apply("eu", &spec(&cluster.namespace)).await.unwrap();
@@ -165,9 +165,9 @@ async fn once_all_is_there_nothing_is_written_any_more() {
         }
         versions
     };
-    // What was made with POST has its fields taken over by the next process, once.
+    // The next process takes over the fields of objects that were created with POST, once.
     operator.term();
-    assert!(operator.wait(LONG).is_some_and(|status| status.success()), "{}", cluster.log());
+    assert!(operator.wait(MAX_WAIT).is_some_and(|status| status.success()), "{}", cluster.log());
     let mut operator = cluster.operator();
     let leads = async |times: usize| {
         until("the next one leads", async || cluster.log().matches("leader lease acquired").count() >= times)
@@ -176,15 +176,15 @@ async fn once_all_is_there_nothing_is_written_any_more() {
     let pause = std::time::Duration::from_secs(5);
     leads(2).await;
     let mut before = versions().await;
-    until_within(LONG, "nothing is written for a while", async || {
+    until_within(MAX_WAIT, "nothing is written for a while", async || {
         tokio::time::sleep(pause).await;
         let now = versions().await;
         std::mem::replace(&mut before, now.clone()) == now
     })
     .await;
-    // From then on a new process applies everything once more, which changes nothing.
+    // Later processes apply everything once, which changes nothing.
     operator.term();
-    assert!(operator.wait(LONG).is_some_and(|status| status.success()), "{}", cluster.log());
+    assert!(operator.wait(MAX_WAIT).is_some_and(|status| status.success()), "{}", cluster.log());
     let _operator = cluster.operator();
     leads(3).await;
     tokio::time::sleep(pause).await;

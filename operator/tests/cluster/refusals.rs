@@ -1,4 +1,4 @@
-//! What the API server refuses with field, value and rule, and what the operator says where it cannot.
+//! Invalid Regions: those that the API server refuses, and those that only the operator finds.
 
 use crate::cluster::{Cluster, spec, until};
 use adit_operator::objects::Kind;
@@ -12,11 +12,11 @@ fn with(spec: &Value, path: &str, value: Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bad_regions_are_refused_by_the_api_server_with_field_value_and_rule() {
+async fn the_api_server_refuses_bad_regions_with_field_and_rule() {
     let cluster = Cluster::new().await;
     let good = spec(&cluster.namespace);
     cluster.apply("eu", &good).await.unwrap();
-    for (path, value, words) in [
+    for (path, value, expected) in [
         ("domain", json!(""), "spec.domain: Invalid value: \"\": is not a domain"),
         ("domain", json!("a_b.example"), "spec.domain: Invalid value: \"a_b.example\": is not a domain"),
         ("domain", json!("*.example.com"), "has a wildcard"),
@@ -47,8 +47,8 @@ async fn bad_regions_are_refused_by_the_api_server_with_field_value_and_rule() {
     ] {
         let refused = cluster.apply("eu", &with(&good, path, value.clone())).await;
         let text = format!("{:?}", refused.expect_err(&format!("{path}: {value}")));
-        // The text is quoted once more by Debug.
-        assert!(text.replace("\\\"", "\"").contains(words), "{path}: {value}: {text}");
+        // Debug quotes the text again.
+        assert!(text.replace("\\\"", "\"").contains(expected), "{path}: {value}: {text}");
     }
     let long = "e".repeat(41);
     let text = format!("{:?}", cluster.apply(&long, &good).await.unwrap_err());
@@ -56,7 +56,7 @@ async fn bad_regions_are_refused_by_the_api_server_with_field_value_and_rule() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_no_rule_says_the_operator_says_and_harms_nothing_that_runs() {
+async fn the_operator_reports_what_the_rules_do_not_find() {
     let cluster = Cluster::new().await;
     let _operator = cluster.operator();
     let good = spec(&cluster.namespace);
@@ -72,7 +72,7 @@ async fn what_no_rule_says_the_operator_says_and_harms_nothing_that_runs() {
         status.condition("Ready").unwrap().message,
         "spec.limits.bufferBytes: 1KiB is not from 1MiB to 64GiB"
     );
-    // A value that Rust's types cannot hold must not keep the operator from other Regions.
+    // A value that the types cannot represent must not stop the other Regions.
     cluster.apply("eu", &with(&good, "limits.responseTimeout", json!("99999999d"))).await.unwrap();
     cluster.wait_for("eu", "Ready", "False", "InvalidSpec").await;
     assert!(cluster.regions().get("eu").await.is_err(), "the typed API cannot read it either");
@@ -87,13 +87,13 @@ async fn what_no_rule_says_the_operator_says_and_harms_nothing_that_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_regions_with_one_domain_the_first_keeps_it() {
+async fn the_first_of_two_regions_keeps_the_domain() {
     let cluster = Cluster::new().await;
     let _operator = cluster.operator();
     let spec = spec(&cluster.namespace);
     cluster.apply("first", &spec).await.unwrap();
     cluster.wait_for("first", "Ready", "False", "NotReady").await;
-    // Creation times are whole seconds, and the operator's view is some milliseconds old.
+    // Creation times are whole seconds, and the watch is some milliseconds behind.
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     cluster.apply("second", &spec).await.unwrap();
     cluster.wait_for("second", "Ready", "False", "DomainTaken").await;
@@ -101,19 +101,19 @@ async fn of_two_regions_with_one_domain_the_first_keeps_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_missing_secret_is_named_and_its_coming_is_noticed() {
+async fn a_missing_secret_is_named_until_it_exists() {
     let cluster = Cluster::new().await;
     let _operator = cluster.operator();
     let missing = with(&spec(&cluster.namespace), "store.relaySecretRef.name", json!("later"));
     cluster.apply("eu", &missing).await.unwrap();
     cluster.wait_for("eu", "StoreReachable", "False", "SecretNotFound").await;
     let status = cluster.regions().get("eu").await.unwrap().status.unwrap();
-    let said = &status.condition("StoreReachable").unwrap().message;
-    let words = format!(
-        "spec.store.relaySecretRef: no Secret \"later\" with key \"url\" in namespace \"{}\"",
+    let message = &status.condition("StoreReachable").unwrap().message;
+    let expected = format!(
+        "spec.store.relaySecretRef: there is no Secret \"later\" with key \"url\" in namespace \"{}\"",
         cluster.namespace
     );
-    assert_eq!(*said, words);
+    assert_eq!(*message, expected);
     assert!(cluster.objects(Kind::Deployment).await.is_empty(), "relays would only fail");
     let secret: k8s_openapi::api::core::v1::Secret =
         serde_json::from_value(json!({"metadata": {"name": "later"}, "stringData": {"url": cluster.store}}))
@@ -122,7 +122,7 @@ async fn a_missing_secret_is_named_and_its_coming_is_noticed() {
     secrets.create(&PostParams::default(), &secret).await.unwrap();
     until("the relays are made", async || cluster.objects(Kind::Deployment).await.contains_key("eu-relay"))
         .await;
-    // A namespace that goes takes a Region along, whatever else has gone before.
+    // A deleted namespace deletes its Region, whatever was deleted before.
     let region = json!({"metadata": {"annotations": {"adit.dev/give-up-draining": "true"}}});
     cluster.regions().patch("eu", &PatchParams::default(), &Patch::Merge(&region)).await.unwrap();
     secrets.delete("later", &DeleteParams::default()).await.unwrap();

@@ -1,4 +1,4 @@
-//! How many relays: never fewer than there were because of how they are counted.
+//! The number of relays does not drop when its owner changes.
 
 use crate::cluster::{Cluster, spec, until};
 use adit_api::Region;
@@ -16,7 +16,7 @@ fn replicas(deployment: &Deployment) -> i32 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn from_five_relays_to_an_autoscaler_there_are_never_fewer_than_five() {
+async fn an_autoscaler_takes_over_without_stopping_relays() {
     let cluster = Cluster::new().await;
     let _operator = cluster.operator();
     let mut spec = spec(&cluster.namespace);
@@ -35,10 +35,10 @@ async fn from_five_relays_to_an_autoscaler_there_are_never_fewer_than_five() {
     })
     .await;
     cluster.wait_for("eu", "Ready", "False", "NotReady").await;
-    // The autoscaler's own write, as it makes it.
+    // The autoscaler's write.
     let scale = json!({"spec": {"replicas": 7}});
     api.patch_scale("eu-relay", &PatchParams::default(), &Patch::Merge(&scale)).await.unwrap();
-    // A change that applies the Deployment anew leaves the number alone.
+    // A new application of the Deployment keeps the number.
     spec["relays"]["podAnnotations"] = json!({"a": "b"});
     cluster.apply("eu", &spec).await.unwrap();
     let annotation = |one: &Deployment| {
@@ -58,7 +58,7 @@ async fn from_five_relays_to_an_autoscaler_there_are_never_fewer_than_five() {
     }
     assert!(seen.len() > 1 && seen.iter().all(|count| *count >= 5), "{seen:?}");
 
-    // And back: the person's number holds again.
+    // Without the autoscaler the spec's number holds again.
     spec["relays"] = json!({"replicas": 4});
     cluster.apply("eu", &spec).await.unwrap();
     until("there are four", async || replicas(&api.get("eu-relay").await.unwrap()) == 4).await;

@@ -8,7 +8,7 @@ fn read(text: &str) -> Result<File, Vec<String>> {
 #[test]
 fn tunnels_are_read_with_their_settings() {
     let file = read(
-        "relay: eu.example.com\ntokenCommand: kubectl -n tunnels adit token --account ci\nca: ca.pem\n\
+        "relay: eu.example.com\ntokenCommand: kubectl adit token -n tunnels --account ci\nca: ca.pem\n\
          giveUpAfter: 5m\ntunnels:\n  shop:\n    http: 3000\n    anyName: true\n    upstreamProtocol: http2\n  \
          ssh: {tcp: 22, enabled: false, port: 20022}\n",
     )

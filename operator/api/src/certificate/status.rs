@@ -1,72 +1,73 @@
-//! What the operator says of a Certificate.
+//! The status of a Certificate.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What the operator last saw. Times are RFC 3339 texts: a date column would print those to come as invalid.
+/// The state of the Certificate as the operator last saw it. Times are texts (RFC 3339), because kubectl prints dates in the
+/// future as invalid.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct CertificateStatus {
-    /// The generation that this status is about.
+    /// The generation of the spec that this status describes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Ready`, `Issuing`, `RolledOut`, `Conflict`.
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// From when the certificate is valid.
+    /// When the validity begins.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_before: Option<String>,
-    /// Until when it is valid.
+    /// When the certificate expires.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_after: Option<String>,
-    /// When it will be renewed.
+    /// When the certificate will be renewed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub renewal_time: Option<String>,
-    /// Its serial number, in hexadecimal digits.
+    /// The serial number, in hexadecimal digits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub serial: Option<String>,
     /// The SHA-256 of the certificate, in hexadecimal digits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
-    /// Who signed it.
+    /// The CA that signed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
-    /// How many certificates there were, this one included.
+    /// Number of certificates so far, including this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<i64>,
-    /// How many relays serve it.
+    /// Numbers of relays that serve it.
     pub served: ServedCounts,
-    /// The order that is under way.
+    /// The current order at the CA.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order: Option<OrderStatus>,
-    /// How many attempts in a row have failed.
+    /// Number of failed attempts in a row.
     pub failed_attempts: i32,
     /// When the next attempt will be made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_attempt: Option<String>,
 }
 
-/// How many relays serve a certificate.
+/// Numbers of relays that serve a certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServedCounts {
-    /// Served of all relays, for people: `6/6`.
+    /// Serving and all relays, for people: `6/6`.
     pub summary: String,
-    /// The same by region.
+    /// The numbers by region.
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["region"]))]
     pub regions: Vec<RegionServed>,
 }
 
-/// How many relays of one region serve a certificate.
+/// Numbers of relays of one region that serve a certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RegionServed {
     /// The region's domain.
     pub region: String,
-    /// Relays that have confirmed the certificate.
+    /// Number of relays that have confirmed the certificate.
     pub served: i32,
-    /// All relays.
+    /// Number of all relays.
     pub relays: i32,
 }
 
@@ -74,12 +75,12 @@ pub struct RegionServed {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct OrderStatus {
-    /// Its state, as the CA calls it.
+    /// The state, as the CA names it.
     pub state: String,
-    /// What is wrong, in the CA's own words.
+    /// The problem, as the CA describes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-    /// Its challenges.
+    /// The challenges of the order.
     pub challenges: Vec<ChallengeStatus>,
 }
 
@@ -87,11 +88,11 @@ pub struct OrderStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChallengeStatus {
-    /// The name that it is about.
+    /// The DNS name.
     pub name: String,
-    /// Its state, as the CA calls it.
+    /// The state, as the CA names it.
     pub state: String,
-    /// What is wrong, in the CA's own words.
+    /// The problem, as the CA describes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! What a Region should be.
+//! The spec of a Region.
 
 use crate::{SecretKeyRef, schema};
 use adit_config::{Limits, Path, Problem, TcpPorts, Version, duration};
@@ -10,13 +10,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, time::Duration};
 
-/// The most bytes of a Region's name: the longest name of an object that is made of it ends in 22 bytes more, and a
-/// pod's in 17 again, of the 63 that a label can have.
+/// Maximum length of a Region's name in bytes. Names of its objects are up to 22 bytes longer, and those of pods 17 more, of
+/// the 63 that a label can have.
 pub const MAX_NAME: usize = 40;
-/// The most ports for tunnels of the kind `tcp`: a Service has a port for each.
+/// Maximum ports for tunnels of the kind `tcp`: a Service has one port for each.
 pub const MAX_TCP_PORTS: u16 = 50;
 
-/// What a Region should be.
+/// The desired state of a Region.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "adit.dev",
@@ -45,18 +45,18 @@ pub const MAX_TCP_PORTS: u16 = 50;
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = kube::core::Rule::new("size(self.metadata.name) <= 40")
-        .message("metadata.name: has more than 40 characters: the names of a Region's objects are made of it")
+        .message("metadata.name: has more than 40 characters: the names of the Region's objects contain it")
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = schema::rules(&[
-    ("self.registry == oldSelf.registry", "registry: cannot be changed: the tunnels that are open are known there; make another Region")
+    ("self.registry == oldSelf.registry", "registry: cannot be changed, because it has the open tunnels; create another Region")
 ])))]
 pub struct RegionSpec {
-    /// The region's domain: tunnels are `<name>.<domain>`. It and its wildcard point to `status.address` in DNS. It
-    /// cannot be changed, and no other Region of the provider has it.
+    /// The region's domain. Tunnels have the names `<name>.<domain>`. In DNS the domain and its wildcard point to
+    /// `status.address`. It cannot be changed, and no other Region of the provider can have it.
     #[schemars(extend("format" = adit_config::name::FORMAT))]
     #[schemars(extend("x-kubernetes-validations" = schema::rules(&[
-    ("self == oldSelf", "cannot be changed: it is part of every tunnel's name; make another Region")
+    ("self == oldSelf", "cannot be changed, because every tunnel's name contains it; create another Region")
 ])))]
     pub domain: String,
     /// The relays.
@@ -65,18 +65,18 @@ pub struct RegionSpec {
     /// How consumers and clients arrive.
     #[serde(default)]
     pub exposure: Exposure,
-    /// Where relays keep who serves an endpoint now. It cannot be changed.
+    /// The registry: which relays serve an endpoint now. It cannot be changed.
     #[serde(default)]
     pub registry: Registry,
-    /// What must not be lost: the provider's Postgres database.
+    /// The store: the provider's Postgres database.
     pub store: Store,
-    /// Who may open tunnels. Changed without a restart of relays.
+    /// Who may open tunnels. Relays use a change without a restart.
     #[serde(default)]
     pub access: RegionAccess,
-    /// What one account may use. A token can carry limits of its own. Changed without a restart of relays.
+    /// Limits of one account. A token can have its own. Relays use a change without a restart.
     #[serde(default)]
     pub limits: Limits,
-    /// Whether all relays are stopped, drained first. Objects and names stay.
+    /// Whether all relays are drained and stopped. Objects and names stay.
     #[serde(default)]
     pub suspended: bool,
 }
@@ -85,18 +85,18 @@ pub struct RegionSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("x-kubernetes-validations" = schema::rules(&[
-    ("!(has(self.replicas) && has(self.autoscaling))", "replicas and autoscaling are both given: give one of them")
+    ("!(has(self.replicas) && has(self.autoscaling))", "replicas and autoscaling are both given; give one of them")
 ])))]
 pub struct Relays {
-    /// How many relays, 2 if neither this nor `autoscaling` is given. For none, see `suspended`.
+    /// Number of relays; 2 if neither this nor `autoscaling` is given. To stop all relays, set `suspended`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 500))]
     pub replicas: Option<i32>,
-    /// As many relays as their CPU use asks for. It never begins with fewer relays than there are.
+    /// Scales the relays by their CPU use. It begins with the relays that run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub autoscaling: Option<Autoscaling>,
-    /// The image of adit-relay. Absent: the one that came with the operator when the Region was made, until this is set
-    /// or the annotation `adit.dev/image: Follow` asks for the operator's.
+    /// The image of adit-relay. Default: the image that came with the operator when the Region was created; with the
+    /// annotation `adit.dev/image: Follow`, the image that comes with the operator now.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
@@ -104,7 +104,7 @@ pub struct Relays {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
     pub image_pull_secrets: Vec<LocalObjectReference>,
-    /// What one relay may use. Absent: requests of 250m CPU and 128Mi, and a limit of 512Mi.
+    /// Resources of one relay. Default: requests of 250m CPU and 128Mi memory, and a limit of 512Mi memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
     /// Labels of the nodes on which relays run.
@@ -114,21 +114,21 @@ pub struct Relays {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50))]
     pub tolerations: Vec<Toleration>,
-    /// Where relays run, beside which pods.
+    /// Affinity of relays to nodes and pods.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub affinity: Option<Affinity>,
-    /// How relays are spread. Absent: over nodes and over zones, as far as possible.
+    /// How relays are spread. Default: over nodes and zones, as far as possible.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
     pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
-    /// Their priority class.
+    /// The priority class of relays.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub priority_class_name: Option<String>,
-    /// Further annotations of their pods.
+    /// Additional annotations of the relays' pods.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub pod_annotations: BTreeMap<String, String>,
-    /// How long a relay that ends waits for work in flight, 0s to 1h.
+    /// How long a relay that ends waits for open requests and connections, 0s to 1h.
     #[serde(with = "duration")]
     #[schemars(with = "duration::Text")]
     pub drain_timeout: Duration,
@@ -153,20 +153,20 @@ impl Default for Relays {
     }
 }
 
-/// As many relays as their CPU use asks for.
+/// Scales relays by their CPU use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = schema::rules(&[
     ("self.min <= self.max", "max: is less than min")
 ])))]
 pub struct Autoscaling {
-    /// The fewest relays.
+    /// Minimum number of relays.
     #[schemars(range(min = 1, max = 500))]
     pub min: i32,
-    /// The most relays.
+    /// Maximum number of relays.
     #[schemars(range(min = 1, max = 500))]
     pub max: i32,
-    /// How much of the CPU that they request relays should use on average, in percent.
+    /// Desired average CPU use of relays, in percent of their CPU request.
     #[serde(default = "default_cpu", rename = "targetCPUUtilization")]
     #[schemars(range(min = 1, max = 1000))]
     pub target_cpu_utilization: i32,
@@ -191,30 +191,30 @@ pub struct Exposure {
     /// Annotations of the Services, for the load balancer.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// `Local` keeps consumers' addresses and takes only nodes with relays. Absent: `Cluster`.
+    /// `Local` keeps the consumers' addresses and routes only to nodes with relays. Default: `Cluster`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub external_traffic_policy: Option<ExternalTrafficPolicy>,
     /// The class of the load balancer. It cannot be changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub load_balancer_class: Option<String>,
-    /// The port in public URLs, where it is another one than 443.
+    /// The port in public URLs. Default: 443.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub public_port: Option<u16>,
-    /// The ports of the nodes. Absent: the cluster chooses.
+    /// The nodes' ports. Default: the cluster chooses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_ports: Option<NodePorts>,
     /// The PROXY protocol of a load balancer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy_protocol: Option<ProxyProtocol>,
-    /// The public ports for tunnels of the kind `tcp`, 50 at most, with a Service of their own. Absent: there are no
-    /// such tunnels.
+    /// The public ports for tunnels of the kind `tcp`, at most 50. They have a separate Service. Default: none, and tunnels
+    /// of the kind `tcp` are refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = schema::rules(&[
     ("self.first <= self.last", "last: is less than first"),
-    ("self.last - self.first < 50", "makes a range of more than 50 ports"),
-    ("self.first > 1023", "first: is less than 1024, a port of the system"),
+    ("self.last - self.first < 50", "has more than 50 ports"),
+    ("self.first > 1023", "first: is less than 1024"),
     ("[7443, 8080, 8443, 9090].all(port, port < self.first || port > self.last)", "has a port that relays use themselves: 7443, 8080, 8443 or 9090")
 ])))]
     pub tcp_ports: Option<TcpPorts>,
@@ -223,18 +223,18 @@ pub struct Exposure {
 /// The type of a Service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ExposureType {
-    /// A load balancer of the cluster's provider.
+    /// A load balancer of the cloud provider.
     #[default]
     LoadBalancer,
-    /// A port of every node.
+    /// A port on every node.
     NodePort,
-    /// Within the cluster alone.
+    /// Only inside the cluster.
     #[serde(rename = "ClusterIP")]
     ClusterIp,
 }
 
 impl ExposureType {
-    /// As a Service has it.
+    /// The value of a Service's `spec.type`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::LoadBalancer => "LoadBalancer",
@@ -244,7 +244,7 @@ impl ExposureType {
     }
 }
 
-/// Where the traffic of a node goes.
+/// Where a node sends traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ExternalTrafficPolicy {
     /// To relays on any node.
@@ -271,20 +271,20 @@ pub struct NodePorts {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProxyProtocol {
-    /// The networks of the load balancers. Connections from there must begin with a PROXY protocol header, and its
-    /// address is believed.
+    /// The networks of the load balancers. Connections from there must begin with a PROXY protocol header, and the address
+    /// in it is the consumer's.
     #[serde(rename = "trustedCIDRs")]
     #[schemars(with = "Vec<schema::Cidr>", length(min = 1, max = 64))]
     pub trusted_cidrs: Vec<String>,
 }
 
-/// Where relays keep who serves an endpoint now: exactly one of these.
+/// The registry: exactly one of these.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Registry {
-    /// One pod of the operator's own, without a disk: after its end it is full again within seconds.
+    /// One pod that the operator runs, without a disk. After a restart relays fill it within seconds.
     Managed {},
-    /// A Redis of one's own.
+    /// An existing Redis.
     #[serde(rename_all = "camelCase")]
     Redis {
         /// Its URL, `redis://` or `rediss://` with user and password.
@@ -298,11 +298,11 @@ impl Default for Registry {
     }
 }
 
-/// The provider's Postgres database, as its relays use it.
+/// The provider's Postgres database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Store {
-    /// The URL of the relays' own role, `postgres://USER:PASSWORD@HOST/DATABASE`: the operator gives it the rights that
+    /// The URL with the relays' role, `postgres://USER:PASSWORD@HOST/DATABASE`. The operator grants the role the rights that
     /// relays need.
     pub relay_secret_ref: SecretKeyRef,
 }
@@ -311,18 +311,18 @@ pub struct Store {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RegionAccess {
-    /// Which tokens are accepted.
+    /// The accepted tokens.
     pub tokens: RegionTokens,
-    /// The oldest client that is served. Absent: every client that speaks the protocol.
+    /// The oldest accepted client. Default: every client that speaks the protocol.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub minimum_client_version: Option<Version>,
 }
 
-/// Which tokens are accepted: exactly one of these.
+/// The accepted tokens: exactly one of these.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum RegionTokens {
-    /// The provider's own, signed with a key of the operator's (`kubectl adit token`).
+    /// Tokens of the provider, which relays issue (`kubectl adit token`).
     Managed {},
     /// JWTs (RFC 7519) of other issuers, 1 to 16.
     Issuers(#[schemars(length(min = 1, max = 16))] Vec<RegionIssuer>),
@@ -341,16 +341,16 @@ pub struct RegionIssuer {
     /// The `iss` claim, for example `https://id.example.com`.
     #[schemars(extend("format" = adit_config::access::ISSUER_FORMAT))]
     pub issuer: String,
-    /// What the `aud` claim has to contain.
+    /// A value that the `aud` claim must contain.
     #[schemars(length(min = 1, max = 256))]
     pub audience: String,
-    /// Its public keys themselves: a JSON Web Key Set (RFC 7517) or PEM.
+    /// Its public keys: a JSON Web Key Set (RFC 7517) or PEM.
     #[schemars(length(min = 1, max = 65536))]
     pub keys: String,
 }
 
 impl Region {
-    /// What is wrong with the spec that the schema and its rules do not see, in the words that relay.yaml gets.
+    /// The mistakes in the spec that the schema and its rules do not find, with the messages of relay.yaml.
     pub fn problems(&self) -> Vec<Problem> {
         let spec = &self.spec;
         let mut problems: Vec<Problem> =
@@ -372,7 +372,7 @@ impl Region {
         problems.into_iter().map(|problem| problem.within("spec")).collect()
     }
 
-    /// How many relays are asked for while nothing has scaled them: 0 while the region is suspended.
+    /// The initial number of relays: 0 while the region is suspended.
     pub fn replicas(&self) -> i32 {
         let relays = &self.spec.relays;
         match &relays.autoscaling {
@@ -388,7 +388,7 @@ fn issuer_problems(issuers: &[RegionIssuer]) -> Vec<Problem> {
     for (index, issuer) in issuers.iter().enumerate() {
         let field = Path::keys("access.tokens.issuers").join(index);
         if issuers[..index].iter().any(|earlier| earlier.issuer == issuer.issuer) {
-            problems.push(Problem::new(field.join("issuer"), format!("{:?} is there twice", issuer.issuer)));
+            problems.push(Problem::new(field.join("issuer"), format!("{:?} is listed twice", issuer.issuer)));
         }
         let keys = issuer.keys.trim_start();
         if !keys.starts_with('{') && !keys.starts_with("-----BEGIN ") {

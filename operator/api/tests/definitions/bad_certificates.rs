@@ -24,7 +24,7 @@ fn complaint() -> Value {
 }
 
 #[test]
-fn objects_as_they_are_meant_break_no_rule() {
+fn valid_objects_break_no_rule() {
     assert_eq!(broken("Certificate", &certificate(), None), Vec::<String>::new());
     assert_eq!(broken("Complaint", &complaint(), None), Vec::<String>::new());
     let account = with(&complaint(), "spec.against", json!({"account": "adit|acme-ci"}));
@@ -101,6 +101,6 @@ fn bad_complaints_are_refused_with_field_and_rule() {
     let other = with(&complaint(), "spec.against", json!({"account": "adit|acme-ci"}));
     assert_eq!(
         broken("Complaint", &other, Some(&complaint())),
-        ["spec.against: cannot be changed: file another Complaint"]
+        ["spec.against: cannot be changed; create another Complaint"]
     );
 }

@@ -1,16 +1,16 @@
-//! crds/ and the structure of the schemas.
+//! The files in crds/, and the structure of the schemas.
 
 use serde_json::Value;
 use std::path::Path;
 
 #[test]
-fn the_files_in_crds_are_what_the_types_say() {
+fn the_files_in_crds_match_the_types() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crds");
     for (file, text) in adit_api::yaml() {
         let found = std::fs::read_to_string(dir.join(file)).unwrap_or_default();
         assert!(found == text, "crds/{file} is stale: make crds");
     }
-    assert_eq!(std::fs::read_dir(dir).unwrap().count(), adit_api::crds().len(), "a file that no kind has");
+    assert_eq!(std::fs::read_dir(dir).unwrap().count(), adit_api::crds().len(), "a file without a kind");
 }
 
 /// Every schema of a definition, with its path.

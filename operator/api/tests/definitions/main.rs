@@ -1,4 +1,4 @@
-//! The definitions as a whole: structural, not stale, and their rules against good and bad objects.
+//! Tests of the definitions: their structure, their files, and their rules.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bad_certificates;

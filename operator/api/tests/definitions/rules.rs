@@ -1,4 +1,4 @@
-//! How the tests ask a definition what it thinks of an object.
+//! Applies the rules of a definition to an object.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ pub(super) fn schema(kind: &str) -> Value {
     serde_json::to_value(crd).unwrap()["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
 }
 
-/// What the rules say of an object, or of a change to it: `field: message`.
+/// The rules that an object, or a change to it, breaks: `field: message`.
 pub(super) fn broken(kind: &str, object: &Value, old: Option<&Value>) -> Vec<String> {
     let schema = schema(kind);
     let object = kube_cel::apply_defaults(&schema, object);
@@ -18,10 +18,10 @@ pub(super) fn broken(kind: &str, object: &Value, old: Option<&Value>) -> Vec<Str
     errors.iter().map(|error| format!("{}: {}", error.field_path, error.message)).collect()
 }
 
-/// An object with one field set, which a path like `spec.relays.replicas` names.
+/// The object with one field set, given by a path like `spec.relays.replicas`.
 pub(super) fn with(object: &Value, path: &str, value: Value) -> Value {
     let mut object = object.clone();
-    let place = path.split('.').fold(&mut object, |at, key| &mut at[key]);
-    *place = value;
+    let field = path.split('.').fold(&mut object, |at, key| &mut at[key]);
+    *field = value;
     object
 }

@@ -151,7 +151,7 @@ fn relays_are_probed_once_all_have_confirmed() {
 }
 
 #[test]
-fn a_failed_renewal_is_reported_and_the_certificate_stays_ready() {
+fn a_failed_renewal_is_reported_while_ready_stays_true() {
     let failed = StoredOrder {
         failures: 2,
         next_attempt: NOW + 600,

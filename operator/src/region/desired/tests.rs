@@ -14,7 +14,7 @@ use crate::{
 };
 use adit_api::region::{Autoscaling, ExposureType, NodePorts, RegionIssuer, RegionTokens, Registry, Relays};
 use adit_api::{Region, RegionSpec, SecretKeyRef};
-use adit_config::{Limits, TcpPorts};
+use adit_config::TcpPorts;
 use k8s_openapi::{
     api::{
         apps::v1::Deployment,
@@ -46,18 +46,8 @@ static PROVIDER: LazyLock<ProviderDefaults> = LazyLock::new(|| ProviderDefaults 
 });
 
 fn spec() -> RegionSpec {
-    RegionSpec {
-        domain: "eu.example.com".to_owned(),
-        relays: Relays::default(),
-        exposure: Default::default(),
-        registry: Registry::default(),
-        store: adit_api::region::Store {
-            relay_secret_ref: SecretKeyRef { name: "store".to_owned(), key: "url".to_owned() },
-        },
-        access: Default::default(),
-        limits: Limits::default(),
-        suspended: false,
-    }
+    let store = json!({"relaySecretRef": {"name": "store", "key": "url"}});
+    serde_json::from_value(json!({"domain": "eu.example.com", "store": store})).unwrap()
 }
 
 fn made(spec: RegionSpec) -> Vec<Object> {

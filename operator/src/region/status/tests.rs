@@ -151,7 +151,7 @@ fn the_served_certificate_is_named_with_its_expiry() {
 }
 
 #[test]
-fn a_region_that_has_just_become_ready_waits_for_its_relays_to_report() {
+fn ready_relays_that_have_not_reported_count_as_unconfirmed() {
     let observation = RegionObservation { reports: vec![report("r1")], ..serving() };
     let status = status(&region(), &observation, at(0));
     assert_eq!(value(&status, "Ready"), ("True", "Serving"));

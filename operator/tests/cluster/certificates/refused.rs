@@ -1,4 +1,4 @@
-//! Certificates that the API server refuses, with field, value and rule.
+//! Certificates that the API server refuses.
 
 use crate::cluster::Cluster;
 use adit_api::Certificate;
@@ -8,7 +8,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-/// A Certificate that is there, and what becomes of attempts to change it.
+/// A Certificate, and attempts to change it.
 struct Kept {
     api: Api<DynamicObject>,
     good: Value,
@@ -26,8 +26,8 @@ impl Kept {
         Self { api, good, _cluster: cluster }
     }
 
-    /// Puts another value at a path, null for none: refused with all of these words, and nothing changes.
-    async fn refuses(&self, path: &str, value: Value, words: &[&str]) {
+    /// Asserts that a value at a path (null removes it) is refused with a message that contains all of these texts.
+    async fn refuses(&self, path: &str, value: Value, expected: &[&str]) {
         let before = self.api.get("eu").await.unwrap();
         let mut changed = before.clone();
         changed.data["spec"] = self.good.clone();
@@ -39,13 +39,13 @@ impl Kept {
         } else {
             at.insert(last.to_owned(), value.clone());
         }
-        let said = self.api.replace("eu", &PostParams::default(), &changed).await;
-        let said = said.expect_err(&format!("{path}: {value}"));
-        let kube::Error::Api(status) = said else { panic!("{path}: {value}: {said}") };
-        for words in words {
-            assert!(status.message.contains(words), "{path}: {value}: {words}: {}", status.message);
+        let message = self.api.replace("eu", &PostParams::default(), &changed).await;
+        let message = message.expect_err(&format!("{path}: {value}"));
+        let kube::Error::Api(status) = message else { panic!("{path}: {value}: {message}") };
+        for expected in expected {
+            assert!(status.message.contains(expected), "{path}: {value}: {expected}: {}", status.message);
         }
-        assert_eq!(self.api.get("eu").await.unwrap(), before, "what is there stays as it is");
+        assert_eq!(self.api.get("eu").await.unwrap(), before, "the object is unchanged");
     }
 }
 
@@ -61,7 +61,7 @@ fn by_dns() -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn names_that_are_empty_duplicate_overlong_foreign_malformed_or_addresses_are_refused() {
+async fn invalid_dns_names_are_refused() {
     let kept = Kept::new(by_dns()).await;
     kept.refuses("dnsNames", json!([]), &["spec.dnsNames: Invalid value: 0", "should have at least 1 items"])
         .await;
@@ -101,10 +101,11 @@ async fn names_that_are_empty_duplicate_overlong_foreign_malformed_or_addresses_
         kept.refuses("dnsNames", json!([bad]), &[&field_and_value, no_name]).await;
     }
     for address in ["10.0.0.1", "127.0.0.1"] {
-        let words = format!("spec.dnsNames[0]: Invalid value: {address:?}: is an IP address, not a DNS name");
-        kept.refuses("dnsNames", json!([address]), &[&words]).await;
+        let expected =
+            format!("spec.dnsNames[0]: Invalid value: {address:?}: is an IP address, not a DNS name");
+        kept.refuses("dnsNames", json!([address]), &[&expected]).await;
     }
-    // Of several names the one is named that is bad.
+    // The message names the bad one of several names.
     let second = json!(["good.example", "bad_.example"]);
     kept.refuses("dnsNames", second, &["spec.dnsNames[1]: Invalid value: \"bad_.example\"", no_name]).await;
     let overlong = format!("{}example", "a.".repeat(130));
@@ -115,9 +116,9 @@ async fn names_that_are_empty_duplicate_overlong_foreign_malformed_or_addresses_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn proofs_that_cannot_prove_the_names_are_refused() {
     let kept = Kept::new(by_dns()).await;
-    let words = "acme.solver: http01 and tlsAlpn01 cannot prove a wildcard in dnsNames; use dns01";
-    kept.refuses("acme.solver", json!({"http01": {}}), &[words]).await;
-    kept.refuses("acme.solver", json!({"tlsAlpn01": {}}), &[words]).await;
+    let expected = "acme.solver: http01 and tlsAlpn01 cannot prove a wildcard in dnsNames; use dns01";
+    kept.refuses("acme.solver", json!({"http01": {}}), &[expected]).await;
+    kept.refuses("acme.solver", json!({"tlsAlpn01": {}}), &[expected]).await;
     kept.refuses("acme.solver", json!({}), &["spec.acme.solver"]).await;
     kept.refuses("acme.solver", Value::Null, &["spec.acme.solver", "Required value"]).await;
     kept.refuses("acme.solver.http01", json!({}), &["spec.acme.solver"]).await;
@@ -134,7 +135,7 @@ async fn proofs_that_cannot_prove_the_names_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_issuers_and_none_are_refused_and_what_an_issuer_does_not_do() {
+async fn exactly_one_issuer_is_required() {
     let kept = Kept::new(by_dns()).await;
     let one = "needs exactly one of acme, secretRef and selfSigned";
     kept.refuses("selfSigned", json!({}), &["spec: Invalid value", one]).await;
@@ -142,8 +143,8 @@ async fn two_issuers_and_none_are_refused_and_what_an_issuer_does_not_do() {
     kept.refuses("acme", Value::Null, &["spec: Invalid value", one]).await;
     let kept = Kept::new(json!({"dnsNames": ["own.example.com"], "secretRef": {"name": "own"}})).await;
     kept.refuses("secretRef.name", json!(""), &["spec.secretRef.name"]).await;
-    let words = "renewBefore: has no effect with secretRef, whose certificate is renewed by others";
-    kept.refuses("renewBefore", json!("1d"), &[words]).await;
+    let expected = "renewBefore: has no effect with secretRef, whose certificate others renew";
+    kept.refuses("renewBefore", json!("1d"), &[expected]).await;
     kept.refuses("revokeOnDelete", json!(true), &["revokeOnDelete: has no effect without acme"]).await;
 }
 
@@ -159,28 +160,28 @@ async fn more_names_than_the_profile_allows_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn values_that_no_ca_and_no_relay_could_use_are_refused() {
+async fn invalid_values_of_certificates_are_refused() {
     let kept = Kept::new(by_dns()).await;
     let by_https = "spec.acme.server: Invalid value: \"http://ca.example/dir\": is not a URL by https";
     kept.refuses("acme.server", json!("http://ca.example/dir"), &[by_https]).await;
     for bad in ["https://10.0.0.1/dir", "https://me:secret@ca.example/dir", "https:///dir"] {
-        let words = "spec.acme.server: Invalid value";
-        kept.refuses("acme.server", json!(bad), &[words, bad, "does not name its host"]).await;
+        let expected = "spec.acme.server: Invalid value";
+        kept.refuses("acme.server", json!(bad), &[expected, bad, "does not name its host"]).await;
     }
-    let words = "spec.acme.email: Invalid value: \"ops@\": is not an e-mail address";
-    kept.refuses("acme.email", json!("ops@"), &[words]).await;
+    let expected = "spec.acme.email: Invalid value: \"ops@\": is not an e-mail address";
+    kept.refuses("acme.email", json!("ops@"), &[expected]).await;
     kept.refuses("acme.caBundle", json!(""), &["spec.acme.caBundle", "at least 1 chars"]).await;
     let binding = json!({"keyId": "", "secretRef": {"name": "eab", "key": "key"}});
-    let words = ["spec.acme.externalAccountBinding.keyId", "at least 1 chars"];
-    kept.refuses("acme.externalAccountBinding", binding, &words).await;
-    let words = "spec.renewBefore: Invalid value: \"soon\": is not a duration";
-    kept.refuses("renewBefore", json!("soon"), &[words]).await;
-    let words = "spec.privateKey.algorithm: Unsupported value: \"DSA\"";
-    kept.refuses("privateKey", json!({"algorithm": "DSA"}), &[words]).await;
-    let words = "spec.privateKey.rotation: Unsupported value: \"Sometimes\"";
-    kept.refuses("privateKey", json!({"rotation": "Sometimes"}), &[words]).await;
-    let words = "spec.regions[0]: Invalid value: \"eu_west.example\": is not a domain";
-    kept.refuses("regions", json!(["eu_west.example"]), &[words]).await;
+    let expected = ["spec.acme.externalAccountBinding.keyId", "at least 1 chars"];
+    kept.refuses("acme.externalAccountBinding", binding, &expected).await;
+    let expected = "spec.renewBefore: Invalid value: \"soon\": is not a duration";
+    kept.refuses("renewBefore", json!("soon"), &[expected]).await;
+    let expected = "spec.privateKey.algorithm: Unsupported value: \"DSA\"";
+    kept.refuses("privateKey", json!({"algorithm": "DSA"}), &[expected]).await;
+    let expected = "spec.privateKey.rotation: Unsupported value: \"Sometimes\"";
+    kept.refuses("privateKey", json!({"rotation": "Sometimes"}), &[expected]).await;
+    let expected = "spec.regions[0]: Invalid value: \"eu_west.example\": is not a domain";
+    kept.refuses("regions", json!(["eu_west.example"]), &[expected]).await;
     kept.refuses(
         "regions",
         json!(["eu.example", "eu.example"]),

@@ -1,4 +1,4 @@
-//! From a Certificate to the handshakes of real relays, which prove the names too.
+//! Certificates that real relays prove and serve.
 
 use crate::{
     cluster::{Cluster, until},
@@ -21,7 +21,7 @@ use kube::{
 use serde_json::{Value, json};
 use std::{net::SocketAddr, process::Command};
 
-/// The SHA-256 of the certificate that is served for a name, as the status has it.
+/// The SHA-256 of the certificate that is served for a name, in the format of the status.
 async fn served(address: SocketAddr, name: &str) -> String {
     let script = "openssl s_client -connect \"$0\" -servername \"$1\" </dev/null 2>/dev/null \
                   | openssl x509 -noout -fingerprint -sha256 2>/dev/null";
@@ -32,7 +32,7 @@ async fn served(address: SocketAddr, name: &str) -> String {
     text.trim().rsplit('=').next().unwrap_or_default().replace(':', "").to_ascii_lowercase()
 }
 
-/// Two relays of a region, with a CA that looks at one of them.
+/// Two relays of a region, and a CA that validates at one of them.
 struct Fleet {
     cluster: Cluster,
     relays: [Relay; 2],
@@ -64,7 +64,7 @@ impl Fleet {
         Api::namespaced(self.cluster.client.clone(), &self.cluster.namespace)
     }
 
-    /// Applies a Certificate whose names are proven like this.
+    /// Applies a Certificate with this solver.
     async fn apply(&self, name: &str, names: &[String], solver: Value) {
         let spec = json!({
             "dnsNames": names,
@@ -75,7 +75,7 @@ impl Fleet {
         self.api().patch(name, &PatchParams::apply("person"), &Patch::Apply(&object)).await.unwrap();
     }
 
-    /// Waits until a revision is rolled out; gives its fingerprint.
+    /// Waits until a revision is rolled out. Returns its fingerprint.
     async fn rolled_out(&self, name: &str, revision: i64) -> String {
         until(&format!("revision {revision} of {name} is rolled out"), async || {
             let status = self.api().get(name).await.unwrap().status.unwrap_or_default();
@@ -88,7 +88,7 @@ impl Fleet {
         status.fingerprint.unwrap()
     }
 
-    /// Whether both relays show this certificate for all of these names.
+    /// Whether both relays serve this certificate for all of these names.
     async fn show(&self, names: &[String], fingerprint: &str) {
         for relay in &self.relays {
             for name in names {
@@ -99,13 +99,13 @@ impl Fleet {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn names_that_relays_prove_by_http_01_and_tls_alpn_01_are_served_by_both_of_them() {
+async fn relays_prove_names_by_http_01_and_tls_alpn_01() {
     let fleet = Fleet::new().await;
     let _operator = fleet.cluster.operator();
     let by_http = [format!("shop.{DOMAIN}"), format!("connect.{DOMAIN}")];
     let by_tls = [format!("blog.{DOMAIN}")];
     let before = served(fleet.relays[1].https(), &by_tls[0]).await;
-    // Both at once: the one's answers do not replace the other's.
+    // Both at once, with separate challenges.
     fleet.apply("by-http", &by_http, json!({"http01": {}})).await;
     fleet.apply("by-tls", &by_tls, json!({"tlsAlpn01": {}})).await;
     let first = fleet.rolled_out("by-http", 1).await;
@@ -127,7 +127,7 @@ async fn names_that_relays_prove_by_http_01_and_tls_alpn_01_are_served_by_both_o
     let orders = fleet.pebble.log().matches("Added order").count();
     assert_eq!(orders, 3, "{}", fleet.pebble.log());
 
-    // Without it the relays show again what stands in.
+    // Without it the relays serve the development certificate again.
     fleet.api().delete("by-tls", &DeleteParams::default()).await.unwrap();
     for relay in &fleet.relays {
         until("what stands in is shown again", async || served(relay.https(), &by_tls[0]).await == before)

@@ -1,6 +1,6 @@
-//! What relays show in a TLS handshake goes before what they say.
+//! A TLS handshake counts more than a relay's report.
 
-use super::{Place, REGION, RELAY};
+use super::{CertificateFixture, REGION, RELAY};
 use adit_acme::{KeyAlgorithm, SealingKey, certificate, open_key};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex};
 use tokio::{io::AsyncReadExt, net::TcpListener};
 use tokio_rustls::TlsAcceptor;
 
-/// What the relay's pod shows, whatever the name is; nothing at first.
+/// The certificate that the relay's pod serves for every name; none at first.
 #[derive(Debug, Default)]
 struct Shown {
     certificate: Mutex<Option<Arc<CertifiedKey>>>,
@@ -41,7 +41,7 @@ impl Shown {
     }
 }
 
-/// A TLS server; gives its port.
+/// Starts a TLS server. Returns its port.
 async fn serve(shown: Arc<Shown>) -> u16 {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
@@ -58,12 +58,12 @@ async fn serve(shown: Arc<Shown>) -> u16 {
     port
 }
 
-/// A Region that the operator leaves alone, as its store is missing, and a pod of a relay at this port.
-async fn region_with_pod(place: &Place, port: u16) {
-    let mut spec = crate::cluster::spec(&place.cluster.namespace);
+/// A Region without relays, because its store is missing, and a pod of a relay at this port.
+async fn region_with_pod(fixture: &CertificateFixture, port: u16) {
+    let mut spec = crate::cluster::spec(&fixture.cluster.namespace);
     spec["domain"] = json!(REGION);
     spec["store"]["relaySecretRef"]["name"] = json!("missing");
-    place.cluster.apply("eu", &spec).await.unwrap();
+    fixture.cluster.apply("eu", &spec).await.unwrap();
     let pod: Pod = serde_json::from_value(json!({
         "metadata": {
             "name": RELAY.trim_end_matches("-00ff"),
@@ -74,7 +74,7 @@ async fn region_with_pod(place: &Place, port: u16) {
         }]},
     }))
     .unwrap();
-    let pods: Api<Pod> = Api::namespaced(place.cluster.client.clone(), &place.cluster.namespace);
+    let pods: Api<Pod> = Api::namespaced(fixture.cluster.client.clone(), &fixture.cluster.namespace);
     pods.create(&PostParams::default(), &pod).await.unwrap();
     let status = json!({"status": {
         "phase": "Running", "podIP": "127.0.0.1", "podIPs": [{"ip": "127.0.0.1"}],
@@ -84,30 +84,30 @@ async fn region_with_pod(place: &Place, port: u16) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_relay_that_confirms_one_certificate_and_shows_another_is_named() {
-    let place = Place::new().await;
+async fn a_relay_that_serves_another_certificate_is_named() {
+    let fixture = CertificateFixture::new().await;
     let shown = Arc::new(Shown::default());
-    region_with_pod(&place, serve(shown.clone()).await).await;
-    let _operator = place.cluster.operator();
+    region_with_pod(&fixture, serve(shown.clone()).await).await;
+    let _operator = fixture.cluster.operator();
     let names = json!([REGION, format!("*.{REGION}")]);
-    place.apply("eu", &json!({"dnsNames": names, "selfSigned": {}})).await;
-    let message = place.wait_for("eu", "RolledOut", "False", "NotServed").await;
+    fixture.apply("eu", &json!({"dnsNames": names, "selfSigned": {}})).await;
+    let message = fixture.wait_for("eu", "RolledOut", "False", "NotServed").await;
     assert!(message.starts_with("Relay eu-relay-1 of eu.example.test has confirmed it"), "{message}");
 
     let other = [REGION.to_owned()];
     let now = time::OffsetDateTime::now_utc();
     let (chain, key) = certificate::self_signed(&other, KeyAlgorithm::EcdsaP256, now).unwrap();
     shown.show(&chain, &key);
-    let message = place.wait_for("eu", "RolledOut", "False", "ServedOtherwise").await;
+    let message = fixture.wait_for("eu", "RolledOut", "False", "ServedOtherwise").await;
     assert!(message.ends_with(&certificate::facts(&chain).unwrap().fingerprint), "{message}");
-    let (code, text) = place.cluster.kubectl_adit(&["certificates"]).await;
+    let (code, text) = fixture.cluster.kubectl_adit(&["certificates"]).await;
     assert_eq!(code, Some(8), "{text}");
     assert!(text.contains("ServedOtherwise: Relay eu-relay-1"), "{text}");
 
-    let set = place.store.certificates_for(REGION).await.unwrap();
+    let set = fixture.store.certificates_for(REGION).await.unwrap();
     let (stored, sealed) = &set.list[0];
     shown.show(&stored.chain, &open_key(&SealingKey::of(&[7; 32]), &stored.id, sealed).unwrap());
-    let message = place.wait_for("eu", "RolledOut", "True", "RolledOut").await;
+    let message = fixture.wait_for("eu", "RolledOut", "True", "RolledOut").await;
     assert_eq!(message, "all 1 relays serve it");
     let asked = shown.names.lock().unwrap().clone();
     assert!(asked.contains(&format!("adit-probe-certificate.{REGION}")), "{asked:?}");

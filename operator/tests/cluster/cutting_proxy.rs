@@ -1,4 +1,4 @@
-//! A proxy before the API server that cuts the operator off at one of its writes, before or after it is done.
+//! A proxy before the API server that cuts the operator off at one of its writes, before or after the write.
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
@@ -15,17 +15,17 @@ use std::{
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
-/// On which side of a write the operator is cut off.
+/// Whether the operator is cut off before or after a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
-    /// The write does not happen.
+pub(crate) enum CutPoint {
+    /// The write is not forwarded.
     Before,
-    /// The write happens, and its answer does not arrive.
+    /// The write is forwarded, and its answer is lost.
     After,
 }
 
 /// The proxy.
-pub(crate) struct Cutting {
+pub(crate) struct CuttingProxy {
     pub(crate) url: String,
     writes: Arc<AtomicUsize>,
     reached: watch::Receiver<bool>,
@@ -34,20 +34,20 @@ pub(crate) struct Cutting {
 
 struct Shared {
     client: Client,
-    cut: Option<(usize, Side)>,
+    cut: Option<(usize, CutPoint)>,
     writes: Arc<AtomicUsize>,
     reached: watch::Sender<bool>,
 }
 
-impl Drop for Cutting {
+impl Drop for CuttingProxy {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl Cutting {
-    /// A proxy that cuts at this write, counted from 1, or at none.
-    pub(crate) async fn start(client: Client, cut: Option<(usize, Side)>) -> Self {
+impl CuttingProxy {
+    /// Starts a proxy that cuts at this write, counted from 1, or at none.
+    pub(crate) async fn start(client: Client, cut: Option<(usize, CutPoint)>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (sender, reached) = watch::channel(false);
@@ -66,7 +66,7 @@ impl Cutting {
         Self { url, writes, reached, task }
     }
 
-    /// How many writes there were.
+    /// Number of writes so far.
     pub(crate) fn writes(&self) -> usize {
         self.writes.load(Ordering::SeqCst)
     }
@@ -83,12 +83,12 @@ fn is_write(request: &Request<Incoming>) -> bool {
     writes && !path.contains("/leases") && !path.contains("/events")
 }
 
-type Answer = Response<UnsyncBoxBody<Bytes, kube::Error>>;
+type ProxyResponse = Response<UnsyncBoxBody<Bytes, kube::Error>>;
 
-async fn forward(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Answer, Infallible> {
+async fn forward(shared: Arc<Shared>, request: Request<Incoming>) -> Result<ProxyResponse, Infallible> {
     let number = if is_write(&request) { shared.writes.fetch_add(1, Ordering::SeqCst) + 1 } else { 0 };
     let cut = shared.cut.filter(|(at, _)| number > 0 && number >= *at).map(|(_, side)| side);
-    if cut == Some(Side::Before) {
+    if cut == Some(CutPoint::Before) {
         shared.reached.send_replace(true);
         return std::future::pending().await;
     }
@@ -98,7 +98,7 @@ async fn forward(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Answ
     parts.headers.remove(http::header::HOST);
     parts.uri = parts.uri.path_and_query().unwrap().as_str().parse().unwrap();
     let answer = shared.client.send(Request::from_parts(parts, Body::from(body.to_vec()))).await;
-    if cut == Some(Side::After) {
+    if cut == Some(CutPoint::After) {
         shared.reached.send_replace(true);
         return std::future::pending().await;
     }
