@@ -123,16 +123,16 @@ impl From<Complaints> for ComplaintRequest {
                     ScopeArg::Account => Scope::Account,
                     ScopeArg::Hostname => Scope::Hostname,
                 };
-                decide.wish(Decision::Acknowledged, scope, until)
+                decide.request(Decision::Acknowledged, scope, until)
             }
-            Complaints::Dismiss(decide) => decide.wish(Decision::Dismissed, Scope::Account, None),
-            Complaints::Lift(decide) => decide.wish(Decision::Lifted, Scope::Account, None),
+            Complaints::Dismiss(decide) => decide.request(Decision::Dismissed, Scope::Account, None),
+            Complaints::Lift(decide) => decide.request(Decision::Lifted, Scope::Account, None),
         }
     }
 }
 
 impl DecisionArgs {
-    fn wish(self, decision: Decision, scope: Scope, until: Option<String>) -> ComplaintRequest {
+    fn request(self, decision: Decision, scope: Scope, until: Option<String>) -> ComplaintRequest {
         let new = NewDecision { decision, scope, until, by: self.who.name(), why: self.reason };
         ComplaintRequest::Decide(self.id, new, self.sure.into())
     }

@@ -31,12 +31,12 @@ pub enum ComplaintRequest {
 /// The relay cannot be reached or refuses, or the person does not agree.
 pub async fn carry_out(
     socket: &Path,
-    wish: &ComplaintRequest,
+    request: &ComplaintRequest,
     json: bool,
     now: u64,
     confirm: impl FnOnce(&str) -> bool,
 ) -> Result<String, CliError> {
-    match wish {
+    match request {
         ComplaintRequest::List => {
             let all: Vec<ComplaintView> = client::all(socket, "/v1/complaints").await?;
             Ok(if json { client::to_json(&all) } else { table::complaints(&all, now) })
