@@ -7,16 +7,14 @@ use adit_protocol::{
     InstanceId, Proof, Welcome,
     possession::{self, EXPORTER_BYTES},
 };
+use adit_system::clock::now;
 use aws_lc_rs::{
     digest::{SHA256, digest},
     signature::{Ed25519KeyPair, KeyPair},
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use file::{SavedIdentity, StateFile};
-use std::{
-    sync::{Mutex, MutexGuard},
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::sync::{Mutex, MutexGuard};
 
 /// A credential that ends within this many seconds is not used for a new session.
 const MIN_CREDENTIAL_LIFETIME_S: u64 = 10;
@@ -60,11 +58,6 @@ impl PresentedProof {
     pub(crate) fn is_credential(&self) -> bool {
         matches!(self.proof, Proof::Credential { .. })
     }
-}
-
-/// Seconds since 1970 by this computer's clock.
-pub(crate) fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 fn token_digest(token: &str) -> String {
@@ -124,7 +117,7 @@ impl Identity {
     /// # Errors
     /// `token_missing`, or why the token cannot be read.
     pub(crate) async fn present(&self) -> Result<PresentedProof, Problem> {
-        let usable = self.credential().clone().filter(|c| c.expires > unix_now() + MIN_CREDENTIAL_LIFETIME_S);
+        let usable = self.credential().clone().filter(|c| c.expires > now() + MIN_CREDENTIAL_LIFETIME_S);
         let Some(credential) = usable else {
             self.check_state_file()?;
             return self.present_token().await;
@@ -227,7 +220,7 @@ mod tests {
         let first = Identity::new(text("a.a.a"), file()).unwrap();
         let presented = first.present().await.unwrap();
         assert!(matches!(&presented.proof, Proof::Token { token } if token == "a.a.a"));
-        first.keep_credential(&presented, "sealed".into(), unix_now() + 1000);
+        first.keep_credential(&presented, "sealed".into(), now() + 1000);
         assert!(first.present().await.unwrap().is_credential());
 
         let second = Identity::new(text("a.a.a"), file()).unwrap();
@@ -238,11 +231,11 @@ mod tests {
         let other = Identity::new(text("b.b.b"), file()).unwrap();
         assert!(!other.present().await.unwrap().is_credential());
 
-        first.keep_credential(&presented, "late".into(), unix_now() + 5);
+        first.keep_credential(&presented, "late".into(), now() + 5);
         assert!(first.present().await.unwrap().is_credential(), "the longer one stays");
         first.forget_credential();
         assert!(!first.present().await.unwrap().is_credential());
-        first.keep_credential(&presented, "late".into(), unix_now() + 5);
+        first.keep_credential(&presented, "late".into(), now() + 5);
         assert!(!first.present().await.unwrap().is_credential(), "too short for a session");
     }
 

@@ -5,6 +5,7 @@ use crate::{
     namespaced_name::NamespacedName,
     objects::{Kind, MANAGED_BY, REGION_LABEL},
 };
+use adit_system::POISONED;
 use futures_util::StreamExt;
 use kube::{
     Api, Client,
@@ -20,8 +21,6 @@ use std::{
 };
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-
-const POISONED: &str = "no code panics while it holds this lock";
 
 /// The parts of an object's metadata that are kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -146,17 +146,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_flag_has_a_variable_that_all_programs_know() {
+    fn the_list_of_variables_is_that_of_the_flags() {
         use clap::CommandFactory;
-        for argument in CommandLine::command().get_arguments() {
-            let Some(variable) = argument.get_env().and_then(|name| name.to_str()) else { continue };
-            assert!(environment::is_known(variable), "{variable}");
-        }
-        let known = environment::OPERATOR.len() + 2;
-        assert_eq!(
-            CommandLine::command().get_arguments().filter(|one| one.get_env().is_some()).count(),
-            known
-        );
+        let line = CommandLine::command();
+        let flags = line.get_arguments().filter_map(clap::Arg::get_env);
+        let list = environment::list(flags.map(|variable| variable.to_string_lossy().into_owned()));
+        adit_testkit::generated::assert_generated("relay/config/src/environment/adit-operator.txt", &list);
     }
 
     #[test]

@@ -121,6 +121,19 @@ pub enum EarlyExit {
     Error(CliError),
 }
 
+/// The variables of all flags.
+#[cfg(test)]
+fn variables() -> Vec<String> {
+    let mut commands = vec![line::CommandLine::command()];
+    let mut variables = Vec::new();
+    while let Some(command) = commands.pop() {
+        let flags = command.get_arguments().filter_map(clap::Arg::get_env);
+        variables.extend(flags.map(|variable| variable.to_string_lossy().into_owned()));
+        commands.extend(command.get_subcommands().cloned());
+    }
+    variables
+}
+
 /// Reads a command line, whose first word is the program. `ADIT_CONFIG` is read too.
 ///
 /// # Errors

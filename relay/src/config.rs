@@ -231,15 +231,11 @@ fn read_config(
     environment: impl Iterator<Item = (String, String)>,
     tolerant: bool,
 ) -> Result<Inspection, ConfigErrors> {
-    let mut problems = Vec::new();
-    let mut tree = match path {
-        Some(path) => {
-            let document = read(path).map_err(|text| ConfigErrors::of_file(path, &text))?;
-            problems = document.problems;
-            document.root
-        }
-        None => serde_json::Value::Null,
+    let text = match path {
+        Some(path) => read(path).map_err(|text| ConfigErrors::of_file(path, &text))?,
+        None => String::new(),
     };
+    let yaml::Document { root: mut tree, mut problems, .. } = yaml::parse(&text);
     let schema = schema::of::<raw::RawConfig>();
     let (set, mut errors) = environment::apply(&schema, &mut tree, environment);
     let unreadable = problems.iter().any(|problem| problem.path.0.is_empty());
@@ -265,22 +261,30 @@ fn read_config(
             Some(Err(_)) | None => {}
         }
     }
+    yaml::locate(&text, &mut problems);
     errors.extend(problems.iter().map(|problem| ConfigError::of(problem, path, &set)));
     Err(ConfigErrors::new(errors))
 }
 
-fn read(path: &Path) -> Result<yaml::Document, String> {
+/// The variables of all keys, and the short form of `ADIT_LOG_LEVEL`.
+#[cfg(test)]
+pub(crate) fn variables() -> Vec<String> {
+    let mut variables = environment::names(&schema::of::<raw::RawConfig>());
+    variables.push(environment::LOG_VARIABLE.to_owned());
+    variables
+}
+
+fn read(path: &Path) -> Result<String, String> {
     let file = File::open(path).map_err(|error| format!("cannot be opened: {error}"))?;
     let mut bytes = Vec::new();
     file.take(yaml::MAX_BYTES as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| format!("cannot be read: {error}"))?;
     if bytes.len() > yaml::MAX_BYTES {
-        return Err(format!("has more than {} bytes, the most that are read", yaml::MAX_BYTES));
+        return Err(format!("has more than {} bytes", yaml::MAX_BYTES));
     }
-    let text = std::str::from_utf8(&bytes);
-    let text = text.map_err(|error| format!("is not UTF-8 text: byte {} is wrong", error.valid_up_to()))?;
-    Ok(yaml::parse(text))
+    String::from_utf8(bytes)
+        .map_err(|error| format!("is not UTF-8 text: byte {} is wrong", error.utf8_error().valid_up_to()))
 }
 
 impl FromStr for RegistryUrl {

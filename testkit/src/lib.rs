@@ -3,6 +3,7 @@
 pub mod balancer;
 pub mod bind;
 pub mod fleet;
+pub mod generated;
 pub mod http;
 pub mod kube_apiserver;
 pub mod load;

@@ -6,6 +6,8 @@ mod environment;
 mod invalid;
 
 pub(super) use environment::Environment;
+#[cfg(test)]
+pub(super) use environment::TOKEN_VARIABLE;
 pub(super) use invalid::InvalidSettings;
 
 use super::{

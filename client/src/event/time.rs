@@ -2,10 +2,7 @@
 
 use ::time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
-use std::{
-    fmt,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{fmt, time::Duration};
 
 /// A point in time with millisecond precision. In JSON it is text by RFC 3339 in UTC: `2026-11-21T10:41:07.250Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,8 +16,7 @@ const LAST_UNIX_MS: u64 = 253_402_300_799_999;
 impl Time {
     /// The present, by this computer's clock.
     pub fn now() -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self::from_unix_ms(u64::try_from(since.as_millis()).unwrap_or(LAST_UNIX_MS))
+        Self::from_unix_ms(adit_system::clock::now_ms())
     }
 
     /// Milliseconds since 1970 (UTC), at most the end of the year 9999.

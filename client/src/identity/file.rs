@@ -1,18 +1,15 @@
 //! The state file: the client's key and credential for one region, kept between runs, readable by the user alone.
 
 use crate::problem::Problem;
+use adit_system::private_file::{self, PrivateFile};
 use aws_lc_rs::signature::Ed25519KeyPair;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
 use std::{
     fs, io,
-    io::Write,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
-
-/// The largest file that is read.
-const MAX_BYTES: u64 = 64 * 1024;
 
 /// The content of a state file.
 #[derive(Serialize, Deserialize)]
@@ -54,11 +51,7 @@ impl StateFile {
 
     /// Loads the file of an earlier run; `None` if there is none or it cannot be read: a new token replaces it.
     pub(crate) fn load(&self) -> Option<SavedIdentity> {
-        let metadata = fs::metadata(&self.0).ok()?;
-        if !metadata.is_file() || metadata.len() > MAX_BYTES {
-            return None;
-        }
-        serde_json::from_slice(&fs::read(&self.0).ok()?).ok()
+        serde_json::from_slice(&PrivateFile::read(&self.0).ok()?.bytes).ok()
     }
 
     /// Whether [`StateFile::save`] would succeed.
@@ -83,20 +76,7 @@ impl StateFile {
     /// # Errors
     /// When the file system does not take it.
     pub(crate) fn save(&self, saved: &SavedIdentity) -> io::Result<()> {
-        if let Some(folder) = self.0.parent() {
-            make_folder(folder)?;
-        }
-        let new = self.0.with_extension(format!("{}.new", std::process::id()));
-        let written = (|| {
-            let mut options = fs::OpenOptions::new();
-            let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-            file.write_all(&serde_json::to_vec(saved)?)?;
-            fs::rename(&new, &self.0)
-        })();
-        if written.is_err() {
-            let _ = fs::remove_file(&new);
-        }
-        written
+        private_file::replace(&self.0, &serde_json::to_vec(saved)?)
     }
 }
 

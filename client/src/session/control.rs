@@ -1,15 +1,13 @@
 //! The control stream of a session: JSON lines on its first stream.
 
 use super::{Report, SessionCommand, SessionEnd, state::Session};
-use crate::{
-    identity::{PresentedProof, unix_now},
-    problem::Problem,
-};
+use crate::{identity::PresentedProof, problem::Problem};
 use adit_mux::{RecvStream, Responder, SendStream, body::send_bytes};
 use adit_protocol::{
     ToClient, ToRelay, Welcome,
     control::{LineError, Lines, encode},
 };
+use adit_system::clock::now;
 use bytes::Bytes;
 use http::Response;
 use std::{sync::Arc, time::Duration};
@@ -34,7 +32,7 @@ pub(super) struct Renewal {
 
 impl Renewal {
     pub(super) fn new(welcome: &Welcome) -> Self {
-        let at = Instant::now() + renewal_delay(welcome.credential_expires, unix_now());
+        let at = Instant::now() + renewal_delay(welcome.credential_expires, now());
         Self { with_token: welcome.renew_with_token, at, pending: None }
     }
 }
@@ -134,7 +132,7 @@ impl Control {
                 if let Some(presented) = self.renewal.pending.take() {
                     session.setup.context.identity.keep_credential(&presented, credential.clone(), *expires);
                 }
-                self.renewal.at = Instant::now() + renewal_delay(*expires, unix_now());
+                self.renewal.at = Instant::now() + renewal_delay(*expires, now());
                 return Ok(());
             }
             ToClient::RenewRefused { code, message } => {

@@ -3,13 +3,12 @@
 use super::{SessionEnd, SessionSetup, stream_limit::StreamLimit};
 use crate::local::LocalService;
 use adit_protocol::{OpenedTunnel, TunnelId};
+use adit_system::POISONED;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, RwLock},
 };
 use tokio::sync::Notify;
-
-const POISONED: &str = "no code panics while it holds this lock";
 
 /// A session that has been welcomed.
 pub(super) struct Session {

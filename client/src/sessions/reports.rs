@@ -9,7 +9,7 @@ use super::{
 use crate::{
     dial::DialError,
     event::{self, ClientState, EventKind, SessionState},
-    identity::{PresentedProof, unix_now},
+    identity::PresentedProof,
     problem::Problem,
     published::LIMITED_DURATION,
     session::{Report, SessionCommand, SessionEnd, SessionKey},
@@ -108,7 +108,11 @@ impl SessionManager {
             }
             RefusalAction::Final => {
                 self.plan.dial_dropped(key);
-                let problem = self.with_facts(refusal::problem_of(refused, &presented.claims(), unix_now()));
+                let problem = self.with_facts(refusal::problem_of(
+                    refused,
+                    &presented.claims(),
+                    adit_system::clock::now(),
+                ));
                 if !self.plan.is_served() {
                     return Err(problem);
                 }

@@ -8,6 +8,7 @@ use crate::{
 };
 use adit_api::Region;
 use adit_store::{RelaySeen, Store, StoreError};
+use adit_system::POISONED;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client, ResourceExt,
@@ -20,7 +21,6 @@ use std::{
 
 /// Age of a relay's last report at which it may be gone, in seconds.
 const MAX_REPORT_AGE_SECONDS: u64 = 30;
-const POISONED: &str = "no code panics while it holds this lock";
 
 /// The relays' last reports; `None` before the first read and while the store is unavailable.
 #[derive(Debug, Default)]

@@ -1,6 +1,7 @@
 //! Calls to a CA's server: HTTPS with certificates of one's own choice, within a time, and with what the server says of
 //! when to come back.
 
+use adit_system::POISONED;
 use bytes::Bytes;
 use http::{Request, Response, header};
 use http_body_util::{BodyExt, Full, Limited};
@@ -24,8 +25,6 @@ const CALL: Duration = Duration::from_secs(15);
 const MAX_BYTES: usize = 1 << 20;
 /// The most characters of an answer that is not for programs.
 const MAX_SHOWN: usize = 200;
-
-const POISONED: &str = "no code panics while it holds this lock";
 
 /// A CA's server that cannot be called.
 #[derive(Debug, thiserror::Error)]

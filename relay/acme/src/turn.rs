@@ -1,11 +1,10 @@
 //! One at a time: who makes an account at a CA has the others of this process wait for it, as they want the same one.
 
+use adit_system::POISONED;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, Weak},
 };
-
-const POISONED: &str = "no code panics while it holds this lock";
 
 type Turn = Arc<tokio::sync::Mutex<()>>;
 

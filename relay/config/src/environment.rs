@@ -1,122 +1,27 @@
-//! The environment: which `ADIT_*` variables there are, and which only look like them.
+//! `ADIT_*` variables: which the programs read, and how they are named.
 //!
-//! A variable with this prefix that no Adit program knows is a mistake that would go unseen, so that the programs refuse
-//! to start with it. A program accepts what another one reads, because they share environments.
+//! A variable with this prefix that no Adit program reads is a mistake that would go unseen, so the programs refuse to
+//! start with it. Each program accepts what the others read, because they share environments. They do not depend on each
+//! other: each derives the list of its own variables from its flags and keys, and its tests hold the file of that list
+//! equal to the derivation (`BLESS=1 cargo test -p CRATE variables` writes the file).
 
-use crate::{nearest, problem::quoted};
+use crate::nearest;
+use std::collections::BTreeSet;
 
-/// What all names begin with.
+/// The prefix of all variables.
 pub const PREFIX: &str = "ADIT_";
 
-/// What the client reads: its flags. `--port` has no variable, because Kubernetes sets `ADIT_PORT`.
-pub const CLIENT: &[&str] = &[
-    "ADIT_ALLOW",
-    "ADIT_ANY_NAME",
-    "ADIT_AUTH",
-    "ADIT_CA",
-    "ADIT_COLOR",
-    "ADIT_CONFIG",
-    "ADIT_DENY",
-    "ADIT_FORCE",
-    "ADIT_GIVE_UP_AFTER",
-    "ADIT_HEADER",
-    "ADIT_HOSTNAME",
-    "ADIT_HOST_HEADER",
-    "ADIT_INSPECT",
-    "ADIT_JSON",
-    "ADIT_NAME",
-    "ADIT_PID",
-    "ADIT_QUIET",
-    "ADIT_RELAY",
-    "ADIT_TOKEN",
-    "ADIT_TOKEN_COMMAND",
-    "ADIT_TOKEN_FILE",
-    "ADIT_UPSTREAM_CA",
-    "ADIT_UPSTREAM_PROTOCOL",
-    "ADIT_VERBOSE",
+/// The variables of each program, one a line.
+const LISTS: [&str; 3] = [
+    include_str!("environment/adit.txt"),
+    include_str!("environment/adit-relay.txt"),
+    include_str!("environment/adit-operator.txt"),
 ];
 
-/// What the relay reads: `ADIT_CONFIG`, and the keys of relay.yaml (see [`variable`]).
-pub const RELAY: &[&str] = &[
-    "ADIT_ACCESS_LOG_FORMAT",
-    "ADIT_ACCESS_LOG_PATH",
-    "ADIT_ACCESS_MINIMUM_CLIENT_VERSION",
-    "ADIT_ACCESS_TOKENS_ISSUERS",
-    "ADIT_ACCESS_TOKENS_MANAGED",
-    "ADIT_CONFIG",
-    "ADIT_CONNECTIONS",
-    "ADIT_DATA_DIR",
-    "ADIT_DOMAIN",
-    "ADIT_DRAIN_TIMEOUT",
-    "ADIT_KEYS_REGION",
-    "ADIT_KEYS_TOKENS",
-    "ADIT_LANES",
-    "ADIT_LIMITS_BODY_BYTES",
-    "ADIT_LIMITS_BUFFER_BYTES",
-    "ADIT_LIMITS_BURST",
-    "ADIT_LIMITS_NAMES",
-    "ADIT_LIMITS_REQUESTS_PER_SECOND",
-    "ADIT_LIMITS_RESPONSE_TIMEOUT",
-    "ADIT_LIMITS_SESSIONS",
-    "ADIT_LIMITS_STREAMS",
-    "ADIT_LIMITS_TUNNELS",
-    "ADIT_LISTEN_ADMIN",
-    "ADIT_LISTEN_HTTP",
-    "ADIT_LISTEN_HTTPS",
-    "ADIT_LISTEN_OPS",
-    "ADIT_LISTEN_PEER",
-    "ADIT_LOG",
-    "ADIT_LOG_FORMAT",
-    "ADIT_LOG_LEVEL",
-    "ADIT_NAME",
-    "ADIT_PEER_ADVERTISE",
-    "ADIT_PEER_CA",
-    "ADIT_PEER_CERT",
-    "ADIT_PEER_KEY",
-    "ADIT_PLAIN_HTTP",
-    "ADIT_PROVIDER_ABUSE",
-    "ADIT_PROVIDER_NAME",
-    "ADIT_PROXY_PROTOCOL_TRUSTED_CIDRS",
-    "ADIT_PUBLIC_PORT",
-    "ADIT_REGISTRY",
-    "ADIT_STORE",
-    "ADIT_TCP_PORTS_FIRST",
-    "ADIT_TCP_PORTS_LAST",
-    "ADIT_TLS_ACME_CA_BUNDLE",
-    "ADIT_TLS_ACME_CHALLENGE",
-    "ADIT_TLS_ACME_DNS_KEY",
-    "ADIT_TLS_ACME_DNS_KEY_NAME",
-    "ADIT_TLS_ACME_DNS_SERVER",
-    "ADIT_TLS_ACME_EMAIL",
-    "ADIT_TLS_ACME_EXTERNAL_ACCOUNT_KEY",
-    "ADIT_TLS_ACME_EXTERNAL_ACCOUNT_KEY_ID",
-    "ADIT_TLS_ACME_NAMES",
-    "ADIT_TLS_ACME_PROFILE",
-    "ADIT_TLS_ACME_RENEW_BEFORE",
-    "ADIT_TLS_ACME_RESOLVERS",
-    "ADIT_TLS_ACME_SERVER",
-    "ADIT_TLS_CERTIFICATES",
-];
-
-/// What the operator reads beside `ADIT_LOG` and `ADIT_LOG_FORMAT`: its flags.
-pub const OPERATOR: &[&str] = &[
-    "ADIT_OPERATOR_CONCURRENCY",
-    "ADIT_OPERATOR_DNS_RESOLVERS",
-    "ADIT_OPERATOR_IDENTITY",
-    "ADIT_OPERATOR_LEASE_NAME",
-    "ADIT_OPERATOR_LEASE_NAMESPACE",
-    "ADIT_OPERATOR_LISTEN_OPS",
-    "ADIT_OPERATOR_NAMESPACE",
-    "ADIT_OPERATOR_PROVIDER_ABUSE",
-    "ADIT_OPERATOR_PROVIDER_NAME",
-    "ADIT_OPERATOR_REGISTRY_IMAGE",
-    "ADIT_OPERATOR_RELAY_IMAGE",
-    "ADIT_OPERATOR_STORE_URL",
-    "ADIT_OPERATOR_STORE_URL_FILE",
-];
-
-/// What `make` hands to everything that it starts, relays and clients among it.
-pub const DEVELOPMENT: &[&str] = &["ADIT_BENCH_INSIDE", "ADIT_CACHE"];
+/// The text of a list in `environment/`: the names in order, each once, one a line.
+pub fn list(names: impl IntoIterator<Item = String>) -> String {
+    names.into_iter().collect::<BTreeSet<_>>().into_iter().map(|name| name + "\n").collect()
+}
 
 /// The variable of a key: `tcpPorts.first` is `ADIT_TCP_PORTS_FIRST`.
 pub fn variable(key: &str) -> String {
@@ -137,19 +42,21 @@ pub fn variable(key: &str) -> String {
 
 /// Whether any Adit program reads a variable.
 pub fn is_known(name: &str) -> bool {
-    [RELAY, CLIENT, OPERATOR, DEVELOPMENT].iter().any(|names| names.contains(&name))
+    known().any(|known| known == name)
 }
 
-/// What is wrong with a variable that no Adit program reads, in words that follow its name. Its value is not shown.
+/// The message about a variable that no Adit program reads; it follows the name. It does not show the value, which may be
+/// a secret.
 pub fn unknown(name: &str) -> String {
-    let all = RELAY.iter().chain(CLIENT).chain(OPERATOR).copied();
-    match nearest(name, all) {
-        Some(meant) => format!("no Adit program reads this variable; did you mean {meant}?"),
-        None => format!(
-            "no Adit program reads this variable: names that begin with {} are its own",
-            quoted(PREFIX)
-        ),
+    let unprefixed = |name: &'static str| name.strip_prefix(PREFIX).unwrap_or(name);
+    match nearest(name.strip_prefix(PREFIX).unwrap_or(name), known().map(unprefixed)) {
+        Some(meant) => format!("no Adit program reads this variable; did you mean {PREFIX}{meant}?"),
+        None => format!("no Adit program reads this variable; unset it ({PREFIX}* is reserved)"),
     }
+}
+
+fn known() -> impl Iterator<Item = &'static str> {
+    LISTS.into_iter().flat_map(str::lines)
 }
 
 /// Whether a variable is one that Kubernetes sets for a Service whose name begins with `adit`, as for links between
@@ -214,17 +121,6 @@ mod tests {
     }
 
     #[test]
-    fn what_make_exports_is_known() {
-        let makefile = include_str!("../../../Makefile");
-        let exports = makefile.lines().filter_map(|line| line.strip_prefix("export ADIT_"));
-        let names = exports.filter_map(|line| line.split([' ', '?', ':', '=']).next());
-        for name in names {
-            assert!(is_known(&format!("ADIT_{name}")), "{name}");
-        }
-        assert!(is_known("ADIT_CACHE"));
-    }
-
-    #[test]
     fn an_unknown_variable_is_named_with_its_neighbour() {
         assert!(is_known("ADIT_TOKEN_FILE") && is_known("ADIT_STORE") && !is_known("ADIT_TOKENFILE"));
         assert_eq!(
@@ -233,7 +129,21 @@ mod tests {
         );
         assert_eq!(
             unknown("ADIT_XYZZY_PLUGH_FROTZ_BLORB"),
-            "no Adit program reads this variable: names that begin with \"ADIT_\" are its own"
+            "no Adit program reads this variable; unset it (ADIT_* is reserved)"
         );
+    }
+    #[test]
+    fn variables_of_flags_that_do_not_exist_are_unknown() {
+        for flag in ["AUTH", "ALLOW", "DENY", "HEADER", "HOSTNAME", "INSPECT", "PID"] {
+            assert!(!is_known(&format!("ADIT_{flag}")), "{flag}");
+        }
+    }
+
+    #[test]
+    fn a_list_has_each_name_once_and_in_order() {
+        assert_eq!(list(["B", "A", "B"].map(str::to_owned)), "A\nB\n");
+        for text in LISTS {
+            assert_eq!(text, list(text.lines().map(str::to_owned)));
+        }
     }
 }

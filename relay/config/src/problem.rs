@@ -1,9 +1,9 @@
-//! What is wrong with one value.
+//! Problems of configuration documents: the path, the value and the rule.
 
 use crate::secret;
 use std::{borrow::Cow, fmt};
 
-/// The most characters of a value that an error shows.
+/// The maximum number of characters of a value in an error.
 const MAX_SHOWN: usize = 80;
 
 /// One step from the root of a document to a value.
@@ -33,7 +33,7 @@ impl From<String> for Step {
     }
 }
 
-/// Where a value stands in a document. As text: `tls.certificates[1].cert`.
+/// The path of a value in a document. As text: `tls.certificates[1].cert`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Path(pub Vec<Step>);
 
@@ -69,27 +69,29 @@ impl fmt::Display for Path {
     }
 }
 
-/// What is wrong with one value: where it stands, and in words the value and the rule that it breaks.
+/// A rule that a value of a document breaks. As text: `line 6: limits.tunnels: -1 is not a whole number from 1 to 10000`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where the value stands.
+    /// The path of the value; empty for the document as a whole.
     pub path: Path,
+    /// The line in the text of the document, counted from 1, where it is known: [`crate::yaml::locate`] fills it in.
+    pub line: Option<usize>,
     /// The value and the rule, without secrets: `-1 is not a whole number from 1 to 10000`.
     pub text: String,
 }
 
 impl Problem {
-    /// A problem with what stands at a path, in words of its own.
+    /// A problem of the value at a path.
     pub fn new(path: Path, text: impl Into<String>) -> Self {
-        Self { path, text: text.into() }
+        Self { path, line: None, text: text.into() }
     }
 
     /// A problem of one field: its value, which must be safe to show, and the rule that it breaks.
     pub fn value(field: &'static str, value: impl fmt::Display, rule: impl fmt::Display) -> Self {
-        Self { path: Path(vec![field.into()]), text: format!("{value} {rule}") }
+        Self::new(Path(vec![field.into()]), format!("{value} {rule}"))
     }
 
-    /// The same problem, seen from what contains the field.
+    /// The same problem with a step before its path: of the mapping or list that contains the value.
     #[must_use]
     pub fn within(mut self, step: impl Into<Step>) -> Self {
         self.path.0.insert(0, step.into());
@@ -99,6 +101,9 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(line) = self.line {
+            write!(f, "line {line}: ")?;
+        }
         if self.path.0.is_empty() {
             f.write_str(&self.text)
         } else {

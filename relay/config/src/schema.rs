@@ -1,10 +1,10 @@
-//! A document beside the JSON Schema of the type that it is meant for: all that does not fit, at once.
+//! Checks a document against the JSON Schema of its type and reports all problems at once.
 //!
 //! serde stops at its first error and does not know the value that it refuses. The schemas that schemars derives from
-//! the same types know fields, ranges and formats, so that this reads them.
+//! the same types know fields, ranges and formats, so the check reads those.
 
 use crate::{
-    Invalid, nearest,
+    Invalid, duration, nearest,
     problem::{Path, Problem, quoted, shown},
 };
 use schemars::{JsonSchema, generate::SchemaSettings};
@@ -15,25 +15,26 @@ mod kind;
 use kind::Shape;
 pub use kind::{Written, alternatives, shape_name, written};
 
-/// Checks a text against a format that a schema names. A format that it does not know accepts everything.
+/// Checks a text against a format of a schema. An unknown format accepts every text.
 pub type Formats = fn(format: &str, text: &str) -> Result<(), Invalid>;
 
-/// The schema of a type, without references.
+/// The schema of a type with all references inlined.
 pub fn of<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
     settings.into_generator().into_root_schema_for::<T>().to_value()
 }
 
-/// A document that has been compared with a schema.
+/// The result of a check.
 #[derive(Debug)]
 pub struct Checked {
-    /// What fits. A list with one bad element is left out as a whole, and a mapping in which a field is missing.
+    /// The part of the document without problems. A list with a bad element is left out as a whole, and so is a mapping
+    /// without a required field.
     pub tree: Option<Value>,
-    /// What does not.
+    /// All problems.
     pub problems: Vec<Problem>,
 }
 
-/// Compares a document with a schema.
+/// Checks a document against a schema.
 pub fn check(schema: &Value, document: &Value, formats: Formats) -> Checked {
     let mut walk = Walk { formats, problems: Vec::new() };
     let tree = walk.value(schema, document, &Path::default());
@@ -48,7 +49,7 @@ pub fn properties(schema: &Value) -> Vec<(&String, &Value)> {
     own.chain(variants).collect()
 }
 
-/// The schema of the mapping that a schema asks for, if it asks for one, also where the mapping may be absent.
+/// The schema of the mapping that a schema requires, if it requires one; an optional mapping counts.
 pub fn section(schema: &Value) -> Option<&Value> {
     match Shape::of(schema) {
         Shape::Mapping | Shape::Variants => Some(schema),
@@ -61,7 +62,7 @@ pub fn section(schema: &Value) -> Option<&Value> {
     }
 }
 
-/// Whether a schema asks for exactly one of its properties.
+/// Whether a schema requires exactly one of its properties.
 pub fn is_choice(schema: &Value) -> bool {
     matches!(Shape::of(schema), Shape::Variants)
 }
@@ -93,8 +94,14 @@ impl Walk {
             (Shape::Integer, Value::Number(number)) if in_range(schema, number) => Some(value.clone()),
             (Shape::Boolean, Value::Bool(_)) => Some(value.clone()),
             (Shape::Text, Value::String(text)) => self.text(schema, text, path),
+            (Shape::Text, Value::Number(number)) if is_duration(schema) => {
+                self.problem(path, format!("{number} needs a unit, for example {number}s"))
+            }
             (Shape::Text, Value::Number(_) | Value::Bool(_)) => {
                 self.problem(path, format!("{} is not text: write it in quotes", shown(value)))
+            }
+            (Shape::Mapping, Value::Array(_)) => {
+                self.problem(path, "is a list: write key: value, without dashes")
             }
             _ => self.problem(path, format!("{} is not {}", shown(value), shape_name(schema))),
         }
@@ -110,9 +117,9 @@ impl Walk {
         self.problem(path, format!("{} is not one of {}{meant}", shown(value), words.join(", ")))
     }
 
-    /// A value that can be one of several shapes: the alternative of its shape decides.
+    /// Checks a value against the alternative that has its shape.
     fn either(&mut self, schema: &Value, value: &Value, path: &Path) -> Option<Value> {
-        let fitting = alternatives(schema).find(|alternative| Shape::of(alternative).takes(value));
+        let fitting = alternatives(schema).find(|alternative| Shape::of(alternative).matches(value));
         let Some(alternative) = fitting else {
             return self.problem(path, format!("{} is not {}", shown(value), shape_name(schema)));
         };
@@ -176,7 +183,7 @@ impl Walk {
             }
             complete &= read.contains_key(name);
         }
-        // The root is handed on without what is missing, so that the rest of the document can be checked further.
+        // The root is kept without the missing fields, so that later checks see the rest of the document.
         (complete || path.0.is_empty()).then(|| read.into())
     }
 
@@ -193,12 +200,12 @@ impl Walk {
 
     fn list(&mut self, schema: &Value, values: &[Value], path: &Path) -> Option<Value> {
         let bound = |key: &str| schema.get(key).and_then(Value::as_u64);
-        let (least, most) = (bound("minItems").unwrap_or(0), bound("maxItems").unwrap_or(u64::MAX));
-        if values.len() as u64 > most {
-            return self.problem(path, format!("has {} elements: at most {most} are allowed", values.len()));
+        let (min, max) = (bound("minItems").unwrap_or(0), bound("maxItems").unwrap_or(u64::MAX));
+        if values.len() as u64 > max {
+            return self.problem(path, format!("has {} elements: the maximum is {max}", values.len()));
         }
-        if (values.len() as u64) < least {
-            return self.problem(path, format!("has {} elements: at least {least} are needed", values.len()));
+        if (values.len() as u64) < min {
+            return self.problem(path, format!("has {} elements: the minimum is {min}", values.len()));
         }
         let anything = Value::Bool(true);
         let items = schema.get("items").unwrap_or(&anything);
@@ -214,16 +221,16 @@ impl Walk {
         let bound = |key: &str| schema.get(key).and_then(Value::as_u64);
         let count = text.chars().count() as u64;
         let value = Value::from(text);
-        if let Some(least) = bound("minLength").filter(|least| count < *least) {
+        if let Some(min) = bound("minLength").filter(|min| count < *min) {
             let rule = if text.is_empty() {
                 "is empty".to_owned()
             } else {
-                format!("has less than {least} characters")
+                format!("has fewer than {min} characters")
             };
             return self.problem(path, format!("{} {rule}", shown(&value)));
         }
-        if let Some(most) = bound("maxLength").filter(|most| count > *most) {
-            return self.problem(path, format!("{} has more than {most} characters", shown(&value)));
+        if let Some(max) = bound("maxLength").filter(|max| count > *max) {
+            return self.problem(path, format!("{} has more than {max} characters", shown(&value)));
         }
         self.format(schema, text, &value, path)
     }
@@ -240,7 +247,7 @@ impl Walk {
     }
 }
 
-/// A value that may hold a password, and that may be no URL: then only what comes before its first colon is shown.
+/// A value that may hold a password. If it is no URL, only the text before its first colon is shown.
 fn shown_secret(text: &str) -> String {
     match (text.contains("://"), text.split_once(':')) {
         (true, _) => quoted(text),
@@ -249,11 +256,14 @@ fn shown_secret(text: &str) -> String {
     }
 }
 
+fn is_duration(schema: &Value) -> bool {
+    schema.get("format").and_then(Value::as_str) == Some(duration::FORMAT)
+}
+
 fn in_range(schema: &Value, number: &serde_json::Number) -> bool {
     let bound = |key: &str| schema.get(key).and_then(Value::as_i64).map(i128::from);
     number.as_i128().is_some_and(|number| {
-        bound("minimum").is_none_or(|least| number >= least)
-            && bound("maximum").is_none_or(|most| number <= most)
+        bound("minimum").is_none_or(|min| number >= min) && bound("maximum").is_none_or(|max| number <= max)
     })
 }
 

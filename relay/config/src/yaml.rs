@@ -1,73 +1,87 @@
 //! YAML text to a tree of JSON values, within bounds.
 //!
 //! Everything after this works on JSON values, because a Region arrives as JSON too: one behaviour for both. Tags,
-//! several documents in one text and keys that are there twice are refused; anchors and aliases are read.
+//! several documents in one text and duplicate keys are refused; anchors and aliases are read. A byte order mark at the
+//! beginning is skipped.
+
+mod locate;
+mod syntax;
+
+pub use locate::{line_of, locate};
 
 use crate::problem::{Path, Problem, quoted};
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use std::{cell::RefCell, fmt};
 
-/// The most bytes that a document may have.
+/// The maximum size of a document in bytes.
 pub const MAX_BYTES: usize = 256 * 1024;
-/// The most values that a document may have, aliases counted as often as they are used.
+/// The maximum number of values in a document. An aliased value counts each time that it is used.
 pub const MAX_VALUES: usize = 20_000;
-/// How deep lists and mappings may be nested.
+/// The maximum nesting of lists and mappings.
 pub const MAX_DEPTH: usize = 24;
-/// The most problems that are reported of one document.
+/// The maximum number of problems that are reported of one document.
 pub const MAX_PROBLEMS: usize = 100;
 
-/// What a text says.
+/// The byte order mark, which editors on Windows write at the beginning of a file.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// A text that was read.
 #[derive(Debug, PartialEq)]
 pub struct Document {
-    /// The root; an empty text is [`Value::Null`]. Where there are problems it holds what could be read.
+    /// The root value; [`Value::Null`] for an empty text. If there are problems, it holds the values that could be read.
     pub root: Value,
-    /// Where the keys of mappings stand, in the order of the text: [`Document::root`] has them in that of the alphabet.
+    /// The paths of all keys of mappings in the order of the text. The mappings in [`Document::root`] are sorted by key.
     pub keys: Vec<Path>,
-    /// What is wrong with the text itself, in the order of the text.
+    /// The problems of the text itself, in its order.
     pub problems: Vec<Problem>,
 }
 
 impl Document {
-    fn unreadable(problem: impl Into<String>) -> Self {
-        Self { root: Value::Null, keys: vec![], problems: vec![Problem::new(Path::default(), problem)] }
+    fn unreadable(text: impl Into<String>) -> Self {
+        Self::broken(Problem::new(Path::default(), text))
+    }
+
+    fn broken(problem: Problem) -> Self {
+        Self { root: Value::Null, keys: vec![], problems: vec![problem] }
     }
 }
 
-/// Reads a text. It never fails as a whole: what is wrong stands in [`Document::problems`].
+/// Reads a text. Errors are in [`Document::problems`].
 pub fn parse(text: &str) -> Document {
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     if text.len() > MAX_BYTES {
-        return Document::unreadable(format!("has {} bytes: at most {MAX_BYTES} are read", text.len()));
+        return Document::unreadable(format!("has {} bytes: the maximum is {MAX_BYTES}", text.len()));
     }
-    // The parser needs quadratic time for brackets that are never closed, so that they are counted before it sees them.
+    // The parser takes quadratic time for brackets that are never closed, so they are counted before it sees them.
     if text.lines().any(|line| depth(line) > MAX_DEPTH) {
-        return Document::unreadable(format!("is nested too deep: at most {MAX_DEPTH} levels are read"));
+        return Document::unreadable(format!("is nested too deep: the maximum is {MAX_DEPTH} levels"));
     }
-    let state = RefCell::new(State { values: 0, keys: Vec::new(), problems: Vec::new() });
+    let state = RefCell::new(Progress { values: 0, keys: Vec::new(), problems: Vec::new() });
     let read =
         Node { path: Path::default(), state: &state }.deserialize(serde_yaml::Deserializer::from_str(text));
-    let State { keys, problems, .. } = state.into_inner();
+    let Progress { keys, problems, .. } = state.into_inner();
     match read {
         Ok(root) => Document { root, keys, problems },
-        Err(error) => Document::unreadable(format!("is not YAML that can be read: {error}")),
+        Err(error) => Document::broken(syntax::problem(text, &error)),
     }
 }
 
-/// How many brackets of a line are open at once, at most; those in quotes are counted too.
+/// The maximum number of brackets that are open at once within a line. Brackets in quotes count too.
 fn depth(line: &str) -> usize {
-    let (mut open, mut most) = (0usize, 0);
+    let (mut open, mut max) = (0usize, 0);
     for byte in line.bytes() {
         match byte {
             b'[' | b'{' => open += 1,
             b']' | b'}' => open = open.saturating_sub(1),
             _ => {}
         }
-        most = most.max(open);
+        max = max.max(open);
     }
-    most
+    max
 }
 
-struct State {
+struct Progress {
     values: usize,
     keys: Vec<Path>,
     problems: Vec<Problem>,
@@ -76,7 +90,7 @@ struct State {
 /// Reads the value at a path.
 struct Node<'a> {
     path: Path,
-    state: &'a RefCell<State>,
+    state: &'a RefCell<Progress>,
 }
 
 impl Node<'_> {
@@ -102,10 +116,12 @@ impl<'de> DeserializeSeed<'de> for Node<'_> {
             state.values
         };
         if values > MAX_VALUES {
-            return Err(D::Error::custom(format_args!("more than {MAX_VALUES} values")));
+            return Err(D::Error::custom(format_args!("has more than {MAX_VALUES} values")));
         }
         if self.path.0.len() > MAX_DEPTH {
-            return Err(D::Error::custom(format_args!("nested deeper than {MAX_DEPTH} levels")));
+            return Err(D::Error::custom(format_args!(
+                "is nested too deep: the maximum is {MAX_DEPTH} levels"
+            )));
         }
         deserializer.deserialize_any(self)
     }
@@ -173,7 +189,7 @@ impl<'de> Visitor<'de> for Node<'_> {
         while let Some(key) = mapping.next_key_seed(Key)? {
             let child = self.child(key.clone());
             if values.contains_key(&key) {
-                child.problem("is there twice: keep one of them");
+                child.problem("is set twice: keep one of them");
             }
             self.state.borrow_mut().keys.push(child.path.clone());
             let value = mapping.next_value_seed(child)?;
@@ -183,7 +199,7 @@ impl<'de> Visitor<'de> for Node<'_> {
     }
 
     fn visit_enum<A: EnumAccess<'de>>(self, _: A) -> Result<Value, A::Error> {
-        Err(A::Error::custom("tags (!name) are not read"))
+        Err(A::Error::custom("has a tag (!name): tags are not read"))
     }
 }
 
@@ -221,7 +237,7 @@ impl Visitor<'_> for Key {
         if value.len() <= 256 {
             Ok(value.to_owned())
         } else {
-            Err(E::custom(format_args!("the key {} is longer than 256 bytes", quoted(value))))
+            Err(E::custom(format_args!("has a key of more than 256 bytes: {}", quoted(value))))
         }
     }
 }

@@ -1,9 +1,7 @@
 //! The keys of a relay.
 
-use super::{
-    InvalidRegionKey, InvalidTokenKey, PrivateFileError, RegionKeys, TokenKeys,
-    private_file::{self, PrivateFile},
-};
+use super::{InvalidRegionKey, InvalidTokenKey, RegionKeys, TokenKeys};
+use adit_system::private_file::{self, PrivateFile, PrivateFileError};
 use std::{
     io,
     path::{Path, PathBuf},

@@ -1,6 +1,7 @@
 //! The development CA: what a relay serves while it has no certificate from anyone that consumers trust.
 
 use super::pem::{Certificate, CertificateError};
+use adit_system::private_file;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose,
@@ -8,7 +9,6 @@ use rcgen::{
 use rustls::pki_types::PrivateKeyDer;
 use std::{
     fs, io,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 use time::{Duration, OffsetDateTime};
@@ -101,22 +101,12 @@ fn create(certificate: &Path, key: &Path) -> Result<(), DevelopmentError> {
     params.not_before = now - BACKDATE;
     params.not_after = now + Duration::days(CA_VALIDITY_DAYS);
     let ca = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
-    let write = |path: &Path, mode, text: String| {
-        let error = |source| DevelopmentError::File { path: path.to_owned(), verb: "write", source };
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(error)?;
-        }
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(mode)
-            .open(path)
-            .map_err(error)?;
-        io::Write::write_all(&mut file, text.as_bytes()).map_err(error)
+    let error = |path: &Path| {
+        let path = path.to_owned();
+        |source| DevelopmentError::File { path, verb: "write", source }
     };
-    write(key, 0o600, ca.key().serialize_pem())?;
-    write(certificate, 0o644, ca.pem())
+    private_file::replace(key, ca.key().serialize_pem().as_bytes()).map_err(error(key))?;
+    fs::write(certificate, ca.pem()).map_err(error(certificate))
 }
 
 #[cfg(test)]

@@ -4,12 +4,12 @@ use super::{Certificates, pem::Certificate};
 use crate::lock::POISONED;
 use adit_acme::{SealingKey, certificate, open_key};
 use adit_store::{CertificateSet, StoredCertificate};
+use adit_system::private_file;
 use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     fs, io,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Mutex,
 };
@@ -131,14 +131,9 @@ pub(crate) fn write_cache(folder: &Path, set: &CertificateSet) {
         fingerprint: stored.fingerprint.clone(),
         sealed: sealed.clone(),
     });
-    let written = serde_json::to_vec(&rows.collect::<Vec<_>>()).map_err(io::Error::other).and_then(|bytes| {
-        fs::create_dir_all(folder)?;
-        let (file, new) = (cache_file(folder), folder.join("certificates.json.new"));
-        let mut out =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        io::Write::write_all(&mut out, &bytes)?;
-        fs::rename(new, file)
-    });
+    let written = serde_json::to_vec(&rows.collect::<Vec<_>>())
+        .map_err(io::Error::other)
+        .and_then(|bytes| private_file::replace(&cache_file(folder), &bytes));
     if let Err(error) = written {
         tracing::warn!(%error, "cannot write the certificate cache");
     }

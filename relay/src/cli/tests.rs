@@ -207,3 +207,11 @@ proptest::proptest! {
         let _ = parse(words.map(OsString::from));
     }
 }
+
+#[test]
+fn the_list_of_variables_is_that_of_the_keys_and_flags() {
+    let mut variables = crate::config::variables();
+    variables.extend(super::variables());
+    let list = adit_config::environment::list(variables);
+    adit_testkit::generated::assert_generated("relay/config/src/environment/adit-relay.txt", &list);
+}

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// The short form of `ADIT_LOG_LEVEL`.
-const LOG_VARIABLE: &str = "ADIT_LOG";
+pub(super) const LOG_VARIABLE: &str = "ADIT_LOG";
 /// The most bytes of one variable that are read.
 const MAX_VARIABLE_BYTES: usize = 64 * 1024;
 

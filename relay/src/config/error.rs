@@ -4,7 +4,7 @@ use super::origins::VariableOrigins;
 use adit_config::{Problem, environment::variable, problem::Step};
 use std::{fmt, path::Path};
 
-/// One thing that is wrong with a configuration. As text: `relay.yaml: limits.tunnels: -1 is not …`, or
+/// One thing that is wrong with a configuration. As text: `relay.yaml: line 6: limits.tunnels: -1 is not …`, or
 /// `ADIT_LIMITS_TUNNELS: -1 is not …`. It never holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
@@ -21,9 +21,10 @@ impl ConfigError {
         if let Some((name, rest)) = set.variable_of(&problem.path) {
             return Self { place: format!("{name}{rest}"), text };
         }
+        let line = problem.line.map(|line| format!(": line {line}")).unwrap_or_default();
         let place = match file {
-            Some(file) if problem.path.0.is_empty() => file.display().to_string(),
-            Some(file) => format!("{}: {}", file.display(), problem.path),
+            Some(file) if problem.path.0.is_empty() => format!("{}{line}", file.display()),
+            Some(file) => format!("{}{line}: {}", file.display(), problem.path),
             None if problem.path.0.iter().all(|step| matches!(step, Step::Key(_))) => {
                 variable(&problem.path.to_string())
             }

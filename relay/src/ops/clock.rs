@@ -1,8 +1,3 @@
 //! The wall clock.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-/// Seconds since 1970 (UTC).
-pub fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
+pub use adit_system::clock::now;

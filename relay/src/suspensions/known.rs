@@ -1,9 +1,9 @@
 //! The last known suspensions, in the relay's own folder: what it goes by when it starts and the store is away.
 
 use adit_store::Suspensions;
+use adit_system::private_file;
 use std::{
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -16,13 +16,7 @@ fn file(folder: &Path) -> PathBuf {
 /// # Errors
 /// The folder cannot be written to.
 pub(crate) fn keep(folder: &Path, all: &Suspensions) -> io::Result<()> {
-    let (path, new) = (file(folder), folder.join("suspensions.json.new"));
-    let mut options = std::fs::OpenOptions::new();
-    let mut to = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    to.write_all(&serde_json::to_vec(all).map_err(io::Error::other)?)?;
-    to.sync_all()?;
-    drop(to);
-    std::fs::rename(new, path)
+    private_file::replace(&file(folder), &serde_json::to_vec(all)?)
 }
 
 /// What was kept last; nothing if there is nothing that can be read.

@@ -88,7 +88,7 @@ fn a_wrong_configuration_ends_with_2_and_says_everything_at_once() {
             &["proxyProtocol.trustedCIDRs[0]", "10.0.0.0/33"],
         ),
         ("plainHttp: maybe", &[], &["plainHttp: \"maybe\""]),
-        ("domain: again.localhost", &[], &["domain: is there twice"]),
+        ("domain: again.localhost", &[], &["domain: is set twice"]),
         ("x: [", &[], &["relay.yaml"]),
         ("", &[("ADIT_DRAIN_TIMEOUTT", "5s")], &["ADIT_DRAIN_TIMEOUTT", "ADIT_DRAIN_TIMEOUT"]),
         ("", &[("ADIT_DRAIN_TIMEOUT", "5")], &["ADIT_DRAIN_TIMEOUT"]),

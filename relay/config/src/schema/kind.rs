@@ -1,8 +1,8 @@
-//! What a schema asks for.
+//! The shape of value that a schema requires.
 
 use serde_json::Value;
 
-/// What a schema asks for, as far as configuration files need it.
+/// The shape of value that a schema requires, as far as configuration files need it.
 pub(super) enum Shape<'a> {
     /// A mapping with fields.
     Mapping,
@@ -14,17 +14,17 @@ pub(super) enum Shape<'a> {
     Integer,
     /// `true` or `false`.
     Boolean,
-    /// One of some words.
+    /// One of several words.
     Words(Vec<&'a str>),
-    /// A mapping with the name of one variant.
+    /// A mapping with exactly one key, the name of a variant.
     Variants,
     /// One of several shapes.
     Either,
-    /// Whatever there is.
+    /// Any value.
     Anything,
 }
 
-/// The schemas of which one has to fit, without `null`; the schema itself where there are none.
+/// The alternatives of a schema without `null`; the schema itself if it has none.
 pub fn alternatives(schema: &Value) -> impl Iterator<Item = &Value> {
     let lists = ["oneOf", "anyOf"].into_iter().filter_map(|key| schema.get(key).and_then(Value::as_array));
     let found: Vec<&Value> =
@@ -32,7 +32,7 @@ pub fn alternatives(schema: &Value) -> impl Iterator<Item = &Value> {
     if found.is_empty() { vec![schema] } else { found }.into_iter()
 }
 
-/// The one type that a schema names, `null` left aside.
+/// The type that a schema names, without `null`.
 fn type_name(schema: &Value) -> Option<&str> {
     match schema.get("type")? {
         Value::String(name) => Some(name),
@@ -78,8 +78,8 @@ impl<'a> Shape<'a> {
         }
     }
 
-    /// Whether a value is of this shape, so that it is this one whose rules it has to keep.
-    pub(super) fn takes(&self, value: &Value) -> bool {
+    /// Whether a value has this shape.
+    pub(super) fn matches(&self, value: &Value) -> bool {
         match self {
             Self::Mapping | Self::Variants => value.is_object(),
             Self::List => value.is_array(),
@@ -91,7 +91,7 @@ impl<'a> Shape<'a> {
     }
 }
 
-/// What a schema asks for, in words: `a whole number from 1 to 10000`.
+/// The name of a schema's shape in messages: `a whole number from 1 to 10000`.
 pub fn shape_name(schema: &Value) -> String {
     match Shape::of(schema) {
         Shape::Mapping => "a mapping".to_owned(),
@@ -105,17 +105,17 @@ pub fn shape_name(schema: &Value) -> String {
         Shape::Integer => {
             let bound = |key: &str| schema.get(key).and_then(Value::as_i64);
             match (bound("minimum"), bound("maximum")) {
-                (Some(least), Some(most)) => format!("a whole number from {least} to {most}"),
+                (Some(min), Some(max)) => format!("a whole number from {min} to {max}"),
                 _ => "a whole number".to_owned(),
             }
         }
     }
 }
 
-/// How a value is written where there is only text, as in a variable.
+/// How a value is written as text alone, as in a variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
-    /// As it is.
+    /// The text itself.
     Text,
     /// As YAML writes a number, `true` or `false`.
     Scalar,
@@ -125,7 +125,7 @@ pub enum Written {
     Structure,
 }
 
-/// How a value that fits a schema is written where there is only text.
+/// How a value of a schema is written as text alone.
 pub fn written(schema: &Value) -> Written {
     match Shape::of(schema) {
         Shape::Text | Shape::Words(_) => Written::Text,

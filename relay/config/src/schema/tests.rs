@@ -28,7 +28,7 @@ fn all_problems_come_at_once_and_name_field_value_and_rule() {
             "burst: a list is not a whole number from 1 to 10000000",
             "names: 1.5 is not a whole number from 1 to 100000",
             "requestsPerSecond: has no value: give it one, or leave the key out",
-            "responseTimeout: 30 is not text: write it in quotes",
+            "responseTimeout: 30 needs a unit, for example 30s",
             "sessions: -1 is not a whole number from 1 to 10000",
             "streams: \"many\" is not a whole number from 1 to 1000000",
         ]
@@ -38,7 +38,7 @@ fn all_problems_come_at_once_and_name_field_value_and_rule() {
 #[test]
 fn what_is_missing_and_what_is_one_too_many_is_named() {
     assert_eq!(problems::<TcpPorts>(json!({"first": 1})), ["last: is missing"]);
-    assert_eq!(problems::<TcpPorts>(json!([])), ["a list is not a mapping"]);
+    assert_eq!(problems::<TcpPorts>(json!([])), ["is a list: write key: value, without dashes"]);
     assert_eq!(
         problems::<Access>(
             json!({"tokens": {"managed": {}, "issuers": [{"issuer": "adit", "audience": ""}]}})
@@ -72,7 +72,7 @@ fn what_is_missing_and_what_is_one_too_many_is_named() {
     );
     assert_eq!(
         problems::<Access>(json!({"tokens": {"issuers": []}})),
-        ["tokens.issuers: has 0 elements: at least 1 are needed"]
+        ["tokens.issuers: has 0 elements: the minimum is 1"]
     );
     assert_eq!(
         problems::<Access>(json!({"minimumClientVersion": "0.3"})),

@@ -19,7 +19,7 @@ fn plain_documents_become_json() {
 fn all_keys_that_are_there_twice_are_named() {
     assert_eq!(
         problems("a: {b: 1, b: 2}\na: 3\n"),
-        ["a.b: is there twice: keep one of them", "a: is there twice: keep one of them"]
+        ["a.b: is set twice: keep one of them", "a: is set twice: keep one of them"]
     );
 }
 
@@ -80,4 +80,32 @@ fn keys_are_told_in_the_order_of_the_text() {
     let document = parse("b: {z: 1, a: [{y: 1}]}\na: 2\n");
     let keys: Vec<String> = document.keys.iter().map(ToString::to_string).collect();
     assert_eq!(keys, ["b", "b.z", "b.a", "b.a[0].y", "a"]);
+}
+
+#[test]
+fn each_path_has_its_line() {
+    let text = "# a comment\na: 1\nb:\n  c: [x,\n      y]\n  d:\n    - e: 1\n    - f: 2\n443: {g: ~}\n'h': &h\n  i: 1\n";
+    let line = |path: &str| {
+        let steps = path.split('.').map(|step| match step.parse() {
+            Ok(index) if index < 10 => crate::problem::Step::Index(index),
+            _ => step.to_owned().into(),
+        });
+        line_of(text, &Path(steps.collect()))
+    };
+    for (path, expected) in [
+        ("a", Some(2)),
+        ("b", Some(3)),
+        ("b.c", Some(4)),
+        ("b.c.1", Some(5)),
+        ("b.d.1", Some(8)),
+        ("b.d.1.f", Some(8)),
+        ("443.g", Some(9)),
+        ("h.i", Some(11)),
+        ("b.x", None),
+        ("a.x", None),
+        ("b.d.7", None),
+    ] {
+        assert_eq!(line(path), expected, "{path}");
+    }
+    assert_eq!(line_of("\u{feff}\n\na: 1", &Path::keys("a")), Some(3));
 }

@@ -30,7 +30,7 @@ const BAD_VARIABLES: &[(&[(&str, &str)], &str)] = &[
     (&[("ADIT_TLS_CERTIFICATES", "a.pem")], "ADIT_TLS_CERTIFICATES: \"a.pem\" is not a list"),
     (
         &[("ADIT_ACCESS_TOKENS_MANAGED", "{}"), ("ADIT_ACCESS_TOKENS_ISSUERS", "[]")],
-        "ADIT_ACCESS_TOKENS_ISSUERS: has 0 elements: at least 1 are needed",
+        "ADIT_ACCESS_TOKENS_ISSUERS: has 0 elements: the minimum is 1",
     ),
     (
         &[("ADIT_STORE", "postgres:hunter2")],
@@ -95,18 +95,18 @@ fn files_that_are_no_configuration_are_refused() {
         "FILE: cannot be opened: No such file or directory (os error 2)"
     );
     assert_eq!(refused(place.0.path()), "FILE: cannot be read: Is a directory (os error 21)");
-    assert_eq!(refused(Path::new("/dev/zero")), "FILE: has more than 262144 bytes, the most that are read");
+    assert_eq!(refused(Path::new("/dev/zero")), "FILE: has more than 262144 bytes");
     assert_eq!(refused(&place.file("a", b"a: \xff")), "FILE: is not UTF-8 text: byte 3 is wrong");
     assert_eq!(refused(&place.file("b", "")), "FILE: domain: is missing");
-    assert_eq!(refused(&place.file("c", "- a\n")), "FILE: a list is not a mapping");
+    assert_eq!(refused(&place.file("c", "- a\n")), "FILE: is a list: write key: value, without dashes");
     assert_eq!(
         refused(&place.file("d", "[".repeat(1000))),
-        "FILE: is nested too deep: at most 24 levels are read"
+        "FILE: is nested too deep: the maximum is 24 levels"
     );
-    assert!(refused(&place.file("e", "a: [\n")).starts_with("FILE: is not YAML that can be read: "));
-    assert!(
-        refused(&place.file("f", "domain: a\n---\ndomain: b\n"))
-            .starts_with("FILE: is not YAML that can be read: ")
+    assert!(refused(&place.file("e", "a: [\n")).starts_with("FILE: line 2: "));
+    assert_eq!(
+        refused(&place.file("f", "domain: a\n---\ndomain: b\n")),
+        "FILE: line 2: a second document begins; remove the line ---"
     );
     assert_eq!(
         Config::load(Some(&place.file("g", "a: 1\n".repeat(10_000))), std::iter::empty())
