@@ -1,4 +1,4 @@
-//! The bounded queue of events from sessions to the client's user. A full queue drops events rather than delay a request.
+//! The bounded queue of events from sessions to the client's user. A full queue drops events: no request waits for it.
 
 use crate::event::{Event, EventKind};
 use std::{

@@ -1,7 +1,7 @@
 //! HTTP/1.1 to a service: connections that are driven by the task that uses them.
 //!
-//! A connection has no task of its own: the task that sends a request polls it. So a request costs one task, and an answer's
-//! head and first bytes leave for the relay together.
+//! A connection has no task of its own: the task that sends a request polls it. So a request costs one task, and an
+//! answer's head and first bytes leave for the relay together.
 
 use super::{
     connect::{Purpose, ServiceError, UnexpectedReply, connect},
@@ -82,7 +82,8 @@ type Driver = Connection<TokioIo<ServiceIo>, RequestBody>;
 impl Drop for ServiceConnection {
     fn drop(&mut self) {
         if let Some(driver) = self.driver.take_if(|_| self.busy) {
-            // A FIN alone may be a half-close, after which a service still answers. A reset says that no one waits for the answer.
+            // A FIN alone may be a half-close, after which a service still answers. A reset says that no one waits for
+            // the answer.
             driver.into_parts().io.into_inner().abort();
         }
     }

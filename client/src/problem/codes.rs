@@ -297,7 +297,8 @@ codes! {
         why ["it expired at {expired} UTC", "it has expired"]
         next ["on the relay's machine: {tokenCommand}", "get a fresh token from your provider, as you got this one"]
         "Tokens of the provider live for 15 minutes and are exchanged for a credential when the client starts. \
-         Standalone: adit-relay token --account NAME > token. On Kubernetes: kubectl adit token --account NAME > token. For programs: --token-command."
+         Standalone: adit-relay token --account NAME > token. On Kubernetes: kubectl adit token --account NAME > \
+         token. For programs: --token-command."
     "token_file" 500 3
         what ["cannot read the token file {file}", "cannot read the token file"]
         why []
@@ -317,19 +318,22 @@ codes! {
         what ["no token"]
         why ["{region} has to know whose tunnel this is", "the relay has to know whose tunnel this is"]
         next ["get a token from your provider, and add --token-file FILE"]
-        "Standalone: adit-relay token --account NAME > token. On Kubernetes: kubectl adit token --account NAME > token. A client shows who it is with a token: from --token-file, --token-command, ADIT_TOKEN, or the file `token` beside \
-         adit.yaml."
+        "A client shows who it is with a token: from --token-file, --token-command, ADIT_TOKEN, or the file `token` \
+         beside adit.yaml. Standalone: adit-relay token --account NAME > token. On Kubernetes: kubectl adit token \
+         --account NAME > token."
     "token_signature" 401 3
         what ["{region} refused the token", "the relay refused the token"]
         why ["it is signed with a key that this region does not know"]
         next ["on the relay's machine: {tokenCommand}", "get a token from this region's provider"]
-        "The token was made for another provider, or the region's signing key has changed. Standalone: adit-relay token --account NAME > token. On Kubernetes: kubectl adit token --account NAME > token."
+        "The token was made for another provider, or the region's signing key has changed. Standalone: adit-relay \
+         token --account NAME > token. On Kubernetes: kubectl adit token --account NAME > token."
     "token_used" 401 3
         what ["{region} refused the token", "the relay refused the token"]
         why ["a token works once, and this one was used before"]
         next ["on the relay's machine: {tokenCommand}", "get a fresh token from your provider, as you got this one"]
         "A token of the provider is good for one start of one client, so that a stolen copy is of no use. \
-         Standalone: adit-relay token --account NAME > token. On Kubernetes: kubectl adit token --account NAME > token. For programs: --token-command."
+         Standalone: adit-relay token --account NAME > token. On Kubernetes: kubectl adit token --account NAME > \
+         token. For programs: --token-command."
     "too_many_names" 429 4
         what ["the account has {limit} names already", "the account has as many names as it may"]
         why []
