@@ -261,9 +261,9 @@ fn all_errors_of_the_configuration_come_at_once_with_code_2() {
         stderr(&output),
         "error: the configuration is not valid [config_invalid]\n  \
          ADIT_TOKENFILE: no Adit program reads this variable; did you mean ADIT_TOKEN_FILE?\n  \
-         adit.yaml: tunnels.b.http: \"0\" is not a service: a port is a number from 1 to 65535\n  \
-         adit.yaml: tunnels.a: has no service: add http: or tcp: with a port\n  \
-         adit.yaml: tunnels.a.serve: is not a key of this version of Adit: there are http, tcp, name, enabled, port\n  \
+         adit.yaml: line 2: tunnels.b.http: \"0\" is not a service: a port is a number from 1 to 65535\n  \
+         adit.yaml: line 2: tunnels.a: has no service: add http: or tcp: with a port\n  \
+         adit.yaml: line 2: tunnels.a.serve: is not a key of this version of Adit: there are http, tcp, name, enabled, port\n  \
          next:  correct it, then: adit check\n"
     );
     assert_eq!((output.status.code(), stdout(&output)), (Some(2), ""));

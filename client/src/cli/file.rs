@@ -70,7 +70,7 @@ const TCP_KEYS: [&str; 1] = ["port"];
 /// Reads the text of a file in this directory.
 ///
 /// # Errors
-/// All errors, one line each: field, value and rule.
+/// All errors in the order of the text, one line each: line, field, value and rule.
 pub(super) fn parse(text: &str, directory: &Path) -> Result<File, Vec<String>> {
     let document = yaml::parse(text);
     let mut reader = Reader::new(document.problems, document.keys);
@@ -98,7 +98,7 @@ pub(super) fn parse(text: &str, directory: &Path) -> Result<File, Vec<String>> {
         });
         root.end(&KEYS);
     }
-    reader.finish(file)
+    reader.finish(file, text)
 }
 
 fn not_empty(text: &str) -> Result<String, String> {

@@ -43,13 +43,14 @@ impl Reader {
         Some(Mapping { fields, path: Path::default(), problems: &mut self.problems, keys: &self.keys })
     }
 
-    /// The value if nothing was wrong, else all problems.
-    pub(super) fn finish<T>(self, value: T) -> Result<T, Vec<String>> {
+    /// The value if nothing was wrong, else all problems with their lines in the text.
+    pub(super) fn finish<T>(mut self, value: T, text: &str) -> Result<T, Vec<String>> {
         if self.problems.is_empty() {
-            Ok(value)
-        } else {
-            Err(self.problems.iter().map(Problem::to_string).collect())
+            return Ok(value);
         }
+        adit_config::yaml::locate(text, &mut self.problems);
+        self.problems.sort_by_key(|problem| problem.line);
+        Err(self.problems.iter().map(Problem::to_string).collect())
     }
 }
 

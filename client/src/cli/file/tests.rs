@@ -1,8 +1,26 @@
 use super::*;
 use crate::service::UpstreamProtocol;
 
+/// What a text says, or its errors without their lines.
 fn read(text: &str) -> Result<File, Vec<String>> {
-    parse(text, Path::new("/etc/adit"))
+    let without_line =
+        |error: String| match error.strip_prefix("line ").and_then(|rest| rest.split_once(": ")) {
+            Some((_, rest)) => rest.to_owned(),
+            None => error,
+        };
+    let parsed = parse(text, Path::new("/etc/adit"));
+    parsed.map_err(|errors| errors.into_iter().map(without_line).collect())
+}
+
+#[test]
+fn errors_name_their_lines_in_the_order_of_the_text() {
+    let errors = parse(
+        "relay: eu.example.com\ntunnels:\n  web: {http: 0}\n  a: {tcp: 22, hostHeader: x}\nports: 1\n",
+        Path::new("/"),
+    )
+    .unwrap_err();
+    let lines: Vec<&str> = errors.iter().map(|error| error.split(": ").next().unwrap()).collect();
+    assert_eq!(lines, ["line 3", "line 4", "line 5"], "{errors:#?}");
 }
 
 #[test]

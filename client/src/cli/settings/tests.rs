@@ -90,8 +90,8 @@ fn everything_that_is_wrong_is_said_at_once_and_where_it_stands() {
     let errors = errors.unwrap_err();
     for start in [
         "ADIT_TOKENFILE: no Adit program reads this variable; did you mean ADIT_TOKEN_FILE?",
-        "adit.yaml: relay: \"a b\" is not a region",
-        "adit.yaml: ports: is not a key",
+        "adit.yaml: line 1: relay: \"a b\" is not a region",
+        "adit.yaml: line 2: ports: is not a key",
         "--give-up-after: \"soon\" is not a duration",
         "SERVICE: \"70000\" is not a service: a port is a number from 1 to 65535",
         "--name: \"a_b\" is not a name: a name has 1 to 63",
