@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_lane_knows_of_an_idle_one_and_an_idle_one_keeps_what_comes() {
+    fn a_busy_lane_finds_an_idle_one_and_an_idle_one_keeps_its_own() {
         let lanes = Lanes::start(2).unwrap();
         let [busy, idle] = lanes.all() else { panic!("there are two") };
         let work = busy.spawn(async {

@@ -11,7 +11,8 @@ use std::{
 };
 use tempfile::TempDir;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Maximum time to start on a busy machine.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A zone that can be updated, as the one of [`DOMAIN`] can. Every name in both leads to 127.0.0.1, and that of
 /// `_acme-challenge.alias` to another one.
@@ -20,7 +21,7 @@ pub const ZONE: &str = "example.test";
 /// The name of the key that may update it.
 pub const KEY_NAME: &str = "adit";
 
-/// A zone that the server should have and cannot load: SERVFAIL.
+/// A zone that the server cannot load: it answers SERVFAIL.
 pub const BROKEN_ZONE: &str = "broken.test";
 
 /// A name server on a port of its own.
@@ -40,20 +41,20 @@ impl Bind {
         let folder = tempfile::Builder::new().prefix("adit-bind-").tempdir().expect("a folder can be made");
         let port = Port::take();
         let key = BASE64_STANDARD.encode((0..32).map(|_| rand::random::<u8>()).collect::<Vec<_>>());
-        let place = folder.path();
+        let directory = folder.path();
         let mut zones = String::new();
         for zone in [ZONE, DOMAIN] {
             let records = format!(
                 "$TTL 5\n@ SOA ns.{zone}. root.{zone}. 1 3600 600 86400 5\n@ NS ns.{zone}.\n@ A 127.0.0.1\n\
                  ns A 127.0.0.1\n*  A 127.0.0.1\n_acme-challenge.alias CNAME proofs.delegated\n"
             );
-            write(&place.join(zone), &records);
+            write(&directory.join(zone), &records);
             zones.push_str(&format!(
                 "zone \"{zone}\" {{ type primary; file \"{zone}\"; allow-update {{ key \"{KEY_NAME}\"; }}; }};\n"
             ));
         }
         write(
-            &place.join("named.conf"),
+            &directory.join("named.conf"),
             &format!(
                 "options {{ directory \"{folder}\"; pid-file none; session-keyfile none; recursion no; \
                    listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; dnssec-validation no; \
@@ -62,18 +63,18 @@ impl Bind {
                  key \"{KEY_NAME}\" {{ algorithm hmac-sha256; secret \"{key}\"; }};\n\
                  {zones}\
                  zone \"{BROKEN_ZONE}\" {{ type secondary; file \"none\"; primaries {{ 127.0.0.1 port 1; }}; }};\n",
-                folder = place.display(),
+                folder = directory.display(),
             ),
         );
         let mut command = Command::new(program());
-        command.args(["-g", "-n", "1", "-c"]).arg(place.join("named.conf"));
+        command.args(["-g", "-n", "1", "-c"]).arg(directory.join("named.conf"));
         let mut server = Child::start(&command);
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + START_TIMEOUT;
         while TcpStream::connect(port.address()).is_err() {
             assert!(server.is_running() && Instant::now() < end, "named does not listen");
             std::thread::sleep(Duration::from_millis(5));
         }
-        server.wait_for_line("running", PATIENCE);
+        server.wait_for_line("running", START_TIMEOUT);
         Self { _server: server, port, key, _folder: folder }
     }
 

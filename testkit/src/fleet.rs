@@ -1,10 +1,10 @@
 //! Several relays of one region behind a load balancer.
 
 use crate::{
-    balancer::Balancer,
     http::Consumer,
+    load_balancer::LoadBalancer,
     redis::Redis,
-    region::{Region, Relay},
+    region::{RelayProcess, TestRegion},
     wait::{until, until_async, until_ok},
 };
 use std::net::SocketAddr;
@@ -13,23 +13,23 @@ use std::net::SocketAddr;
 #[derive(Debug)]
 pub struct RelayFleet {
     /// The load balancer in front of all relays.
-    pub balancer: Balancer,
+    pub balancer: LoadBalancer,
     /// The relays, in the order in which they were named.
-    pub relays: Vec<Relay>,
+    pub relays: Vec<RelayProcess>,
     /// What the relays share.
-    pub region: Region,
+    pub region: TestRegion,
     /// The region's registry.
     pub redis: Redis,
 }
 
 impl RelayFleet {
     /// Starts relays of these names in a region, and waits until each of them knows all others.
-    pub async fn start(region: Region, names: &[&str]) -> Self {
+    pub async fn start(region: TestRegion, names: &[&str]) -> Self {
         let redis = Redis::start();
         let region = region.registry(redis.url());
-        let mut relays: Vec<Relay> = names.iter().map(|name| region.spawn(name)).collect();
-        relays.iter_mut().for_each(Relay::wait_ready);
-        let balancer = Balancer::start(&relays.iter().collect::<Vec<_>>());
+        let mut relays: Vec<RelayProcess> = names.iter().map(|name| region.spawn(name)).collect();
+        relays.iter_mut().for_each(RelayProcess::wait_ready);
+        let balancer = LoadBalancer::start(&relays.iter().collect::<Vec<_>>());
         let fleet = Self { balancer, relays, region, redis };
         let count = names.len() as u64;
         until("every relay knows the others", || {
@@ -75,7 +75,7 @@ impl RelayFleet {
 
     /// Where consumers reach every relay in clear.
     pub fn http_addresses(&self) -> Vec<SocketAddr> {
-        self.relays.iter().map(Relay::http).collect()
+        self.relays.iter().map(RelayProcess::http).collect()
     }
 
     /// Where consumers reach every relay but one in clear.

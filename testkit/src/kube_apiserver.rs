@@ -19,12 +19,12 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// The longest that starting may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Maximum time to start on a busy machine.
+const START_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Run with the folder as its argument: removes it once standard input is closed. What all tests of a process share is never
 /// dropped, and the two programs are still ending when the process has ended.
-const WARDEN: &str = r#"
+const CLEANUP_SCRIPT: &str = r#"
 trap '' INT TERM HUP
 cat >/dev/null
 for pause in 0 0.2 1 5; do sleep $pause; rm -rf -- "$1"; done
@@ -64,7 +64,7 @@ impl KubeApiserver {
         let folder =
             tempfile::Builder::new().prefix("adit-apiserver-").tempdir().expect("a folder can be made");
         let mut warden = Command::new("/bin/sh");
-        warden.args(["-c", WARDEN, "adit-testkit"]).arg(folder.path());
+        warden.args(["-c", CLEANUP_SCRIPT, "adit-testkit"]).arg(folder.path());
         warden.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         let warden = spawn(warden).expect("/bin/sh can be started");
         let (port, etcd_port, etcd_peer) = (Port::take(), Port::take(), Port::take());
@@ -153,7 +153,7 @@ impl KubeApiserver {
     }
 
     fn wait_until_ready(&mut self) {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + START_TIMEOUT;
         while !self.get("/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")) {
             if let Some(status) = self.server.exited() {
                 panic!("kube-apiserver ended ({status}): {}", self.server.output());

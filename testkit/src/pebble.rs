@@ -21,22 +21,23 @@ use std::{
 use tempfile::TempDir;
 use tokio_rustls::TlsAcceptor;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Maximum time to start on a busy machine.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How a Pebble is to behave.
+/// Settings of a Pebble.
 #[derive(Clone, Debug)]
-pub struct Behaviour {
-    /// Of a hundred nonces, how many are refused though they are good.
+pub struct PebbleOptions {
+    /// Percentage of valid nonces that are refused.
     pub bad_nonces: u8,
-    /// The port at which http-01 is looked at.
+    /// The port that http-01 challenges are fetched from.
     pub http_port: u16,
-    /// The port at which tls-alpn-01 is looked at.
+    /// The port that tls-alpn-01 challenges are checked at.
     pub tls_port: u16,
-    /// Whom it asks for names: `127.0.0.1:PORT`.
-    pub dns: String,
-    /// For how many seconds certificates of the profile `short` are valid.
+    /// Its name server: `127.0.0.1:PORT`.
+    pub resolver: String,
+    /// Validity of certificates of the profile `short`, in seconds.
     pub short_seconds: u64,
-    /// Key id and key (base64url) of the external account that it asks for.
+    /// Key id and key (base64url) of the external account that it requires.
     pub binding: Option<(String, String)>,
 }
 
@@ -47,14 +48,21 @@ pub struct Pebble {
     port: Port,
     management: Port,
     folder: TempDir,
-    behaviour: Behaviour,
+    options: PebbleOptions,
 }
 
-impl Behaviour {
-    /// One that refuses nothing, and asks this name server.
-    pub fn asking(dns: impl Into<String>) -> Self {
+impl PebbleOptions {
+    /// Refuses nothing, and resolves names by this name server.
+    pub fn with_resolver(resolver: impl Into<String>) -> Self {
         let (bad_nonces, short_seconds) = (0, 518_400);
-        Self { bad_nonces, http_port: 80, tls_port: 443, dns: dns.into(), short_seconds, binding: None }
+        Self {
+            bad_nonces,
+            http_port: 80,
+            tls_port: 443,
+            resolver: resolver.into(),
+            short_seconds,
+            binding: None,
+        }
     }
 }
 
@@ -62,12 +70,12 @@ impl Pebble {
     /// Starts one, and waits until it answers.
     ///
     /// Panics when Pebble is not installed or does not start.
-    pub fn start(behaviour: Behaviour) -> Self {
+    pub fn start(options: PebbleOptions) -> Self {
         assert!(is_installed("pebble"), "pebble is not installed: make test builds it");
         let folder = tempfile::Builder::new().prefix("adit-pebble-").tempdir().expect("a folder can be made");
         let (port, management) = (Port::take(), Port::take());
         make_certificate(&folder);
-        let binding = behaviour.binding.as_ref();
+        let binding = options.binding.as_ref();
         let keys: serde_json::Map<String, Value> =
             binding.map(|(id, key)| (id.clone(), json!(key))).into_iter().collect();
         let config = json!({ "pebble": {
@@ -75,8 +83,8 @@ impl Pebble {
             "managementListenAddress": management.address().to_string(),
             "certificate": folder.path().join("server.pem"),
             "privateKey": folder.path().join("server.key"),
-            "httpPort": behaviour.http_port,
-            "tlsPort": behaviour.tls_port,
+            "httpPort": options.http_port,
+            "tlsPort": options.tls_port,
             "ocspResponderURL": "",
             "externalAccountBindingRequired": binding.is_some(),
             "externalAccountMACKeys": keys,
@@ -85,12 +93,12 @@ impl Pebble {
             "keyAlgorithm": "ecdsa",
             "profiles": {
                 "default": { "description": "ninety days", "validityPeriod": 7_776_000 },
-                "short": { "description": "short", "validityPeriod": behaviour.short_seconds },
+                "short": { "description": "short", "validityPeriod": options.short_seconds },
             },
         } });
         fs::write(folder.path().join("pebble.json"), config.to_string()).expect("a file can be written");
-        let server = spawn(&folder, &behaviour);
-        let mut pebble = Self { server, port, management, folder, behaviour };
+        let server = spawn(&folder, &options);
+        let mut pebble = Self { server, port, management, folder, options };
         pebble.wait_ready();
         pebble
     }
@@ -160,15 +168,15 @@ impl Pebble {
         self.server.kill();
     }
 
-    /// Starts it anew; it has forgotten everything.
+    /// Starts it again; it has forgotten everything.
     pub fn restart(&mut self) {
         self.kill();
-        self.server = spawn(&self.folder, &self.behaviour);
+        self.server = spawn(&self.folder, &self.options);
         self.wait_ready();
     }
 
     fn wait_ready(&mut self) {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + START_TIMEOUT;
         while TcpStream::connect(self.port.address()).is_err() {
             assert!(self.server.is_running() && Instant::now() < end, "pebble does not listen");
             std::thread::sleep(Duration::from_millis(5));
@@ -176,12 +184,12 @@ impl Pebble {
     }
 }
 
-fn spawn(folder: &TempDir, behaviour: &Behaviour) -> Child {
+fn spawn(folder: &TempDir, options: &PebbleOptions) -> Child {
     let mut command = Command::new("pebble");
     command.arg("-config").arg(folder.path().join("pebble.json"));
-    command.args(["-dnsserver", &behaviour.dns]);
+    command.args(["-dnsserver", &options.resolver]);
     command.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_AUTHZREUSE", "0");
-    command.env("PEBBLE_WFE_NONCEREJECT", behaviour.bad_nonces.to_string());
+    command.env("PEBBLE_WFE_NONCEREJECT", options.bad_nonces.to_string());
     Child::start(&command)
 }
 

@@ -24,8 +24,8 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// The longest that starting or ending a server may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Maximum time to start or end a server on a busy machine.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Where Debian has its versions.
 const DEBIAN: &str = "/usr/lib/postgresql";
@@ -46,11 +46,11 @@ const SETTINGS: &[&str] = &[
     "log_min_messages=warning",
 ];
 
-/// The same, for as long as no other server follows this one.
-const ALONE: &str = "synchronous_commit = off\n";
+/// More settings while the server has no standby.
+const WITHOUT_STANDBY: &str = "synchronous_commit = off\n";
 
 /// Run with the folder as its argument: ends and removes what is left once standard input is closed.
-const WARDEN: &str = r#"
+const CLEANUP_SCRIPT: &str = r#"
 trap '' INT TERM HUP
 cat >/dev/null
 here() { [ "$(readlink "/proc/$pid/cwd")" = "$1/data" ]; }
@@ -93,7 +93,7 @@ impl Postgres {
     pub fn start() -> Self {
         let mut postgres = Self::empty();
         postgres.init();
-        postgres.start_again();
+        postgres.restart();
         postgres
     }
 
@@ -142,7 +142,7 @@ impl Postgres {
         self.thaw();
         if let Some(mut server) = self.server.take() {
             server.signal(Signal::Int);
-            assert!(server.wait(PATIENCE).is_some(), "postgres did not end: {}", server.output());
+            assert!(server.wait(START_TIMEOUT).is_some(), "postgres did not end: {}", server.output());
         }
     }
 
@@ -160,11 +160,11 @@ impl Postgres {
                     .expect("root may give it away");
             }
         }
-        self.start_again();
+        self.restart();
     }
 
     /// Starts the server again after [`Postgres::stop`], on the same port, and waits until it takes connections.
-    pub fn start_again(&mut self) {
+    pub fn restart(&mut self) {
         let mut command = self.command("postgres");
         command.arg("-D").arg(self.folder.join("data")).arg("-p").arg(self.port.to_string());
         for setting in SETTINGS {
@@ -176,12 +176,16 @@ impl Postgres {
         // QUIT, not KILL: a server that is killed leaves a segment of the system's shared memory behind. Where the
         // server runs as another user, the change of user takes this wish back, and the warden alone ends it.
         let mut server = Child::start_with(&command, append_to(&self.folder.join("log")), Signal::Quit);
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + START_TIMEOUT;
         while !self.is_ready() {
             if let Some(status) = server.exited() {
                 panic!("postgres ended ({status}): {}", server.output());
             }
-            assert!(Instant::now() < end, "postgres did not start within {PATIENCE:?}: {}", server.output());
+            assert!(
+                Instant::now() < end,
+                "postgres did not start within {START_TIMEOUT:?}: {}",
+                server.output()
+            );
             thread::sleep(Duration::from_millis(20));
         }
         self.server = Some(server);
@@ -214,7 +218,7 @@ impl Postgres {
             &["-D", &data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"],
         );
         let mut file = append_to(&self.folder.join("data/postgresql.conf"));
-        file.write_all(ALONE.as_bytes()).expect("the server's folder can be written to");
+        file.write_all(WITHOUT_STANDBY.as_bytes()).expect("the server's folder can be written to");
     }
 
     fn is_ready(&self) -> bool {
@@ -258,7 +262,7 @@ impl Drop for Postgres {
         self.thaw();
         if let Some(server) = &mut self.server {
             server.signal(Signal::Quit);
-            server.wait(PATIENCE);
+            server.wait(START_TIMEOUT);
         }
         // Its end shows what it wrote if the test panics, so it comes before the files go.
         drop(self.server.take());
@@ -269,7 +273,7 @@ impl Drop for Postgres {
 
 fn start_warden(folder: &Path) -> std::process::Child {
     let mut warden = Command::new("/bin/sh");
-    warden.args(["-c", WARDEN, "adit-testkit"]).arg(folder);
+    warden.args(["-c", CLEANUP_SCRIPT, "adit-testkit"]).arg(folder);
     warden.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
     spawn(warden).expect("/bin/sh can be started")
 }

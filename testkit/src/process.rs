@@ -4,6 +4,7 @@
 //! --pdeathsig` from util-linux asks it to). It does so when the *thread* that started the child ends, and each test has
 //! a thread of its own: all children are therefore started by one thread that lives as long as the process.
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{
     ffi::OsStr,
     fs::{File, OpenOptions},
@@ -22,10 +23,10 @@ use std::{
 /// How much of a program's output is shown when its test fails.
 const SHOWN_BYTES: usize = 8 * 1024;
 
-/// How often a state is looked at while somebody waits for it.
-const POLL: Duration = Duration::from_millis(5);
+/// Pause between two checks of a state.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// What a program can be told.
+/// A signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// SIGTERM: end in an orderly way.
@@ -165,7 +166,7 @@ impl Child {
             if status.is_some() || Instant::now() >= end {
                 return status;
             }
-            thread::sleep(POLL);
+            thread::sleep(POLL_INTERVAL);
         }
     }
 
@@ -192,7 +193,7 @@ impl Child {
                 panic!("{} ended ({status}) without {text:?}", self.name);
             }
             assert!(Instant::now() < end, "{} did not write {text:?} within {within:?}", self.name);
-            thread::sleep(POLL);
+            thread::sleep(POLL_INTERVAL);
         }
     }
 }
@@ -272,12 +273,24 @@ pub fn is_installed(program: impl AsRef<OsStr>) -> bool {
         .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()))
 }
 
+/// Raises this process's limit of open files to the hard limit. Tests with thousands of consumers need it.
+///
+/// Panics when that is below `minimum`.
+pub fn raise_open_file_limit(minimum: u64) {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    setrlimit(Resource::Nofile, raised).expect("a soft limit may be raised to the hard one");
+    assert!(
+        limit.maximum.is_none_or(|hard| hard >= minimum),
+        "this test needs {minimum} open files: {limit:?}"
+    );
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wait::{MAX_WAIT, block_until};
     use std::os::unix::process::ExitStatusExt;
-
-    const LONG: Duration = Duration::from_secs(60);
 
     fn shell(script: &str) -> Child {
         Child::start(Command::new("sh").args(["-c", script]))
@@ -290,11 +303,7 @@ mod tests {
     }
 
     fn wait_for_state(pid: u32, wanted: impl Fn(Option<char>) -> bool) {
-        let end = Instant::now() + LONG;
-        while !wanted(state(pid)) {
-            assert!(Instant::now() < end, "process {pid} is in state {:?}", state(pid));
-            thread::sleep(POLL);
-        }
+        block_until(&format!("process {pid} reaches the state"), || wanted(state(pid)));
     }
 
     #[test]
@@ -302,21 +311,21 @@ mod tests {
         let mut child = Child::start(
             Command::new("sh").args(["-c", "echo \"to $WHOM\"; echo oops >&2; exit 3"]).env("WHOM", "stdout"),
         );
-        assert_eq!(child.wait(LONG).and_then(|status| status.code()), Some(3));
+        assert_eq!(child.wait(MAX_WAIT).and_then(|status| status.code()), Some(3));
         assert_eq!(child.output(), "to stdout\noops\n");
-        assert_eq!(child.wait_for_line("oops", LONG), "oops");
+        assert_eq!(child.wait_for_line("oops", MAX_WAIT), "oops");
     }
 
     #[test]
     fn a_child_is_stopped_goes_on_and_is_ended() {
         let mut child = shell("trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.01; done");
-        child.wait_for_line("up", LONG);
+        child.wait_for_line("up", MAX_WAIT);
         child.stop();
         wait_for_state(child.pid(), |state| state == Some('T'));
         assert!(child.is_running());
         child.cont();
         child.term();
-        assert_eq!(child.wait(LONG).and_then(|status| status.code()), Some(0));
+        assert_eq!(child.wait(MAX_WAIT).and_then(|status| status.code()), Some(0));
         assert!(child.output().ends_with("bye\n"));
         child.term();
     }
@@ -334,7 +343,7 @@ mod tests {
     #[test]
     fn a_child_outlives_the_thread_that_asked_for_it() {
         let mut child = thread::spawn(|| shell("echo up; exec sleep 600")).join().unwrap();
-        child.wait_for_line("up", LONG);
+        child.wait_for_line("up", MAX_WAIT);
         // The kernel sends its signal while the thread ends, which join() has waited for.
         assert!(child.wait(Duration::from_millis(100)).is_none(), "{:?}", child.exited());
     }
@@ -342,7 +351,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "ended (exit status: 7) without \"never\"")]
     fn waiting_for_a_line_of_a_program_that_ended_fails_at_once() {
-        shell("exit 7").wait_for_line("never", LONG);
+        shell("exit 7").wait_for_line("never", MAX_WAIT);
     }
 
     /// Not a test of its own: the next one starts this test program again, with this one alone, and kills it.
@@ -351,12 +360,12 @@ mod tests {
         let Ok(file) = std::env::var("ADIT_TESTKIT_VICTIM") else { return };
         // Once they have said something the kernel has been asked to end them.
         let mut child = shell("echo up; exec sleep 600");
-        child.wait_for_line("up", LONG);
+        child.wait_for_line("up", MAX_WAIT);
         let mut stopped = shell("echo up; exec sleep 600");
-        stopped.wait_for_line("up", LONG);
+        stopped.wait_for_line("up", MAX_WAIT);
         stopped.stop();
         std::fs::write(file, format!("{} {}\n", child.pid(), stopped.pid())).unwrap();
-        thread::sleep(LONG);
+        thread::sleep(MAX_WAIT);
     }
 
     #[test]
@@ -368,15 +377,9 @@ mod tests {
                 .args(["process::tests::victim", "--exact"])
                 .env("ADIT_TESTKIT_VICTIM", &pids),
         );
-        let end = Instant::now() + LONG;
-        let children: Vec<u32> = loop {
-            let text = std::fs::read_to_string(&pids).unwrap_or_default();
-            if text.ends_with('\n') {
-                break text.split_whitespace().map(|pid| pid.parse().unwrap()).collect();
-            }
-            assert!(Instant::now() < end, "no children: {}", test.output());
-            thread::sleep(POLL);
-        };
+        let text = || std::fs::read_to_string(&pids).unwrap_or_default();
+        block_until("the test has started children", || text().ends_with('\n'));
+        let children: Vec<u32> = text().split_whitespace().map(|pid| pid.parse().unwrap()).collect();
         test.kill();
         for pid in children {
             wait_for_state(pid, |state| matches!(state, None | Some('Z')));

@@ -12,8 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The longest that starting a server or one answer of it may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Maximum time to start a server or to answer a command on a busy machine.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A server on a port of its own on 127.0.0.1 that keeps nothing on disk.
 ///
@@ -56,7 +56,7 @@ impl Redis {
         format!("redis://{}/0", self.port.address())
     }
 
-    /// Takes all data out of the server.
+    /// Deletes all data.
     pub fn flush(&self) {
         assert_eq!(self.run("FLUSHALL"), "+OK");
     }
@@ -70,8 +70,8 @@ impl Redis {
     }
 
     fn try_run(&self, command: &str) -> std::io::Result<String> {
-        let mut stream = TcpStream::connect_timeout(&self.port.address(), PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut stream = TcpStream::connect_timeout(&self.port.address(), START_TIMEOUT)?;
+        stream.set_read_timeout(Some(START_TIMEOUT))?;
         let arguments: Vec<&str> = command.split(' ').collect();
         let mut request = format!("*{}\r\n", arguments.len());
         for argument in arguments {
@@ -111,7 +111,7 @@ impl Redis {
     }
 
     fn wait_until_ready(&mut self) {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + START_TIMEOUT;
         // A server that wants a password says so, which is an answer.
         while !self.try_run("PING").is_ok_and(|answer| answer == "+PONG" || answer.starts_with("-NOAUTH")) {
             if let Some(status) = self.server.exited() {

@@ -18,15 +18,15 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// How long a relay may take to become ready on a busy machine.
-const READY: Duration = Duration::from_secs(60);
+/// Maximum time for a relay to become ready on a busy machine.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The domain of every test region; names under `localhost` need no DNS.
 pub const DOMAIN: &str = "adit.localhost";
 
 /// What the relays of one region share: keys, certificates, back ends.
 #[derive(Debug)]
-pub struct Region {
+pub struct TestRegion {
     program: PathBuf,
     domain: String,
     folder: TempDir,
@@ -34,14 +34,14 @@ pub struct Region {
     store: Option<String>,
     stores: Vec<(String, String)>,
     extra: String,
-    open_files: Option<u32>,
+    max_open_files: Option<u32>,
     environment: Vec<(String, String)>,
     tcp: Ports,
 }
 
-/// One relay.
+/// One relay: a process of the program.
 #[derive(Debug)]
-pub struct Relay {
+pub struct RelayProcess {
     /// The process.
     pub child: Child,
     /// Its name in the region.
@@ -67,13 +67,13 @@ fn write_secret(path: &Path, text: &str) {
     file.write_all(text.as_bytes()).expect("a file can be written");
 }
 
-impl Region {
+impl TestRegion {
     /// A region whose relays run `program`, alone with memory and SQLite until it is given other back ends.
     pub fn new(program: impl Into<PathBuf>) -> Self {
         Self::of_domain(program, DOMAIN)
     }
 
-    /// The same with a domain of its own, under `localhost`.
+    /// As [`TestRegion::new`], with a domain of its own under `localhost`.
     pub fn of_domain(program: impl Into<PathBuf>, domain: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("adit-region-").tempdir().expect("a folder can be made");
         let region = Self {
@@ -84,7 +84,7 @@ impl Region {
             store: None,
             stores: vec![],
             extra: String::new(),
-            open_files: None,
+            max_open_files: None,
             environment: Vec::new(),
             tcp: Ports::take(8),
         };
@@ -129,10 +129,10 @@ impl Region {
         self
     }
 
-    /// Its relays may have no more than this many files open at once.
+    /// Limits the number of files that each relay may have open at once.
     #[must_use]
-    pub fn open_files(mut self, most: u32) -> Self {
-        self.open_files = Some(most);
+    pub fn max_open_files(mut self, limit: u32) -> Self {
+        self.max_open_files = Some(limit);
         self
     }
 
@@ -186,26 +186,26 @@ impl Region {
     /// Starts a relay and waits until it is ready.
     ///
     /// Panics with the relay's output when it does not become ready.
-    pub fn start(&self, name: &str) -> Relay {
+    pub fn start(&self, name: &str) -> RelayProcess {
         let mut relay = self.spawn(name);
         relay.wait_ready();
         relay
     }
 
     /// Starts a relay.
-    pub fn spawn(&self, name: &str) -> Relay {
+    pub fn spawn(&self, name: &str) -> RelayProcess {
         let (https, http, ops, peer) = (Port::take(), Port::take(), Port::take(), Port::take());
         let folder = self.folder.path().join(name);
         fs::create_dir_all(&folder).expect("a folder can be made");
         let config = folder.join("relay.yaml");
         let shared = self.folder.path().display();
         // Each relay has the region's TCP ports, so only one relay can offer them on one address.
-        let place = self.place(name);
+        let address = self.loopback_address(name);
         let alone = self.registry == "memory:";
         let peer_listener = if alone { String::new() } else { format!(", peer: '127.0.0.1:{peer}'") };
         let mut yaml = format!(
             "name: {name}\ndomain: {domain}\ndataDir: {data}\nplainHttp: serve\n\
-             listen: {{https: '{place}:{https}', http: '{place}:{http}', ops: '127.0.0.1:{ops}'{peer_listener}}}\n\
+             listen: {{https: '{address}:{https}', http: '{address}:{http}', ops: '127.0.0.1:{ops}'{peer_listener}}}\n\
              keys: {{region: {shared}/region.key, tokens: {shared}/tokens.key}}\n\
              tls: {{certificates: [{{cert: {shared}/relay.pem, key: {shared}/relay.key}}]}}\n\
              tcpPorts: {{first: {first}, last: {last}}}\nregistry: '{registry}'\n",
@@ -233,15 +233,24 @@ impl Region {
         yaml.push_str(&self.extra);
         write(&config, &yaml);
         let child = self.run(&config);
-        Relay { child, name: name.to_owned(), config, https, http, ops, _peer: peer, tcp: place_number(name) }
+        RelayProcess {
+            child,
+            name: name.to_owned(),
+            config,
+            https,
+            http,
+            ops,
+            _peer: peer,
+            tcp: address_byte(name),
+        }
     }
 
     fn run(&self, config: &Path) -> Child {
-        let mut command = match self.open_files {
+        let mut command = match self.max_open_files {
             None => Command::new(&self.program),
-            Some(most) => {
+            Some(limit) => {
                 let mut command = Command::new("prlimit");
-                command.arg(format!("--nofile={most}:{most}")).arg("--").arg(&self.program);
+                command.arg(format!("--nofile={limit}:{limit}")).arg("--").arg(&self.program);
                 command
             }
         };
@@ -251,24 +260,24 @@ impl Region {
     }
 
     /// Starts a relay again that has ended, on the same ports, and waits until it is ready.
-    pub fn restart(&self, relay: &mut Relay) {
+    pub fn restart(&self, relay: &mut RelayProcess) {
         relay.child = self.run(&relay.config);
         relay.wait_ready();
     }
 
     /// Runs `adit-relay admin` with these arguments against a relay.
-    pub fn admin(&self, relay: &Relay, arguments: &[&str]) -> Output {
+    pub fn admin(&self, relay: &RelayProcess, arguments: &[&str]) -> Output {
         let mut command = Command::new(&self.program);
         command.arg("admin").args(arguments).arg("--config").arg(&relay.config);
         command.output().expect("the program runs")
     }
 
-    fn place(&self, name: &str) -> String {
-        format!("127.0.0.{}", place_number(name))
+    fn loopback_address(&self, name: &str) -> String {
+        format!("127.0.0.{}", address_byte(name))
     }
 
     /// A fresh managed token.
-    pub fn token(&self, relay: &Relay, account: &str, more: &[&str]) -> String {
+    pub fn token(&self, relay: &RelayProcess, account: &str, more: &[&str]) -> String {
         let output = Command::new(&self.program)
             .args(["token", "--account", account, "--config"])
             .arg(&relay.config)
@@ -280,15 +289,15 @@ impl Region {
     }
 }
 
-/// Relay `a` is on 127.0.0.1, where names under `localhost` lead; `b`, `c` … are on 127.0.0.12, 13 …
-fn place_number(name: &str) -> u16 {
+/// The last byte of a relay's address. Relay `a` is on 127.0.0.1, where names under `localhost` lead; `b`, `c` … are on 127.0.0.12, 13 …
+fn address_byte(name: &str) -> u16 {
     match name.bytes().next_back().unwrap_or(b'a') & 0x1f {
         1 => 1,
         letter => u16::from(letter) + 10,
     }
 }
 
-impl Relay {
+impl RelayProcess {
     fn ip(&self) -> std::net::Ipv4Addr {
         std::net::Ipv4Addr::new(127, 0, 0, self.tcp as u8)
     }
@@ -313,8 +322,8 @@ impl Relay {
         self.ops.address()
     }
 
-    /// What its ops port answers: status and body; nothing while it does not listen.
-    pub fn ask(&self, path: &str) -> Option<(u16, String)> {
+    /// Status and body of the response to a GET at its ops port; `None` while it does not listen.
+    pub fn get_ops(&self, path: &str) -> Option<(u16, String)> {
         let mut tcp = TcpStream::connect_timeout(&self.ops(), Duration::from_secs(2)).ok()?;
         tcp.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
         write!(tcp, "GET {path} HTTP/1.1\r\nhost: ops\r\nconnection: close\r\n\r\n").ok()?;
@@ -326,7 +335,7 @@ impl Relay {
 
     /// The sum of one of its metrics, as by [`metrics::sum`]; 0 while the relay does not answer.
     pub fn metric(&self, name: &str) -> u64 {
-        self.ask("/metrics").map_or(0, |(_, text)| metrics::sum(&text, name))
+        self.get_ops("/metrics").map_or(0, |(_, text)| metrics::sum(&text, name))
     }
 
     /// The lines of its access log so far, as JSON. The last may be up to 100 ms late.
@@ -339,8 +348,8 @@ impl Relay {
     ///
     /// Panics when that takes too long, or when the process ends.
     pub fn wait_ready(&mut self) {
-        let end = Instant::now() + READY;
-        while self.ask("/readyz").is_none_or(|(status, _)| status != 200) {
+        let end = Instant::now() + START_TIMEOUT;
+        while self.get_ops("/readyz").is_none_or(|(status, _)| status != 200) {
             let alive = self.child.is_running();
             assert!(alive && Instant::now() < end, "relay {} is not ready (running: {alive})", self.name);
             std::thread::sleep(Duration::from_millis(5));

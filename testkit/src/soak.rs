@@ -14,8 +14,8 @@ pub fn scale<T>(usual: T, long: T) -> T {
     if soaking() { long } else { usual }
 }
 
-/// What a long run is to remember of a test: how much it did, and how long that took. `make soak` keeps the lines in
-/// docs/soak.md. In a usual run nothing is said: tests assert counts and order, never seconds.
+/// The record of a test in a long run: how much it did, and how long that took. `make soak` keeps the lines in
+/// docs/soak.md. In a usual run nothing is printed: tests assert counts and order, never seconds.
 #[derive(Debug)]
 pub struct Record {
     test: &'static str,

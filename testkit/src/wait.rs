@@ -77,6 +77,18 @@ pub fn until_ok<T, E: Debug, F: Future<Output = Result<T, E>>>(
     }
 }
 
+/// Waits for a future.
+///
+/// Panics with `what` after [`MAX_WAIT`].
+#[track_caller]
+pub fn until_done<F: Future>(what: &str, future: F) -> impl Future<Output = F::Output> {
+    let caller = Location::caller();
+    async move {
+        let done = tokio::time::timeout(MAX_WAIT, future).await;
+        done.unwrap_or_else(|_| panic!("{caller}: waited in vain: {what}"))
+    }
+}
+
 /// As [`until`], but blocks the calling thread.
 #[track_caller]
 pub fn block_until(what: &str, mut state: impl FnMut() -> bool) {
@@ -85,17 +97,6 @@ pub fn block_until(what: &str, mut state: impl FnMut() -> bool) {
         assert!(Instant::now() < end, "waited in vain: {what}");
         thread::sleep(POLL_INTERVAL);
     }
-}
-
-/// Lets this process have as many files open as the system allows it. Tests with thousands of consumers need it.
-///
-/// Panics when that is fewer than `least`.
-pub fn open_files(least: u64) {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    setrlimit(Resource::Nofile, raised).expect("a soft limit may be raised to the hard one");
-    assert!(limit.maximum.is_none_or(|most| most >= least), "this test needs {least} open files: {limit:?}");
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The service and the consumer, against each other.
 
 use adit_testkit::{
-    http::{Consumer, Frame, Service, pattern},
+    http::{Consumer, Service, WebSocketFrame, pattern},
     wait::until,
 };
 use std::{io, time::Duration};
@@ -76,7 +76,7 @@ async fn websockets_and_other_upgrades_echo() {
         socket.send(2, pattern(0, length)).await.unwrap();
         assert_eq!(
             socket.receive().await.unwrap(),
-            Frame { opcode: 2, payload: pattern(0, length).to_vec() }
+            WebSocketFrame { opcode: 2, payload: pattern(0, length).to_vec() }
         );
     }
     socket.send(9, "x").await.unwrap();

@@ -50,15 +50,15 @@ async fn an_outage_of_the_api_server_fails_no_request() {
     let before = published.pods().await;
     let (ca, token) = (published.region.ca().await, published.region.token("you").await);
     let load = published.load(8).await;
-    load.more(200).await;
+    load.until_answered(200).await;
 
     let record = Record::begin("no API server for two minutes, on Kubernetes");
     let (away, since) = (Away::begin().await, Instant::now());
     // A client can connect meanwhile: relays need only the registry and the store.
     let other = published.region.client_with(&ca, &token, "other", published.service.address()).await;
-    load.more(500).await;
+    load.until_answered(500).await;
     while since.elapsed() < Duration::from_secs(scale(0, 120)) {
-        load.more(100).await;
+        load.until_answered(100).await;
     }
     drop(away);
     until("the API server is back", async || answers().await.then_some(())).await;
@@ -79,8 +79,8 @@ async fn an_outage_of_the_api_server_fails_no_request() {
     })
     .await;
     published.namespace.condition("region", "eu", "Ready", "True").await;
-    load.more(200).await;
-    let (answered, failures) = load.end().await;
+    load.until_answered(200).await;
+    let (answered, failures) = load.stop().await;
     assert!(failures.is_empty(), "{} of {answered}: {failures:?}", failures.len());
     record.end(format!(
         "{answered} requests, 0 failed, changes made {:.1} s after its return",

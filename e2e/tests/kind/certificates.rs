@@ -132,7 +132,7 @@ async fn the_example_certificate_is_issued_and_renewed_under_load() {
 
     // Renewed.
     let load = published.load(CONNECTIONS).await;
-    load.more(500).await;
+    load.until_answered(500).await;
     region.adit(&["renew", "eu"]).await.unwrap();
     let second = namespace
         .until("certificate.adit.dev", "eu", "is another one and rolled out", |certificate| {
@@ -140,8 +140,8 @@ async fn the_example_certificate_is_issued_and_renewed_under_load() {
         })
         .await["status"]
         .clone();
-    load.more(500).await;
-    let (answered, failures) = load.end().await;
+    load.until_answered(500).await;
+    let (answered, failures) = load.stop().await;
     assert!(failures.is_empty(), "{} of {answered}: {failures:?}", failures.len());
     are_open(&mut sockets, "renewed").await;
     assert_ne!(second["fingerprint"], first["fingerprint"]);

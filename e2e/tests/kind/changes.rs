@@ -14,7 +14,7 @@ async fn a_rolling_update_under_load_fails_no_request() {
     let before = published.pods().await;
     let record = Record::begin("a rolling update of all relays, on Kubernetes");
     let load = published.load(CONSUMERS).await;
-    load.more(500).await;
+    load.until_answered(500).await;
     let rounds = scale(1, 3);
     for round in (0..rounds).map(|round| round.to_string()) {
         let roll = json!({"spec": {"relays": {"podAnnotations": {"round": round}}}}).to_string();
@@ -27,11 +27,11 @@ async fn a_rolling_update_under_load_fails_no_request() {
         .await;
     }
     published.namespace.condition("region", "eu", "Ready", "True").await;
-    load.more(500).await;
+    load.until_answered(500).await;
     while load.answered() < scale(0, 100_000) {
-        load.more(1_000).await;
+        load.until_answered(1_000).await;
     }
-    let (answered, failures) = load.end().await;
+    let (answered, failures) = load.stop().await;
     assert!(
         failures.is_empty(),
         "{} of {answered}: {:?}",

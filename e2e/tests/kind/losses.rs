@@ -16,7 +16,7 @@ async fn a_force_deleted_relay_fails_only_its_own_requests() {
     let published = Published::new(Namespace::new("forced").await, json!({"limits": limits()})).await;
     let record = Record::begin("a relay's pod deleted with force, on Kubernetes");
     let load = published.load(scale(16, 64)).await;
-    load.more(500).await;
+    load.until_answered(500).await;
     let selector = "app.kubernetes.io/component=relay";
     let pods = published.namespace.list("pods", selector).await;
     let lost = pods[0]["metadata"]["name"].as_str().unwrap().to_owned();
@@ -30,8 +30,8 @@ async fn a_force_deleted_relay_fails_only_its_own_requests() {
     .await;
     published.namespace.condition("region", "eu", "Ready", "True").await;
     let so_far = load.failures().len();
-    load.more(scale(2_000, 50_000)).await;
-    let (answered, failures) = load.end().await;
+    load.until_answered(scale(2_000, 50_000)).await;
+    let (answered, failures) = load.stop().await;
     // Connections to that relay break, and a few new ones are led to it until all nodes know better. The relay that is
     // left never has to say that it cannot answer.
     let said: Vec<_> = failures.iter().filter(|failure| failure.contains("status")).collect();
@@ -46,7 +46,7 @@ async fn a_killed_registry_fails_no_request() {
     let published = Published::new(Namespace::new("registry").await, json!({"limits": limits()})).await;
     let selector = "app.kubernetes.io/component=registry";
     let load = published.load(8).await;
-    load.more(200).await;
+    load.until_answered(200).await;
     let pods = published.namespace.list("pods", selector).await;
     let lost = pods[0]["metadata"]["name"].as_str().unwrap().to_owned();
     published.namespace.kubectl(&["delete", "pod", &lost, "--force", "--grace-period=0"]).await;
@@ -68,12 +68,12 @@ async fn a_killed_registry_fails_no_request() {
         (region["status"]["relays"]["summary"] == "3/3").then_some(())
     })
     .await;
-    load.more(500).await;
+    load.until_answered(500).await;
     let (consumer, host) = (published.region.consumer("other").await, published.region.host("other"));
     for _ in 0..30 {
         assert_eq!(consumer.get(&host, "/").await.unwrap().status, 200);
     }
-    let (answered, failures) = load.end().await;
+    let (answered, failures) = load.stop().await;
     assert!(failures.is_empty(), "{} of {answered}: {failures:?}", failures.len());
     drop(other);
     published.end().await;

@@ -11,7 +11,7 @@ async fn an_operator_upgrade_restarts_no_relay() {
     let published = Published::new(namespace, json!({"limits": limits()})).await;
     let before = published.pods().await;
     let load = published.load(8).await;
-    load.more(200).await;
+    load.until_answered(200).await;
 
     provider.install(&["podAnnotations.e2e=upgraded", "relayImage=adit-relay:of-a-later-operator"]).await;
     // The new operator has reconciled the Region once it has corrected a drifted object.
@@ -30,13 +30,13 @@ async fn an_operator_upgrade_restarts_no_relay() {
         kubectl(&["get", "crd", "regions.adit.dev", "-o", "name"]).await.contains("regions"),
         "the definitions stay"
     );
-    load.more(500).await;
+    load.until_answered(500).await;
     assert_eq!(published.pods().await, before, "relays stay when the chart goes");
 
     provider.install(&[]).await;
     published.namespace.condition("region", "eu", "Ready", "True").await;
     assert_eq!(published.pods().await, before);
-    let (answered, failures) = load.end().await;
+    let (answered, failures) = load.stop().await;
     assert!(failures.is_empty(), "{} of {answered}: {failures:?}", failures.len());
     adit_e2e::kubectl::helm(&["test", provider::RELEASE, "--namespace", provider::NAMESPACE]).await;
     published.end().await;

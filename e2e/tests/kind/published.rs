@@ -4,7 +4,7 @@ use adit_e2e::{
     namespace::Namespace,
     region::{Client, Region},
 };
-use adit_testkit::{http::Service, load::Load};
+use adit_testkit::{http::Service, load_generator::LoadGenerator};
 use serde_json::{Value, json};
 
 /// A service that is published as `shop`.
@@ -37,9 +37,9 @@ impl Published {
     }
 
     /// Starts load of this number of consumers.
-    pub(crate) async fn load(&self, consumers: usize) -> Load {
+    pub(crate) async fn load(&self, consumers: usize) -> LoadGenerator {
         let consumer = self.region.consumer("shop").await;
-        Load::of(std::iter::repeat_n(consumer, consumers), &self.region.host("shop"), "/bytes/1000")
+        LoadGenerator::of(std::iter::repeat_n(consumer, consumers), &self.region.host("shop"), "/bytes/1000")
     }
 
     /// The relays' pods: their uids and numbers of restarts, sorted.

@@ -11,7 +11,7 @@ use adit_api::Certificate;
 use adit_store::{RelaySeen, Store};
 use adit_testkit::{
     bind::{Bind, KEY_NAME},
-    pebble::{Behaviour, Pebble},
+    pebble::{Pebble, PebbleOptions},
 };
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
@@ -38,7 +38,7 @@ impl CertificateFixture {
         let cluster = Cluster::new().await;
         let bind = tokio::task::spawn_blocking(Bind::start).await.unwrap();
         let dns = bind.address();
-        let start = move || Pebble::start(Behaviour::asking(dns));
+        let start = move || Pebble::start(PebbleOptions::with_resolver(dns));
         let pebble = tokio::task::spawn_blocking(start).await.unwrap();
         let store = Store::open(&cluster.store.parse().unwrap()).unwrap();
         store.migrate().await.unwrap();

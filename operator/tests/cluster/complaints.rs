@@ -8,7 +8,7 @@ use adit_testkit::{
     postgres::Postgres,
     process::Child,
     redis::Redis,
-    region::{Region, Relay},
+    region::{RelayProcess, TestRegion},
 };
 use kube::{
     Api, ResourceExt,
@@ -30,15 +30,15 @@ pub(crate) fn program(name: &str) -> PathBuf {
 
 /// One relay of a region, with its own Redis.
 pub(crate) struct RelayFixture {
-    pub(crate) relay: Relay,
-    region: Region,
+    pub(crate) relay: RelayProcess,
+    region: TestRegion,
     _redis: Redis,
 }
 
 pub(crate) fn relay_fixture(domain: &str, name: &str, store: &str) -> RelayFixture {
     let redis = Redis::start();
     let lines = "provider: {abuse: abuse@example.com}\ndrainTimeout: 2s";
-    let region = Region::of_domain(program("adit-relay"), domain).with(lines);
+    let region = TestRegion::of_domain(program("adit-relay"), domain).with(lines);
     let region = region.registry(redis.url()).store(store);
     RelayFixture { relay: region.start(name), region, _redis: redis }
 }
@@ -345,7 +345,7 @@ async fn an_outage_of_the_store_loses_no_decision() {
     }
     // The store and the relay come back.
     us.relay.child.cont();
-    postgres.start_again();
+    postgres.restart();
     let done = complaints.is("cpl-1", Phase::Enforced).await;
     assert_eq!(done.status.clone().unwrap().relays.summary, "2/2");
     let store = Store::open(&cluster.store.parse().unwrap()).unwrap();

@@ -9,7 +9,7 @@ use adit_store::Store;
 use adit_testkit::{
     http::Service,
     postgres::Postgres,
-    proxy::{Proxy, Way},
+    postgres_proxy::{PostgresProxy, ProxyMode},
 };
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -54,10 +54,15 @@ async fn is_enforced_once(complaints: &ComplaintFixture<'_>, store: &Store, name
     assert_eq!(history, ["filed", "acknowledged", "enforced"], "{name}: nothing is lost or done twice");
 }
 
+/// Two proxies that forward to a server.
+async fn proxies(port: u16) -> (PostgresProxy, PostgresProxy) {
+    tokio::join!(PostgresProxy::start(port), PostgresProxy::start(port))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failover_of_postgres_loses_no_decision() {
     let (mut first, url, mut second) = servers(Postgres::pair).await;
-    let (address, apart) = (Proxy::start(first.port()).await, Proxy::start(first.port()).await);
+    let (address, apart) = proxies(first.port()).await;
     let mut cluster = Cluster::new().await;
     cluster.store = address.url(&url);
     let _operator = cluster.operator();
@@ -83,7 +88,7 @@ async fn a_failover_of_postgres_loses_no_decision() {
     until("all are served", async || statuses().await == [200; 4]).await;
 
     // One relay does not reach the store when the decision is made.
-    apart.set(Way::Refuse);
+    apart.set_mode(ProxyMode::Refuse);
     for (name, account) in [("cpl-1", "eve"), ("cpl-2", "mallory")] {
         complaints.apply(name, against(account, "Pending")).await.unwrap();
         complaints.is(name, Phase::Open).await;
@@ -115,9 +120,9 @@ async fn a_failover_of_postgres_loses_no_decision() {
     })
     .await;
     for way in [&address, &apart] {
-        way.lead_to(second.port());
+        way.set_upstream(second.port());
     }
-    apart.set(Way::Open);
+    apart.set_mode(ProxyMode::Forward);
     let store = Store::open(&cluster.store.parse().unwrap()).unwrap();
     for name in ["cpl-1", "cpl-2"] {
         is_enforced_once(&complaints, &store, name).await;

@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_has_to_lead_from_each_certificate_to_who_has_signed_it() {
+    fn each_certificate_of_a_chain_is_followed_by_its_issuer() {
         let now = u64::try_from(OffsetDateTime::now_utc().unix_timestamp()).unwrap();
         let ca = |name: &str| {
             let mut params = CertificateParams::default();

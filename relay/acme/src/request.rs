@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_order_of_names_and_where_it_is_served_are_no_other_certificate() {
+    fn the_order_of_names_and_regions_make_no_other_certificate() {
         let request = Request {
             id: "c".into(),
             names: vec!["a.example".into(), "b.example".into()],

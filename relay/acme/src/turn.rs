@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn those_who_want_one_account_wait_for_each_other_and_for_nobody_else() {
+    fn users_of_one_account_wait_for_each_other_alone() {
         let first = turn("a");
         assert!(Arc::ptr_eq(&first, &turn("a")));
         assert!(!Arc::ptr_eq(&first, &turn("b")));

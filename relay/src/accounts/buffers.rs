@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn past_the_limit_the_consumer_with_the_fullest_stream_goes_and_no_other() {
+    async fn only_the_fullest_stream_is_shed_past_the_limit() {
         let (buffers, usage) = (LaneBuffers::default(), account(1024 * KIB));
         let sizes = [300 * KIB, 400 * KIB, 200 * KIB];
         let mut streams = streams(&sizes).await;

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_is_forgotten_when_nobody_holds_it_and_nothing_is_owed() {
+    fn an_account_is_forgotten_when_unused_and_nothing_is_owed() {
         let accounts = Accounts::default();
         let (me, other) = (Account::managed("me"), Account::managed("other"));
         let limits = Limits { requests_per_second: 1, ..Limits::default() };

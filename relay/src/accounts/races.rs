@@ -142,7 +142,7 @@ fn no_more_streams_are_shed_than_the_limit_asks_for() {
 }
 
 #[test]
-fn accounts_that_come_and_go_are_forgotten_but_never_counted_twice() {
+fn accounts_that_come_and_go_are_never_counted_twice() {
     let accounts = Accounts::default();
     let limits = Limits { sessions: 1, requests_per_second: 1_000_000, ..Limits::default() };
     let inside = AtomicUsize::new(0);

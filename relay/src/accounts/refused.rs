@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_notice_a_second_tells_the_worst_first_and_each_refusal_once() {
+    fn one_notice_a_second_tells_each_refusal_once_the_worst_first() {
         let refused = RefusalCounts::default();
         let second = Duration::from_secs;
         assert_eq!(refused.take(second(0)), None);

@@ -59,7 +59,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn what_a_token_says_replaces_the_regions_limit_and_nothing_else() {
+    fn a_token_s_limit_replaces_that_of_the_region_alone() {
         let region = Limits { sessions: 7, body_bytes: Some(100), ..Limits::default() };
         let overrides = LimitOverrides::read(&json!({"tunnels": 3, "bodyBytes": "2MiB"})).unwrap();
         let limits = overrides.apply(&region);

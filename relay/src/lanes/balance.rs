@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_stays_unless_its_lane_is_busy_and_another_is_not() {
+    fn a_connection_moves_only_from_a_busy_lane_to_an_idle_one() {
         assert_eq!(lanes(&[20, 0]).less_busy_lane(0), None, "it is not busy");
         assert_eq!(lanes(&[90, 60]).less_busy_lane(0), None, "the other one is nearly as busy");
         assert_eq!(lanes(&[60, 90]).less_busy_lane(0), None, "the other one is busier");

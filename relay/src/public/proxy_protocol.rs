@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_header_in_pieces_is_put_together_and_anything_else_is_refused() {
+    async fn a_header_in_pieces_is_joined_and_anything_else_is_refused() {
         let mut pieces = tokio_test_pieces(b"PROXY TCP4 192.0.2.1 198.51.100.1 1234 443\r\nx", 5);
         assert!(read(&mut pieces).await.unwrap().0.is_some());
         for bad in

@@ -167,7 +167,7 @@ mod tests {
     use std::cell::RefCell;
 
     #[tokio::test]
-    async fn no_more_than_so_many_are_done_between_two_pauses_and_all_in_order() {
+    async fn all_are_done_in_order_with_pauses_between_batches() {
         let turns = RefCell::new(vec![vec![]]);
         // Every third is hit: the others cost nothing and need no pause.
         let act = |one: usize| {

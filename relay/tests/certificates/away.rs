@@ -1,12 +1,12 @@
-//! Relays that cannot ask the store, or are not told that it has changed.
+//! Relays that do not reach the store, or are not notified of its changes.
 
 use crate::fixture::{Authorities, served_fingerprint};
 use adit_store::Store;
 use adit_testkit::{
     postgres::Postgres,
-    proxy::{Proxy, Way},
+    postgres_proxy::{PostgresProxy, ProxyMode},
     redis::Redis,
-    region::{Region, Relay},
+    region::{RelayProcess, TestRegion},
     soak::{Record, scale},
     wait::until_async,
 };
@@ -19,17 +19,17 @@ async fn database() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_relay_that_starts_without_its_store_serves_what_it_last_had() {
+async fn a_relay_without_its_store_starts_with_its_last_certificate() {
     let database = database().await;
-    let proxy = Proxy::start(Postgres::shared().port()).await;
-    let region = Region::new(env!("CARGO_BIN_EXE_adit-relay")).store(proxy.url(&database));
+    let proxy = PostgresProxy::start(Postgres::shared().port()).await;
+    let region = TestRegion::new(env!("CARGO_BIN_EXE_adit-relay")).store(proxy.url(&database));
     let mut relay = region.start("a");
     let authorities = Authorities::start(80, 443);
     let operator = authorities.issuer(Store::open(&database.parse().unwrap()).unwrap(), &region).await;
     let issued = operator.issue().await;
     operator.until_confirmed(1, &issued.fingerprint).await;
 
-    proxy.set(Way::Refuse);
+    proxy.set_mode(ProxyMode::Refuse);
     relay.child.kill();
     let next = operator.issue().await;
     region.restart(&mut relay);
@@ -38,20 +38,20 @@ async fn a_relay_that_starts_without_its_store_serves_what_it_last_had() {
     let kept = std::fs::read_to_string(relay.config.with_file_name("certificates.json")).unwrap();
     assert!(kept.contains(&issued.fingerprint) && !kept.contains("PRIVATE KEY"), "{kept}");
 
-    proxy.set(Way::Open);
+    proxy.set_mode(ProxyMode::Forward);
     until_async("it serves the newer one once the store is back", async || {
         served_fingerprint(relay.https(), HOST) == next.fingerprint
     })
     .await;
 }
 
-/// How long it took from the store's commit until a relay served it, for each time.
+/// Times from the store's commit until a relay served the certificate.
 #[derive(Default)]
 struct Times(Vec<Duration>);
 
 impl Times {
     /// Waits until a relay serves a certificate.
-    async fn wait(&mut self, relay: &Relay, fingerprint: &str, since: Instant) {
+    async fn wait(&mut self, relay: &RelayProcess, fingerprint: &str, since: Instant) {
         until_async("it is served", async || served_fingerprint(relay.https(), HOST) == fingerprint).await;
         self.0.push(since.elapsed());
     }
@@ -68,8 +68,8 @@ async fn a_notification_is_a_matter_of_time_alone() {
     let record = Record::begin("from the store's commit to the handshake");
     let redis = Redis::start();
     let database = database().await;
-    let proxy = Proxy::start(Postgres::shared().port()).await;
-    let region = Region::new(env!("CARGO_BIN_EXE_adit-relay"))
+    let proxy = PostgresProxy::start(Postgres::shared().port()).await;
+    let region = TestRegion::new(env!("CARGO_BIN_EXE_adit-relay"))
         .registry(redis.url())
         .store(database.clone())
         .store_of("b", proxy.url(&database));
@@ -79,14 +79,14 @@ async fn a_notification_is_a_matter_of_time_alone() {
     let (mut soon, mut late) = (Times::default(), Times::default());
     let rounds = scale(2, 100);
     for round in 0..rounds {
-        proxy.set(Way::Open);
+        proxy.set_mode(ProxyMode::Forward);
         let issued = operator.issue().await;
         let since = Instant::now();
         for relay in [&told, &deaf] {
             soon.wait(relay, &issued.fingerprint, since).await;
         }
         if round < rounds.min(20) {
-            proxy.set(Way::WithoutNotifications);
+            proxy.set_mode(ProxyMode::WithoutNotifications);
             let issued = operator.issue().await;
             let since = Instant::now();
             late.wait(&deaf, &issued.fingerprint, since).await;

@@ -1,4 +1,4 @@
-//! What CAs are answered, and what is none of Adit's business.
+//! Answers to CAs' challenges; requests for other tokens go on to the tunnel.
 
 use crate::fixture::Authorities;
 use adit::{Client, TunnelSpec, service::Service as Address};
@@ -6,10 +6,10 @@ use adit_acme::{Proof, Request};
 use adit_protocol::Kind;
 use adit_store::{ChallengeKind, Store, StoredChallenge};
 use adit_testkit::{
-    http::{Consumer, Recorder},
+    http::{Consumer, RecordingService},
     postgres::Postgres,
     redis::Redis,
-    region::{DOMAIN, Region, Relay},
+    region::{DOMAIN, RelayProcess, TestRegion},
     wait::until_async,
 };
 use std::{net::SocketAddr, process::Command};
@@ -22,7 +22,7 @@ fn challenge(kind: ChallengeKind, name: &str, token: &str) -> StoredChallenge {
     StoredChallenge { kind, name, token, answer, expires: u64::MAX / 4 }
 }
 
-/// What a CA sees that looks by tls-alpn-01: the text of the certificate, and whether the handshake came to its end.
+/// Validates as a CA does by tls-alpn-01. Returns the certificate as text, and whether the handshake succeeded.
 async fn looked_at(address: SocketAddr, name: &str) -> (String, bool) {
     let script = "openssl s_client -connect \"$0\" -servername \"$1\" -alpn acme-tls/1 </dev/null 2>&1 \
                   | tee /dev/stderr | openssl x509 -noout -text 2>/dev/null";
@@ -36,8 +36,8 @@ async fn looked_at(address: SocketAddr, name: &str) -> (String, bool) {
 struct ChallengeFixture {
     _redis: Redis,
     store: Store,
-    region: Region,
-    relays: [Relay; 2],
+    region: TestRegion,
+    relays: [RelayProcess; 2],
 }
 
 impl ChallengeFixture {
@@ -45,13 +45,13 @@ impl ChallengeFixture {
         let redis = Redis::start();
         let database = tokio::task::spawn_blocking(|| Postgres::shared().database()).await.unwrap();
         let region =
-            Region::new(env!("CARGO_BIN_EXE_adit-relay")).registry(redis.url()).store(database.clone());
+            TestRegion::new(env!("CARGO_BIN_EXE_adit-relay")).registry(redis.url()).store(database.clone());
         let mut relays = ["a", "b"].map(|name| region.spawn(name));
-        relays.iter_mut().for_each(Relay::wait_ready);
+        relays.iter_mut().for_each(RelayProcess::wait_ready);
         Self { _redis: redis, store: Store::open(&database.parse().unwrap()).unwrap(), region, relays }
     }
 
-    /// Both relays have confirmed what there is to be answered.
+    /// Waits until both relays have confirmed this version of the challenges.
     async fn until_confirmed(&self, version: u64) {
         until_async("both relays confirm", async || {
             let seen = self.store.relays_seen().await.unwrap_or_default();
@@ -62,10 +62,10 @@ impl ChallengeFixture {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_relay_answers_what_is_known_and_the_rest_goes_on_to_the_tunnel() {
+async fn every_relay_answers_known_challenges_and_forwards_the_rest() {
     let fixture = ChallengeFixture::new().await;
     let (a, b) = (&fixture.relays[0], &fixture.relays[1]);
-    let service = Recorder::start().await;
+    let service = RecordingService::start().await;
     let mut spec = TunnelSpec::new(Address::parse(Kind::Http, &service.address().to_string()).unwrap());
     spec.name = Some("shop".to_owned());
     let client = Client::builder()
@@ -118,7 +118,7 @@ async fn every_relay_answers_what_is_known_and_the_rest_goes_on_to_the_tunnel() 
     );
 }
 
-/// The CA looks at one relay; the other one has to be ready for it all the same.
+/// Issues by a proof that the CA validates at one relay; the other one has to be ready for it as well.
 async fn is_issued(proof: Proof) {
     let fixture = ChallengeFixture::new().await;
     let authorities = Authorities::start(fixture.relays[0].http().port(), fixture.relays[0].https().port());

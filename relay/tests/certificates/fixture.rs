@@ -8,8 +8,8 @@ use adit_relay::auth::RegionKeys;
 use adit_store::{Store, StoredCertificate};
 use adit_testkit::{
     bind::{Bind, KEY_NAME},
-    pebble::{Behaviour, Pebble},
-    region::{DOMAIN, Region},
+    pebble::{Pebble, PebbleOptions},
+    region::{DOMAIN, TestRegion},
     wait::until_async,
 };
 use std::{
@@ -39,8 +39,9 @@ pub(crate) struct Authorities {
 impl Authorities {
     pub(crate) fn start(http: u16, tls: u16) -> Self {
         let bind = Bind::start();
-        let behaviour = Behaviour { http_port: http, tls_port: tls, ..Behaviour::asking(bind.address()) };
-        Self { pebble: Pebble::start(behaviour), bind }
+        let options =
+            PebbleOptions { http_port: http, tls_port: tls, ..PebbleOptions::with_resolver(bind.address()) };
+        Self { pebble: Pebble::start(options), bind }
     }
 
     fn ca(&self) -> Ca {
@@ -48,7 +49,7 @@ impl Authorities {
     }
 
     /// An issuer of the domain's wildcard into a store, by dns-01.
-    pub(crate) async fn issuer(&self, store: Store, region: &Region) -> Operator {
+    pub(crate) async fn issuer(&self, store: Store, region: &TestRegion) -> Operator {
         let keys = RegionKeys::parse(region.key().as_bytes()).unwrap();
         let public = keys.sealing_keys()[0].public_text();
         store.put_region(DOMAIN, &public).await.unwrap();

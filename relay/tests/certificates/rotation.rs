@@ -1,4 +1,4 @@
-//! Another certificate while everything runs.
+//! Rotation of certificates under traffic.
 
 use crate::fixture::{Authorities, served_fingerprint};
 use adit::{Client, TunnelSpec, service::Service as Address};
@@ -6,10 +6,10 @@ use adit_acme::{KeyAlgorithm, certificate::self_signed};
 use adit_protocol::Kind;
 use adit_store::{SealedKey, Store, StoredCertificate};
 use adit_testkit::{
-    http::{Consumer, Service, WebSocket, Wire},
+    http::{Consumer, ConsumerConnection, Service, WebSocket},
     postgres::Postgres,
     redis::Redis,
-    region::{DOMAIN, Region, Relay},
+    region::{DOMAIN, RelayProcess, TestRegion},
     soak::{Record, scale},
     wait::until_async,
 };
@@ -23,16 +23,16 @@ use std::{
 use tokio::task::JoinSet;
 
 const HOST: &str = "shop.adit.localhost";
-/// Connections that send request after request.
+/// Number of connections that send one request after another.
 const CONNECTIONS: usize = 64;
-/// WebSockets that are open all the time.
+/// Number of WebSockets that are open all the time.
 const SOCKETS: usize = 20;
-/// Between two requests of one connection: many at once, but not all that the machine can do.
+/// Pause between two requests of one connection.
 const BREATH: Duration = Duration::from_millis(5);
 
 /// Connections and WebSockets that are opened once.
 struct Traffic {
-    wires: Vec<Wire>,
+    wires: Vec<ConsumerConnection>,
     sockets: Vec<WebSocket>,
 }
 
@@ -48,7 +48,7 @@ impl Traffic {
         Self { wires, sockets }
     }
 
-    /// All of them are used without a pause longer than a few milliseconds, until the load is ended.
+    /// Uses all of them until the load is ended.
     fn run(self) -> Load {
         let mut tasks = JoinSet::new();
         let (end, done): (Arc<AtomicBool>, Arc<AtomicUsize>) = Default::default();
@@ -79,7 +79,7 @@ impl Traffic {
     }
 }
 
-/// Traffic under way: all of it goes well, or [`Load::end`] panics.
+/// Traffic under way. [`Load::end`] panics if any of it failed.
 struct Load {
     tasks: JoinSet<()>,
     end: Arc<AtomicBool>,
@@ -87,12 +87,12 @@ struct Load {
 }
 
 impl Load {
-    /// How many requests and messages have been answered so far.
+    /// Number of requests and messages that have been answered so far.
     fn done(&self) -> usize {
         self.done.load(Ordering::Relaxed)
     }
 
-    /// Ends it. Gives the number of requests and messages.
+    /// Ends the traffic. Returns the number of answered requests and messages.
     async fn end(mut self) -> usize {
         self.end.store(true, Ordering::Relaxed);
         while let Some(ended) = self.tasks.join_next().await {
@@ -102,7 +102,7 @@ impl Load {
     }
 }
 
-/// Certificates that cannot be served, each with its keys and with words of the reason.
+/// Certificates that cannot be served: words of the reason, the certificate, its keys.
 fn bad_ones(
     good: &StoredCertificate,
     keys: &[SealedKey],
@@ -125,9 +125,10 @@ async fn a_renewal_breaks_nothing_off_and_every_relay_serves_it() {
     let record = Record::begin("renewals under traffic");
     let redis = Redis::start();
     let database = tokio::task::spawn_blocking(|| Postgres::shared().database()).await.unwrap();
-    let region = Region::new(env!("CARGO_BIN_EXE_adit-relay")).registry(redis.url()).store(database.clone());
+    let region =
+        TestRegion::new(env!("CARGO_BIN_EXE_adit-relay")).registry(redis.url()).store(database.clone());
     let region = region.with("limits: {requestsPerSecond: 100000, burst: 100000, streams: 10000}");
-    let mut relays: Vec<Relay> = ["a", "b"].map(|name| region.spawn(name)).into();
+    let mut relays: Vec<RelayProcess> = ["a", "b"].map(|name| region.spawn(name)).into();
     for relay in &mut relays {
         relay.wait_ready();
     }
@@ -193,7 +194,7 @@ async fn a_renewal_breaks_nothing_off_and_every_relay_serves_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bad_certificate_is_refused_and_the_last_good_one_kept() {
     let database = tokio::task::spawn_blocking(|| Postgres::shared().database()).await.unwrap();
-    let region = Region::new(env!("CARGO_BIN_EXE_adit-relay")).store(database.clone());
+    let region = TestRegion::new(env!("CARGO_BIN_EXE_adit-relay")).store(database.clone());
     let relay = region.start("a");
     let authorities = Authorities::start(80, 443);
     let store = Store::open(&database.parse().unwrap()).unwrap();

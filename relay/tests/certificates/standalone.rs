@@ -5,13 +5,13 @@ use adit_store::{Store, StoreUrl};
 use adit_testkit::{
     bind::KEY_NAME,
     http::Consumer,
-    region::{DOMAIN, Region, Relay},
+    region::{DOMAIN, RelayProcess, TestRegion},
     wait::until_async,
 };
 use std::time::Duration;
 
-/// Starts a relay anew whose relay.yaml has a section tls.acme, once the CA knows its ports.
-fn configure(region: &Region, relay: &mut Relay, authorities: &Authorities, more: &str) {
+/// Restarts a relay with a section tls.acme in its relay.yaml, once the CA knows its ports.
+fn configure(region: &TestRegion, relay: &mut RelayProcess, authorities: &Authorities, more: &str) {
     let text = std::fs::read_to_string(&relay.config).unwrap();
     let acme = format!(
         "acme: {{server: '{}', caBundle: '{}', resolvers: ['{}'], {more}}}",
@@ -27,7 +27,7 @@ fn configure(region: &Region, relay: &mut Relay, authorities: &Authorities, more
 }
 
 async fn gets_a_certificate(challenge: &str, name: &str, more: &str) {
-    let region = Region::new(env!("CARGO_BIN_EXE_adit-relay"));
+    let region = TestRegion::new(env!("CARGO_BIN_EXE_adit-relay"));
     let mut relay = region.start("a");
     let authorities = Authorities::start(relay.http().port(), relay.https().port());
     let before = served_fingerprint(relay.https(), name);

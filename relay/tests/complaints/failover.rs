@@ -8,7 +8,7 @@ use adit::Client;
 use adit_store::{Complaint, Decision, Phase, StoreError};
 use adit_testkit::{
     postgres::Postgres,
-    proxy::{Proxy, Way},
+    postgres_proxy::{PostgresProxy, ProxyMode},
     soak::{Record, scale, soaking},
     wait::{MAX_WAIT, until, until_ok},
 };
@@ -21,27 +21,28 @@ use std::{
 };
 use tokio::{sync::watch, task::JoinHandle};
 
-/// The channel on which Postgres tells relays that they should read again.
+/// The channel of Postgres' notifications of changes.
 const CHANGED: &str = "adit";
-/// How many complaints are decided while Postgres fails over.
+/// Number of complaints that are decided while Postgres fails over.
 const UNDER_WAY: usize = 8;
-/// With the one that is being enforced then.
+/// Including the one that is being enforced then.
 const COUNT: u64 = UNDER_WAY as u64 + 1;
 
-/// Two servers, the second of which has all that the first one acknowledged, and what leads to the one that is the store.
-struct Pair {
-    /// Where all find the store but one relay.
-    address: Proxy,
-    /// Where that relay finds it.
-    apart: Proxy,
+/// A primary, its synchronous standby, and two proxies that forward to the primary.
+struct PostgresPair {
+    /// The proxy of all relays but one.
+    address: PostgresProxy,
+    /// The proxy of that relay.
+    apart: PostgresProxy,
     first: Postgres,
     second: Postgres,
 }
 
-impl Pair {
+impl PostgresPair {
     async fn start() -> (Self, String) {
         let (first, url, second) = tokio::task::spawn_blocking(Postgres::pair).await.unwrap();
-        let (address, apart) = (Proxy::start(first.port()).await, Proxy::start(first.port()).await);
+        let (address, apart) =
+            (PostgresProxy::start(first.port()).await, PostgresProxy::start(first.port()).await);
         (Self { address, apart, first, second }, url)
     }
 
@@ -58,7 +59,7 @@ impl Pair {
         tokio::task::spawn_blocking(|| {
             self.second.promote();
             for way in [&self.address, &self.apart] {
-                way.lead_to(self.second.port());
+                way.set_upstream(self.second.port());
             }
             self
         })
@@ -67,7 +68,7 @@ impl Pair {
     }
 }
 
-/// Decides about one complaint after the other, each as often as it takes until the store has acknowledged it.
+/// Decides one complaint after the other, each as often as needed until the store has acknowledged it.
 fn decide(provider: Arc<Provider>, acknowledged: watch::Sender<Vec<Complaint>>) -> JoinHandle<u32> {
     tokio::spawn(async move {
         let mut refused = 0;
@@ -87,8 +88,9 @@ fn decide(provider: Arc<Provider>, acknowledged: watch::Sender<Vec<Complaint>>) 
     })
 }
 
-/// Asks every relay for what an innocent account serves, over and over. Gives how many were served and what else came.
-fn asked(provider: Arc<Provider>, stop: Arc<AtomicBool>) -> JoinHandle<(u64, Vec<u16>)> {
+/// Requests what an innocent account serves of every relay, until `stop` is set. Returns how many requests were served, and
+/// other statuses.
+fn request_in_a_loop(provider: Arc<Provider>, stop: Arc<AtomicBool>) -> JoinHandle<(u64, Vec<u16>)> {
     tokio::spawn(async move {
         let (host, mut served, mut others) = (provider.us.host("blog"), 0, vec![]);
         while !stop.load(Ordering::Relaxed) {
@@ -105,7 +107,7 @@ fn asked(provider: Arc<Provider>, stop: Arc<AtomicBool>) -> JoinHandle<(u64, Vec
     })
 }
 
-async fn offenders(provider: &Provider) -> Vec<Client> {
+async fn start_offenders(provider: &Provider) -> Vec<Client> {
     let mut all = vec![];
     for n in 0..UNDER_WAY {
         let fleet = if n % 2 == 0 { &provider.eu } else { &provider.us };
@@ -114,23 +116,23 @@ async fn offenders(provider: &Provider) -> Vec<Client> {
     all
 }
 
-/// Nobody is served under a name any more, wherever he asks.
-async fn nobody_is_served(provider: &Provider, name: &str) {
+/// Asserts that no relay serves a name.
+async fn assert_not_served(provider: &Provider, name: &str) {
     for (fleet, relay) in [(&provider.eu, 0), (&provider.eu, 1), (&provider.us, 0), (&provider.us, 1)] {
         let status = status(fleet.relays[relay].http(), &fleet.host(name)).await;
         assert!([403, 404].contains(&status), "{name} at {}: {status}", fleet.relays[relay].name);
     }
 }
 
-/// What has been done about a complaint.
-async fn deeds(provider: &Provider, id: &str) -> Vec<String> {
+/// The events of a complaint's history.
+async fn complaint_history(provider: &Provider, id: &str) -> Vec<String> {
     let history = retry(async || provider.store.complaint_history(id).await).await;
     history.into_iter().map(|entry| entry.what).collect()
 }
 
-/// Until the relays are told of a change again, and do not find it by reading every few seconds. Gives how many complaints
-/// that took.
-async fn are_told_again(provider: &Provider, pair: &Pair) -> u64 {
+/// Waits until relays are notified of changes again, instead of reading every few seconds. Returns how many complaints that
+/// took.
+async fn until_notified_again(provider: &Provider, pair: &PostgresPair) -> u64 {
     let end = Instant::now() + MAX_WAIT;
     for n in 1.. {
         let before = pair.address.passed_notifications(CHANGED) + pair.apart.passed_notifications(CHANGED);
@@ -155,7 +157,7 @@ async fn are_told_again(provider: &Provider, pair: &Pair) -> u64 {
 }
 
 /// Waits until a complaint is enforced by all relays but the one that does not reach the store.
-async fn only_one_is_outstanding(provider: &Provider, complaint: &Complaint) {
+async fn until_one_is_outstanding(provider: &Provider, complaint: &Complaint) {
     let only_one = [("us.localhost".to_owned(), "us-b".to_owned())];
     until_ok("one relay is outstanding", || async {
         let standing = standing(&provider.store, complaint).await;
@@ -164,13 +166,13 @@ async fn only_one_is_outstanding(provider: &Provider, complaint: &Complaint) {
     .await;
 }
 
-/// All complaints are enforced by all relays, and each was decided once.
-async fn is_done_once(provider: &Provider, all: &[Complaint]) {
+/// Asserts that all relays enforce all complaints, and that each was decided once.
+async fn assert_enforced_once(provider: &Provider, all: &[Complaint]) {
     let mut versions: Vec<u64> = all.iter().map(|one| one.version).collect();
     versions.sort_unstable();
     assert_eq!(versions, (1..=COUNT).collect::<Vec<_>>(), "each was decided once");
     for one in all {
-        assert_eq!(deeds(provider, &one.filing.id).await, ["filed", "acknowledged"]);
+        assert_eq!(complaint_history(provider, &one.filing.id).await, ["filed", "acknowledged"]);
         assert_eq!(standing(&provider.store, one).await.phase, Phase::Enforced);
     }
     for relay in provider.relays() {
@@ -180,7 +182,7 @@ async fn is_done_once(provider: &Provider, all: &[Complaint]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn postgres_fails_over_in_the_middle_and_nothing_is_lost_or_done_twice() {
+async fn a_failover_of_postgres_loses_and_repeats_nothing() {
     let record = Record::begin("Postgres fails over while complaints are enforced");
     let (mut words, rounds) = (vec![], scale(1, 7));
     for _ in 0..rounds {
@@ -190,23 +192,23 @@ async fn postgres_fails_over_in_the_middle_and_nothing_is_lost_or_done_twice() {
 }
 
 async fn fail_over() -> String {
-    let (pair, url) = Pair::start().await;
+    let (pair, url) = PostgresPair::start().await;
     let apart = Some(("us-b", pair.apart.url(&url)));
     let provider = Arc::new(Provider::with_one_apart(pair.address.url(&url), apart).await);
     let folder = tempfile::tempdir().unwrap();
     let eve = client_of(&provider.eu, "eve").state_dir(folder.path());
     let eve = eve.tunnel(http_tunnel(provider.service.address(), "shop")).start().unwrap();
     until_open(&eve).await;
-    let mallory = offenders(&provider).await;
+    let mallory = start_offenders(&provider).await;
     let bob = provider.client(&provider.us, "bob", "blog").await;
     provider.us.until_served(&provider.us.host("blog")).await;
     let stop = Arc::new(AtomicBool::new(false));
-    let innocent = asked(provider.clone(), stop.clone());
+    let innocent = request_in_a_loop(provider.clone(), stop.clone());
 
     // One complaint is enforced by all relays but one, which does not reach the store.
-    pair.apart.set(Way::Refuse);
+    pair.apart.set_mode(ProxyMode::Refuse);
     let begun = judge(&provider.store, &complaint("cpl-eve", against("eve"), Decision::Acknowledged)).await;
-    only_one_is_outstanding(&provider, &begun).await;
+    until_one_is_outstanding(&provider, &begun).await;
     assert_eq!(client_problem(&eve).await.code, "suspended");
     let back = reconnect_in_a_loop(provider.clone(), folder.path().to_owned(), "shop", stop.clone());
 
@@ -220,11 +222,11 @@ async fn fail_over() -> String {
     let away = provider.store.relays_seen().await;
     assert!(matches!(away, Err(StoreError::Unreachable(_) | StoreError::Timeout)), "{away:?}");
     for _ in 0..5 {
-        nobody_is_served(&provider, "shop").await;
+        assert_not_served(&provider, "shop").await;
     }
 
     let pair = pair.promote().await;
-    pair.apart.set(Way::Open);
+    pair.apart.set_mode(ProxyMode::Forward);
     until("the new primary is the store", || deciding.is_finished()).await;
     let refused = deciding.await.unwrap();
     for one in &before {
@@ -239,16 +241,16 @@ async fn fail_over() -> String {
     let took = crashed.elapsed();
     // From now on nobody of them is served, however often he comes back.
     for n in 0..UNDER_WAY {
-        nobody_is_served(&provider, &format!("mallory-{n}")).await;
+        assert_not_served(&provider, &format!("mallory-{n}")).await;
     }
     for _ in 0..20 {
-        nobody_is_served(&provider, "shop").await;
+        assert_not_served(&provider, "shop").await;
     }
     for client in &mallory {
         assert_eq!(client_problem(client).await.code, "suspended");
     }
-    is_done_once(&provider, &all).await;
-    let told = are_told_again(&provider, &pair).await;
+    assert_enforced_once(&provider, &all).await;
+    let told = until_notified_again(&provider, &pair).await;
 
     stop.store(true, Ordering::Relaxed);
     let (served, others) = innocent.await.unwrap();

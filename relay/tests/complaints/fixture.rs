@@ -8,8 +8,8 @@ use adit_testkit::{
     fleet::RelayFleet,
     http::{Consumer, Service},
     postgres::Postgres,
-    region::{Region, Relay},
-    wait::{MAX_WAIT, until_ok},
+    region::{RelayProcess, TestRegion},
+    wait::{MAX_WAIT, until_done, until_ok},
 };
 use std::{
     net::SocketAddr,
@@ -40,8 +40,8 @@ const YAML: &str = "limits: {requestsPerSecond: 100000, streams: 10000, names: 1
      provider: {name: Test, abuse: abuse@example.com}\ndrainTimeout: 5s";
 
 /// A region of this domain whose relays use this store.
-pub(crate) fn region(domain: &str, store: &str) -> Region {
-    Region::of_domain(env!("CARGO_BIN_EXE_adit-relay"), domain).with(YAML).store(store)
+pub(crate) fn region(domain: &str, store: &str) -> TestRegion {
+    TestRegion::of_domain(env!("CARGO_BIN_EXE_adit-relay"), domain).with(YAML).store(store)
 }
 
 /// Describes a client of an account, with a fresh token for HTTP and TCP tunnels.
@@ -85,8 +85,7 @@ pub(crate) fn reconnect_in_a_loop(
 
 /// Waits for a client's end; returns the reason.
 pub(crate) async fn client_problem(client: &Client) -> adit::Problem {
-    let closed = tokio::time::timeout(MAX_WAIT, client.closed()).await;
-    closed.expect("the client ends").expect_err("it has a reason")
+    until_done("the client ends", client.closed()).await.expect_err("it has a reason")
 }
 
 pub(crate) fn complaint(id: &str, subject: Subject, decision: Decision) -> Filing {
@@ -117,12 +116,12 @@ pub(crate) async fn retry<T, F: Future<Output = Result<T, StoreError>>>(call: im
     until_ok("the store answers", call).await
 }
 
-/// Decides about a complaint; how far its version has come is for [`standing`] to say.
+/// Decides a complaint; [`standing`] tells how far it is enforced.
 pub(crate) async fn judge(store: &Store, filing: &Filing) -> adit_store::Complaint {
     retry(async || store.judge(filing, unix_now()).await).await.complaint
 }
 
-/// How far a complaint has come.
+/// How far a complaint is enforced.
 pub(crate) async fn standing(store: &Store, complaint: &adit_store::Complaint) -> Standing {
     Standing::of(complaint, &retry(async || store.relays_seen().await).await, unix_now())
 }
@@ -151,7 +150,7 @@ impl Provider {
         Self::with_one_apart(url, None).await
     }
 
-    /// The same, and one relay reaches the store by a URL of its own.
+    /// As [`Provider::at`]; one relay reaches the store by a URL of its own.
     pub(crate) async fn with_one_apart(url: String, apart: Option<(&str, String)>) -> Self {
         let store = Store::open(&url.parse().unwrap()).unwrap();
         store.migrate().await.unwrap();
@@ -168,7 +167,7 @@ impl Provider {
         Self { eu, us, store, service: Service::start().await }
     }
 
-    /// A client that serves a name in a region.
+    /// Starts a client that serves a name in a region, and waits until its tunnel is open.
     pub(crate) async fn client(&self, fleet: &RelayFleet, account: &str, name: &str) -> Client {
         let tunnel = http_tunnel(self.service.address(), name);
         let client = client_of(fleet, account).tunnel(tunnel).start().unwrap();
@@ -176,7 +175,7 @@ impl Provider {
         client
     }
 
-    pub(crate) fn relays(&self) -> impl Iterator<Item = &Relay> {
+    pub(crate) fn relays(&self) -> impl Iterator<Item = &RelayProcess> {
         self.eu.relays.iter().chain(&self.us.relays)
     }
 }

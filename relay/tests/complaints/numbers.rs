@@ -1,4 +1,4 @@
-//! How fast, and how many: small counts in a usual run, seconds in a long one.
+//! Speed and size: small counts in a usual run, times in a long one.
 
 use crate::fixture::{
     Provider, against, client_of, client_problem, complaint, http_tunnel, judge, unix_now, until_enforced,
@@ -78,7 +78,7 @@ async fn many_suspensions_are_read_anew_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_sessions_are_suspended_at_once_and_the_innocent_go_on() {
     let record = Record::begin("sessions are suspended at once");
-    adit_testkit::wait::open_files(scale(4_096, 16_384));
+    adit_testkit::process::raise_open_file_limit(scale(4_096, 16_384));
     let provider = Provider::start().await;
     let bob = provider.client(&provider.eu, "bob", "blog").await;
     let blog = provider.eu.host("blog");
@@ -104,7 +104,7 @@ async fn many_sessions_are_suspended_at_once_and_the_innocent_go_on() {
     record.end(told.join("; "));
 }
 
-/// One round: clients of one account are suspended. Answers with words, and by what factor the innocents' p50 and p99 grew.
+/// Suspends the clients of one account. Returns a report, and the factors by which p50 and p99 of other accounts grew.
 async fn suspend_at_once(
     provider: &Provider,
     blog: &str,

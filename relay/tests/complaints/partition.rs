@@ -9,7 +9,7 @@ use adit_testkit::{
     fleet::RelayFleet,
     http::Service,
     postgres::Postgres,
-    proxy::{Proxy, Way},
+    postgres_proxy::{PostgresProxy, ProxyMode},
     soak::{Record, scale, soaking},
     wait::{until, until_ok},
 };
@@ -25,13 +25,13 @@ async fn opened(url: &str) -> Store {
 async fn a_relay_that_is_cut_off_is_named_and_learns_from_its_peers() {
     let url = Postgres::shared().database();
     let store = opened(&url).await;
-    let proxy = Proxy::start(Postgres::shared().port()).await;
+    let proxy = PostgresProxy::start(Postgres::shared().port()).await;
     let region = region("eu.localhost", &url).store_of("b", proxy.url(&url));
     let mut fleet = RelayFleet::start(region, &["a", "b"]).await;
     let service = Service::start().await;
     let eve = client_of(&fleet, "eve").tunnel(http_tunnel(service.address(), "shop")).start().unwrap();
     until_open(&eve).await;
-    proxy.set(Way::Swallow);
+    proxy.set_mode(ProxyMode::Blackhole);
     let acknowledged = judge(&store, &complaint("cpl-1", against("eve"), Decision::Acknowledged)).await;
     // The relay that reaches the store enforces it, and says so.
     let only_b = [("eu.localhost".to_owned(), "b".to_owned())];
@@ -57,21 +57,21 @@ async fn a_relay_that_is_cut_off_is_named_and_learns_from_its_peers() {
     assert_eq!(status(fleet.relays[1].http(), &fleet.host("shop")).await, 403);
     assert_eq!(standing(&store, &acknowledged).await.phase, Phase::Enforcing);
 
-    proxy.set(Way::Open);
+    proxy.set_mode(ProxyMode::Forward);
     until_enforced(&store, &acknowledged).await;
     drop(eve);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_relay_that_starts_without_store_and_folder_goes_by_its_peers() {
+async fn a_relay_without_store_and_folder_follows_its_peers() {
     let url = Postgres::shared().database();
     let store = opened(&url).await;
-    let proxy = Proxy::start(Postgres::shared().port()).await;
+    let proxy = PostgresProxy::start(Postgres::shared().port()).await;
     let region = region("eu.localhost", &url).store_of("b", proxy.url(&url));
     let fleet = RelayFleet::start(region, &["a"]).await;
     let acknowledged = judge(&store, &complaint("cpl-1", against("eve"), Decision::Acknowledged)).await;
     until_enforced(&store, &acknowledged).await;
-    proxy.set(Way::Refuse);
+    proxy.set_mode(ProxyMode::Refuse);
     let late = fleet.region.start("b");
     until("it knows what its peer knows", || late.metric("adit_suspensions_version") == acknowledged.version)
         .await;
@@ -79,13 +79,13 @@ async fn a_relay_that_starts_without_store_and_folder_goes_by_its_peers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_notifications_and_with_a_new_postgres_in_between_nothing_is_lost() {
+async fn nothing_is_lost_without_notifications_and_by_a_restart() {
     let record = Record::begin("the notification of a complaint is lost, and Postgres restarted");
     let mut postgres = Postgres::start();
     let url = postgres.database();
     let store = opened(&url).await;
-    let proxy = Proxy::start(postgres.port()).await;
-    proxy.set(Way::WithoutNotifications);
+    let proxy = PostgresProxy::start(postgres.port()).await;
+    proxy.set_mode(ProxyMode::WithoutNotifications);
     let region = region("eu.localhost", &proxy.url(&url));
     let fleet = RelayFleet::start(region, &["a", "b"]).await;
     let (mut lost, count) = (vec![], scale(1, 20));
@@ -105,7 +105,7 @@ async fn without_notifications_and_with_a_new_postgres_in_between_nothing_is_los
     let last = judge(&store, &filing).await;
     postgres.stop();
     assert!(store.judge(&filing, unix_now()).await.is_err());
-    postgres.start_again();
+    postgres.restart();
     // Whoever did not hear whether it was done does it again.
     let again = judge(&store, &filing).await;
     assert_eq!((last.version, again.version), (count + 1, count + 1), "nothing is enforced twice");

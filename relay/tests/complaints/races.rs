@@ -18,7 +18,7 @@ use std::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_is_served_once_it_is_enforced_however_fast_the_offender_comes_back() {
+async fn a_fast_reconnecting_offender_is_not_served_once_enforced() {
     let record = Record::begin("a client reconnects in a tight loop while it is suspended");
     let provider = Arc::new(Provider::start().await);
     let folder = tempfile::tempdir().unwrap();

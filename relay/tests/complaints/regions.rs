@@ -1,4 +1,4 @@
-//! Two regions: who is offline in one is offline in both.
+//! Two regions: an account that is suspended is offline in both.
 
 use crate::fixture::{
     Provider, against, client_of, client_problem, client_without_token, complaint, http_tunnel, judge,
@@ -15,7 +15,7 @@ use tokio::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_account_is_offline_in_all_regions_and_stays_out_whatever_it_tries() {
+async fn a_suspended_account_is_offline_and_stays_out_in_all_regions() {
     let provider = Provider::start().await;
     let state = tempfile::tempdir().unwrap();
     let eve = provider.client(&provider.eu, "eve", "shop").await;
@@ -68,7 +68,7 @@ async fn an_account_is_offline_in_all_regions_and_stays_out_whatever_it_tries() 
     drop(bob);
 }
 
-/// A connection through a TCP tunnel: the consumer's end and the service's; nothing as long as the relay knows no tunnel
+/// Opens a connection through a TCP tunnel; returns the consumer's end and the service's. `None` if the relay knows no tunnel
 /// at this port.
 async fn connected(port: SocketAddr, listener: &TcpListener) -> Option<(TcpStream, TcpStream)> {
     let mut stream = TcpStream::connect(port).await.ok()?;

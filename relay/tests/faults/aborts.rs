@@ -1,22 +1,24 @@
 //! Many consumers that leave at once.
 
 use crate::{
-    consumers::{Kind, busy},
+    consumers::{ConsumerKind, start_consumers},
     fixture::FaultFixture,
 };
 use adit_testkit::{
+    process::raise_open_file_limit,
     soak::{Record, scale},
-    wait::{open_files, until},
+    wait::until,
 };
 
-/// Enough for a thousand consumers, the client's and the service's connections, and those that the service has not missed yet.
+/// Enough for a thousand consumers, the client's and the service's connections, and those whose end the service has not
+/// noticed yet.
 const FILES: u64 = 6_000;
 
 const LIMITS: &str = "limits: {requestsPerSecond: 1000000, streams: 10000}";
 
-/// All consumers are in the middle of something and leave at once; everything is as before then.
-async fn leave_at_once(name: &'static str, kinds: &[(Kind, usize)]) {
-    open_files(scale(FILES, 2 * FILES));
+/// Starts consumers that all abort at once, and asserts that the relay holds nothing of them afterwards.
+async fn leave_at_once(name: &'static str, kinds: &[(ConsumerKind, usize)]) {
+    raise_open_file_limit(scale(FILES, 2 * FILES));
     let record = Record::begin(name);
     let fixture = FaultFixture::start(LIMITS).await;
     let (_http, (_tcp, port)) = (fixture.publish_service().await, fixture.publish_service_tcp().await);
@@ -30,7 +32,7 @@ async fn leave_at_once(name: &'static str, kinds: &[(Kind, usize)]) {
     for _ in 0..rounds {
         let mut consumers = vec![];
         for (kind, count) in kinds {
-            consumers.extend(busy(&fixture, *kind, *count, port).await);
+            consumers.extend(start_consumers(&fixture, *kind, *count, port).await);
         }
         left += consumers.len();
         let streams = fixture.relay.metric("adit_streams_open");
@@ -46,26 +48,32 @@ async fn leave_at_once(name: &'static str, kinds: &[(Kind, usize)]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_consumers_of_every_kind_leave_at_once() {
-    let kinds = [Kind::Download, Kind::Upload, Kind::Wait, Kind::Http2, Kind::Tcp];
+    let kinds = [
+        ConsumerKind::Download,
+        ConsumerKind::Upload,
+        ConsumerKind::Wait,
+        ConsumerKind::Http2,
+        ConsumerKind::Tcp,
+    ];
     leave_at_once("a thousand consumers of every kind leave at once", &kinds.map(|kind| (kind, 200))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_downloads_are_cut_at_once() {
-    leave_at_once("a thousand downloads are cut at once", &[(Kind::Download, 1000)]).await;
+    leave_at_once("a thousand downloads are cut at once", &[(ConsumerKind::Download, 1000)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_uploads_are_cut_at_once() {
-    leave_at_once("a thousand uploads are cut at once", &[(Kind::Upload, 1000)]).await;
+    leave_at_once("a thousand uploads are cut at once", &[(ConsumerKind::Upload, 1000)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_http2_streams_are_reset_at_once() {
-    leave_at_once("a thousand HTTP/2 streams are reset at once", &[(Kind::Http2, 1000)]).await;
+    leave_at_once("a thousand HTTP/2 streams are reset at once", &[(ConsumerKind::Http2, 1000)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_tcp_connections_are_cut_at_once() {
-    leave_at_once("a thousand TCP connections are cut at once", &[(Kind::Tcp, 1000)]).await;
+    leave_at_once("a thousand TCP connections are cut at once", &[(ConsumerKind::Tcp, 1000)]).await;
 }

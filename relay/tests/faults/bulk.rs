@@ -1,7 +1,7 @@
-//! What comes beside a download.
+//! Requests beside a download.
 
 use crate::fixture::{FaultFixture, HOST};
-use adit_testkit::{http::Wire, wait::until};
+use adit_testkit::{http::ConsumerConnection, wait::until};
 use std::{
     collections::HashMap,
     sync::{
@@ -16,10 +16,10 @@ use tokio::{
 };
 
 const MIB: usize = 1024 * 1024;
-/// How many requests come beside it: fewer than what makes the download's session the better one again.
+/// Number of requests beside the download: few enough that its session stays the worse choice.
 const BESIDE: usize = 15;
 
-/// Downloads until it is aborted. Answers with how many bytes have come so far.
+/// Downloads until the task is aborted. Returns the task and the number of bytes so far.
 async fn download(fixture: &FaultFixture) -> (JoinHandle<()>, Arc<AtomicUsize>) {
     let mut tcp = TcpStream::connect(fixture.relay.http()).await.unwrap();
     tcp.write_all(&get(&format!("/bytes/{}", usize::MAX / 2))).await.unwrap();
@@ -40,7 +40,7 @@ fn get(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nhost: {HOST}\r\n\r\n").into_bytes()
 }
 
-/// How many streams each session has.
+/// Number of streams of each session.
 fn streams(fixture: &FaultFixture) -> HashMap<String, u64> {
     let list = fixture.admin_output(&["sessions", "--json"]);
     let list: serde_json::Value = serde_json::from_str(&list).unwrap();
@@ -65,7 +65,8 @@ async fn requests_beside_a_download_take_another_session() {
     until("much has come", || bytes.load(Ordering::Relaxed) > 32 * MIB).await;
     let (its_session, _) = streams(&fixture).into_iter().find(|(_, streams)| *streams == 1).unwrap();
     let before = fixture.service.requests();
-    let ask = |mut consumer: Wire| tokio::spawn(async move { consumer.send(&get("/hang")).await });
+    let ask =
+        |mut consumer: ConsumerConnection| tokio::spawn(async move { consumer.send(&get("/hang")).await });
     let asked: Vec<_> = consumers.into_iter().map(ask).collect();
     until("the service has all requests", || fixture.service.requests() == before + BESIDE as u64).await;
     let streams = streams(&fixture);

@@ -1,4 +1,4 @@
-//! Consumers that are in the middle of something, so that they can be made to break it off.
+//! Consumers in the middle of a request or connection, which they can abort.
 
 use crate::fixture::{FaultFixture, HOST};
 use adit_testkit::{
@@ -19,9 +19,9 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-/// What a consumer does when it is cut off.
+/// What a consumer is doing when it aborts.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Kind {
+pub(crate) enum ConsumerKind {
     /// Reads an answer that goes on, on HTTP/1.1.
     Download,
     /// Sends a body that is not whole, on HTTP/1.1.
@@ -34,8 +34,8 @@ pub(crate) enum Kind {
     Tcp,
 }
 
-/// A consumer in the middle of something.
-pub(crate) enum Busy {
+/// A consumer in the middle of a request or connection.
+pub(crate) enum ActiveConsumer {
     Connection(TcpStream),
     Stream(
         h2::SendStream<Bytes>,
@@ -43,8 +43,8 @@ pub(crate) enum Busy {
     ),
 }
 
-impl Busy {
-    /// Breaks it off: every other connection with a reset, the others with an end; streams with RST_STREAM.
+impl ActiveConsumer {
+    /// Aborts it: connections of an even number by a reset, the others by an end; streams by RST_STREAM.
     pub(crate) fn abort(self, number: usize) {
         match self {
             Self::Connection(tcp) if number.is_multiple_of(2) => {
@@ -56,31 +56,37 @@ impl Busy {
     }
 }
 
-/// Makes so many consumers of a kind busy. `port` is a TCP tunnel's.
-pub(crate) async fn busy(fixture: &FaultFixture, kind: Kind, count: usize, port: u16) -> Vec<Busy> {
-    if matches!(kind, Kind::Http2) {
+/// Starts so many consumers of a kind. `port` is that of a TCP tunnel.
+pub(crate) async fn start_consumers(
+    fixture: &FaultFixture,
+    kind: ConsumerKind,
+    count: usize,
+    port: u16,
+) -> Vec<ActiveConsumer> {
+    if matches!(kind, ConsumerKind::Http2) {
         return http2(fixture, count).await;
     }
     let mut all = Vec::with_capacity(count);
     let before = fixture.service.requests();
     for _ in 0..count {
-        let address = if matches!(kind, Kind::Tcp) { fixture.relay.tcp(port) } else { fixture.relay.http() };
+        let address =
+            if matches!(kind, ConsumerKind::Tcp) { fixture.relay.tcp(port) } else { fixture.relay.http() };
         let mut tcp = TcpStream::connect(address).await.expect("the relay listens");
         let head = match kind {
-            Kind::Upload => format!(
+            ConsumerKind::Upload => format!(
                 "POST /echo HTTP/1.1\r\nhost: {HOST}\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n"
             ),
-            Kind::Wait => format!("GET /hang HTTP/1.1\r\nhost: {HOST}\r\n\r\n"),
+            ConsumerKind::Wait => format!("GET /hang HTTP/1.1\r\nhost: {HOST}\r\n\r\n"),
             _ => format!("GET /sse/1 HTTP/1.1\r\nhost: {HOST}\r\n\r\n"),
         };
         tcp.write_all(head.as_bytes()).await.expect("the relay reads");
         all.push(tcp);
     }
-    for tcp in all.iter_mut().filter(|_| !matches!(kind, Kind::Wait)) {
-        read_to(tcp, if matches!(kind, Kind::Upload) { "hello" } else { "data: 0" }).await;
+    for tcp in all.iter_mut().filter(|_| !matches!(kind, ConsumerKind::Wait)) {
+        read_to(tcp, if matches!(kind, ConsumerKind::Upload) { "hello" } else { "data: 0" }).await;
     }
     until("the service has all requests", || fixture.service.requests() >= before + count as u64).await;
-    all.into_iter().map(Busy::Connection).collect()
+    all.into_iter().map(ActiveConsumer::Connection).collect()
 }
 
 async fn read_to(tcp: &mut TcpStream, end: &str) {
@@ -91,8 +97,8 @@ async fn read_to(tcp: &mut TcpStream, end: &str) {
     }
 }
 
-/// A hundred streams to a connection: no relay allows a consumer more.
-async fn http2(fixture: &FaultFixture, count: usize) -> Vec<Busy> {
+/// A hundred streams on each connection: a relay allows a consumer no more.
+async fn http2(fixture: &FaultFixture, count: usize) -> Vec<ActiveConsumer> {
     let mut all = vec![];
     for first in (0..count).step_by(100) {
         let opener = http2_connection(fixture).await;
@@ -103,7 +109,7 @@ async fn http2(fixture: &FaultFixture, count: usize) -> Vec<Busy> {
             let mut body = response.await.expect("an answer").into_body();
             let first = body.data().await.expect("it goes on").expect("it goes on");
             assert!(first.starts_with(b"data: 0"));
-            all.push(Busy::Stream(send, body));
+            all.push(ActiveConsumer::Stream(send, body));
         }
     }
     all
@@ -114,7 +120,7 @@ pub(crate) async fn http2_connection(fixture: &FaultFixture) -> client::SendRequ
     http2_with_window(fixture, 65_535).await
 }
 
-/// The same, with another window for each stream.
+/// As [`http2_connection`], with another window for each stream.
 pub(crate) async fn http2_with_window(fixture: &FaultFixture, window: u32) -> client::SendRequest<Bytes> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(fixture.region.ca()).unwrap() {
@@ -139,8 +145,8 @@ pub(crate) async fn http2_with_window(fixture: &FaultFixture, window: u32) -> cl
     opener
 }
 
-/// A consumer who has asked for this and reads nothing of it. Its own socket takes no more than a few KiB.
-pub(crate) async fn stalled(address: std::net::SocketAddr, request: &str) -> TcpStream {
+/// A consumer that sends a request and reads nothing of the answer. Its socket buffers a few KiB at most.
+pub(crate) async fn connect_stalled(address: std::net::SocketAddr, request: &str) -> TcpStream {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     SockRef::from(&socket).set_recv_buffer_size(4096).unwrap();
     let mut tcp = socket.connect(address).await.expect("the relay listens");

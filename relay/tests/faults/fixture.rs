@@ -3,7 +3,7 @@
 pub(crate) use crate::relay_fixture::HOST;
 use crate::relay_fixture::{RelayFixture, region};
 use adit::Tunnel;
-use adit_testkit::{http::Service, region::Region, wait::until};
+use adit_testkit::{http::Service, region::TestRegion, wait::until};
 use std::ops::Deref;
 
 /// A relay and a service that it does not publish yet. Fields are dropped in this order.
@@ -36,7 +36,7 @@ impl FaultFixture {
     }
 
     /// The relay of a region, and a service.
-    pub(crate) async fn in_region(region: Region) -> Self {
+    pub(crate) async fn in_region(region: TestRegion) -> Self {
         Self { fixture: RelayFixture::start(region), service: Service::start().await }
     }
 

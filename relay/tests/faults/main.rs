@@ -1,4 +1,4 @@
-//! One relay, its clients and their services, and what consumers and services do to them.
+//! One relay, its clients and their services, under faults of consumers and services.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

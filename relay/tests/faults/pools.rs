@@ -1,17 +1,18 @@
-//! Every pool of one relay, drained: what comes then is refused clearly, and all is well again afterwards.
+//! Exhausted limits of one relay: more is refused with a code, and the relay recovers afterwards.
 
 use crate::{
-    consumers::{Kind, busy},
+    consumers::{ConsumerKind, start_consumers},
     fixture::{FaultFixture, HOST},
 };
 use adit::{Tunnel, tunnel::OpenError};
 use adit_testkit::{
-    http::Answer,
-    wait::{open_files, until, until_async, until_ok},
+    http::HttpResponse,
+    process::raise_open_file_limit,
+    wait::{until, until_async, until_ok},
 };
 
-/// The refusal says what it is in its status, its header and its problem document, and when to come again.
-fn assert_refused(answer: &Answer, status: u16, code: &str) {
+/// Asserts that a refusal has the code in its header and its problem document, and a Retry-After where it can be retried.
+fn assert_refused(answer: &HttpResponse, status: u16, code: &str) {
     assert_eq!((answer.status, answer.header("adit-error")), (status, Some(code)), "{}", answer.text());
     let problem = answer.json();
     assert_eq!((problem["status"].as_u64(), problem["code"].as_str()), (Some(status.into()), Some(code)));
@@ -23,7 +24,7 @@ fn assert_refused(answer: &Answer, status: u16, code: &str) {
     assert_eq!(after.is_some(), matches!(status, 429 | 503), "{answer:?}");
 }
 
-async fn get(fixture: &FaultFixture, path: &str) -> Answer {
+async fn get(fixture: &FaultFixture, path: &str) -> HttpResponse {
     fixture.consumer().get(HOST, path).await.expect("an answer")
 }
 
@@ -37,7 +38,7 @@ async fn assert_recovered(fixture: &FaultFixture) {
     assert_eq!((status, fixture.sessions_closed()), (200, 0));
 }
 
-/// Why a tunnel was not opened.
+/// The code with which a tunnel was refused.
 fn code_of(refused: Result<Tunnel, OpenError>) -> String {
     match refused.expect_err("there is no room for it") {
         OpenError::Refused(problem) => problem.code,
@@ -49,7 +50,7 @@ fn code_of(refused: Result<Tunnel, OpenError>) -> String {
 async fn an_account_has_so_many_streams_and_no_more() {
     let fixture = FaultFixture::start("limits: {streams: 20, requestsPerSecond: 100000}").await;
     let _tunnel = fixture.publish_service().await;
-    let busy = busy(&fixture, Kind::Download, 20, 0).await;
+    let busy = start_consumers(&fixture, ConsumerKind::Download, 20, 0).await;
     for _ in 0..5 {
         assert_refused(&get(&fixture, "/").await, 503, "too_many_streams");
     }
@@ -60,10 +61,10 @@ async fn an_account_has_so_many_streams_and_no_more() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_has_a_thousand_streams_and_no_more() {
-    open_files(4_000);
+    raise_open_file_limit(4_000);
     let fixture = FaultFixture::start("lanes: 1\nlimits: {streams: 10000, requestsPerSecond: 100000}").await;
     let _tunnel = fixture.publish_service().await;
-    let busy = busy(&fixture, Kind::Download, adit_mux::MAX_STREAMS, 0).await;
+    let busy = start_consumers(&fixture, ConsumerKind::Download, adit_mux::MAX_STREAMS, 0).await;
     for _ in 0..5 {
         assert_refused(&get(&fixture, "/").await, 503, "too_many_streams");
     }
@@ -73,12 +74,12 @@ async fn a_session_has_a_thousand_streams_and_no_more() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_session_leaves_its_streams_to_the_others() {
-    open_files(4_000);
+    raise_open_file_limit(4_000);
     // Each lane prefers its own session; with two clients' worth of consumers some lane's session is full first.
     let fixture = FaultFixture::start("lanes: 2\nlimits: {streams: 10000, requestsPerSecond: 100000}").await;
     let _tunnel = fixture.publish_service().await;
     until("the client has a session on each lane", || fixture.relay.metric("adit_sessions_open") == 2).await;
-    let busy = busy(&fixture, Kind::Download, 2 * adit_mux::MAX_STREAMS, 0).await;
+    let busy = start_consumers(&fixture, ConsumerKind::Download, 2 * adit_mux::MAX_STREAMS, 0).await;
     assert_refused(&get(&fixture, "/").await, 503, "too_many_streams");
     drop(busy);
     assert_recovered(&fixture).await;
@@ -230,7 +231,7 @@ async fn is_echoed(tcp: &mut tokio::net::TcpStream) {
     assert_eq!(read, b"HTTP/1.1 200");
 }
 
-/// Whichever way: a reset that overtakes nothing, or an end.
+/// Whether the connection ends, by a reset or in order.
 async fn is_ended(tcp: &mut tokio::net::TcpStream) -> bool {
     use tokio::io::AsyncReadExt;
     !matches!(tcp.read(&mut [0; 16]).await, Ok(1..))

@@ -2,24 +2,24 @@
 
 use crate::fixture::{FaultFixture, HOST};
 use adit::Tunnel;
-use adit_testkit::{http::Answer, wait::until};
+use adit_testkit::{http::HttpResponse, wait::until};
 use std::time::{Duration, Instant};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
 
-/// Short of the service's response time-out, and long enough for a busy machine.
+/// Below the relay's default response timeout, and long enough for a busy machine.
 const QUICKLY: Duration = Duration::from_secs(30);
 
-fn assert_problem(answer: &Answer, status: u16, code: &str, retry_after: &str) {
+fn assert_problem(answer: &HttpResponse, status: u16, code: &str, retry_after: &str) {
     assert_eq!((answer.status, answer.header("adit-error")), (status, Some(code)), "{}", answer.text());
     assert_eq!(answer.header("content-type"), Some("application/problem+json"));
     assert_eq!(answer.json()["code"], code);
     assert_eq!(answer.header("retry-after"), Some(retry_after));
 }
 
-/// A tunnel to a service that does with each connection what it is told.
+/// Opens a tunnel to a service that passes each connection to `each`.
 async fn with<F>(fixture: &FaultFixture, each: impl Fn(TcpStream) -> F + Send + 'static) -> Tunnel
 where
     F: Future<Output = ()> + Send + 'static,
@@ -34,7 +34,7 @@ where
     fixture.open(Tunnel::http(address).name("shop")).await
 }
 
-async fn get(fixture: &FaultFixture) -> std::io::Result<Answer> {
+async fn get(fixture: &FaultFixture) -> std::io::Result<HttpResponse> {
     fixture.consumer().get(HOST, "/").await
 }
 
@@ -132,7 +132,7 @@ async fn an_answer_that_breaks_off_never_looks_whole() {
     }
 }
 
-/// What ends in an orderly way does look whole, on HTTP/1.0 too.
+/// An orderly end looks whole, on HTTP/1.0 too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_that_is_whole_looks_whole() {
     let fixture = FaultFixture::start("limits: {requestsPerSecond: 100000}").await;

@@ -1,16 +1,16 @@
 //! Slow consumers beside fast ones.
 
 use crate::{
-    consumers::{http2_connection, stalled},
+    consumers::{connect_stalled, http2_connection},
     fixture::{FaultFixture, HOST},
 };
-use adit_testkit::wait::{open_files, until};
+use adit_testkit::{process::raise_open_file_limit, wait::until};
 use std::collections::HashSet;
 use tokio::{io::AsyncReadExt, net::TcpStream};
 
 const MIB: usize = 1024 * 1024;
 
-/// One lane: the client has one session, and everything is on it.
+/// One lane: the client has one session, which all streams share.
 const ONE_SESSION: &str = "lanes: 1\n";
 
 fn get(path: &str) -> String {
@@ -20,12 +20,12 @@ fn get(path: &str) -> String {
 async fn stall(fixture: &FaultFixture, count: usize, bytes: usize) -> Vec<TcpStream> {
     let mut all = vec![];
     for _ in 0..count {
-        all.push(stalled(fixture.relay.http(), &get(&format!("/bytes/{bytes}"))).await);
+        all.push(connect_stalled(fixture.relay.http(), &get(&format!("/bytes/{bytes}"))).await);
     }
     all
 }
 
-/// How many bytes a consumer who reads on gets, head included, and whether its connection ended in an orderly way.
+/// Reads to the end. Returns the number of bytes, head included, and whether the connection ended in order.
 async fn rest(mut tcp: TcpStream) -> (usize, bool) {
     let (mut bytes, mut buffer) = (0, vec![0; 256 * 1024]);
     loop {
@@ -38,10 +38,10 @@ async fn rest(mut tcp: TcpStream) -> (usize, bool) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_fast_consumer_finishes_while_a_slow_one_on_its_session_holds_its_stream() {
+async fn a_fast_consumer_finishes_beside_a_slow_one_on_its_session() {
     let fixture = FaultFixture::start(&format!("{ONE_SESSION}limits: {{requestsPerSecond: 100000}}")).await;
     let _tunnel = fixture.publish_service().await;
-    let slow = stalled(
+    let slow = connect_stalled(
         fixture.relay.http(),
         &format!("GET /bytes/{} HTTP/1.1\r\nhost: {HOST}\r\nconnection: close\r\n\r\n", 64 * MIB),
     )
@@ -60,8 +60,8 @@ async fn a_fast_consumer_finishes_while_a_slow_one_on_its_session_holds_its_stre
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hundreds_of_stalled_readers_on_one_session_leave_it_to_the_others() {
-    open_files(4_000);
+async fn hundreds_of_stalled_readers_do_not_hold_up_their_session() {
+    raise_open_file_limit(4_000);
     let limits = "limits: {requestsPerSecond: 100000, streams: 10000, bufferBytes: 2GiB}";
     let fixture = FaultFixture::start(&format!("{ONE_SESSION}{limits}")).await;
     let _tunnel = fixture.publish_service().await;
@@ -85,7 +85,7 @@ async fn hundreds_of_stalled_readers_on_one_session_leave_it_to_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_account_with_too_many_unread_bytes_loses_its_fullest_streams_and_no_others() {
+async fn too_many_unread_bytes_cost_an_account_its_fullest_streams() {
     let fixture = FaultFixture::start("limits: {requestsPerSecond: 100000, bufferBytes: 4MiB}").await;
     let _tunnel = fixture.publish_service().await;
     fixture.assert_answers(1).await;
@@ -122,7 +122,7 @@ async fn an_account_with_too_many_unread_bytes_loses_its_fullest_streams_and_no_
     fixture.assert_answers(10).await;
 }
 
-/// A consumer that never takes a byte of any body: what it asked for counts all the same.
+/// A consumer that never reads a byte of any body: the unread bytes count as well.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_that_nobody_begins_to_read_count_too() {
     let fixture = FaultFixture::start("limits: {requestsPerSecond: 100000, bufferBytes: 4MiB}").await;
@@ -147,7 +147,7 @@ async fn bodies_that_nobody_begins_to_read_count_too() {
     assert_eq!(fixture.sessions_closed(), 0);
 }
 
-/// Reads one answer of so many bytes, as far as it goes.
+/// Reads one answer of so many bytes. Returns the bytes read, and whether the connection ended in order.
 async fn rest_of_one(mut tcp: TcpStream, body: usize) -> (usize, bool) {
     let (mut bytes, mut buffer) = (0, vec![0; 256 * 1024]);
     while bytes <= body {
@@ -167,7 +167,7 @@ async fn slow_tcp_consumers_that_are_cut_see_a_reset() {
     let request = format!("GET /bytes/{} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", 64 * MIB);
     let mut readers = vec![];
     for _ in 0..8 {
-        readers.push(stalled(fixture.relay.tcp(port), &request).await);
+        readers.push(connect_stalled(fixture.relay.tcp(port), &request).await);
     }
     let shed = || fixture.relay.metric("adit_streams_shed_total");
     until("streams are shed", || shed() > 0 && shed() + fixture.relay.metric("adit_streams_open") == 8).await;
@@ -186,7 +186,7 @@ async fn slow_tcp_consumers_that_are_cut_see_a_reset() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stalled_stream_of_an_http2_consumer_leaves_its_other_streams_alone() {
+async fn a_stalled_http2_stream_does_not_hold_up_the_others() {
     let fixture = FaultFixture::start(&format!("{ONE_SESSION}limits: {{requestsPerSecond: 100000}}")).await;
     let _tunnel = fixture.publish_service().await;
     let opener = http2_connection(&fixture).await;

@@ -4,7 +4,7 @@ use crate::{fixture::FleetFixture, killed_client};
 use adit_testkit::{
     process::Child,
     soak::{Record, scale},
-    wait::until_ok,
+    wait::{until_done, until_ok},
 };
 use std::{io, net::SocketAddr, time::Duration};
 use tokio::{
@@ -15,7 +15,7 @@ use tokio::{
 
 /// Where the stream is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cut {
+enum CutPoint {
     /// The consumer resets its connection.
     Consumer,
     /// The service resets its connection.
@@ -30,7 +30,7 @@ enum Cut {
 
 /// What is on its way while it is cut.
 #[derive(Clone, Copy, Debug)]
-enum Traffic {
+enum TrafficKind {
     /// Nothing: both ends wait.
     Idle,
     /// More than fits, to the service, which does not read.
@@ -39,12 +39,12 @@ enum Traffic {
     Down,
 }
 
-struct Line {
+struct TcpPath {
     consumer: TcpStream,
     service: TcpStream,
 }
 
-impl Line {
+impl TcpPath {
     async fn open(entry: SocketAddr, listener: &TcpListener) -> Self {
         let (mut consumer, mut service) = until_ok("the relay knows the tunnel", || async {
             Self::arrived(entry, listener).await.ok_or("the connection ended")
@@ -58,8 +58,8 @@ impl Line {
         Self { consumer, service }
     }
 
-    /// The consumer's end and the service's; nothing when the relay ends the connection, as one does that has not heard
-    /// of the tunnel yet.
+    /// The consumer's end and the service's; `None` if the relay closes the connection, as one does that does not know
+    /// the tunnel yet.
     async fn arrived(entry: SocketAddr, listener: &TcpListener) -> Option<(TcpStream, TcpStream)> {
         let mut consumer = TcpStream::connect(entry).await.ok()?;
         consumer.write_all(b"ask").await.ok()?;
@@ -71,11 +71,11 @@ impl Line {
     }
 
     /// Sends until nothing more fits for a moment.
-    async fn fill(&mut self, traffic: Traffic) {
+    async fn fill(&mut self, traffic: TrafficKind) {
         let from = match traffic {
-            Traffic::Idle => return,
-            Traffic::Up => &mut self.consumer,
-            Traffic::Down => &mut self.service,
+            TrafficKind::Idle => return,
+            TrafficKind::Up => &mut self.consumer,
+            TrafficKind::Down => &mut self.service,
         };
         let chunk = vec![7; 64 * 1024];
         while let Ok(written) = timeout(Duration::from_millis(100), from.write(&chunk)).await {
@@ -84,8 +84,8 @@ impl Line {
     }
 }
 
-/// Reads to the end, which has to be a reset.
-async fn is_reset(mut tcp: TcpStream, what: &str) {
+/// Asserts that a connection ends by a reset.
+async fn assert_reset(mut tcp: TcpStream, what: &str) {
     let mut buffer = vec![0; 256 * 1024];
     let reading = async {
         loop {
@@ -97,63 +97,64 @@ async fn is_reset(mut tcp: TcpStream, what: &str) {
             }
         }
     };
-    timeout(Duration::from_secs(60), reading).await.unwrap_or_else(|_| panic!("{what}: nothing happens"));
+    until_done(what, reading).await;
 }
 
-struct Stage {
+struct CutFixture {
     fleet: FleetFixture,
     client: Child,
     listener: TcpListener,
     port: u16,
 }
 
-impl Stage {
-    async fn set() -> Self {
+impl CutFixture {
+    async fn start() -> Self {
         let fleet = FleetFixture::empty("lanes: 1").await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = *fleet.region.tcp_ports().start();
         let service = listener.local_addr().unwrap().to_string();
-        let client = killed_client::client(&fleet, "ci", &service, &port.to_string());
-        let stage = Self { fleet, client, listener, port };
-        stage.is_whole().await;
-        stage
+        let client = killed_client::start_client(&fleet, "ci", &service, &port.to_string());
+        let fixture = Self { fleet, client, listener, port };
+        fixture.until_two_relays().await;
+        fixture
     }
 
-    async fn is_whole(&self) {
+    async fn until_two_relays(&self) {
         self.fleet.until_two_relays_have_sessions().await;
     }
 
-    /// A relay where consumers come in, and the one that has the session which serves them.
+    /// The relay where consumers come in: one without a session of the client, or one with a session.
     async fn entry(&self, through_a_peer: bool) -> usize {
         if through_a_peer { self.fleet.relay_without_session() } else { self.fleet.relays_with_sessions()[0] }
     }
 
-    async fn cut(&mut self, cut: Cut, traffic: Traffic, through_a_peer: bool) {
+    async fn cut(&mut self, cut: CutPoint, traffic: TrafficKind, through_a_peer: bool) {
         let what = format!("{cut:?}, {traffic:?}, through a peer: {through_a_peer}");
         let entry = self.entry(through_a_peer).await;
         let address = self.fleet.relays[entry].tcp(self.port);
-        let mut line = Line::open(address, &self.listener).await;
-        line.fill(traffic).await;
-        let Line { consumer, service } = line;
+        let mut path = TcpPath::open(address, &self.listener).await;
+        path.fill(traffic).await;
+        let TcpPath { consumer, service } = path;
         match cut {
-            Cut::Consumer => {
+            CutPoint::Consumer => {
                 consumer.set_zero_linger().unwrap();
                 drop(consumer);
-                is_reset(service, &what).await;
+                assert_reset(service, &what).await;
             }
-            Cut::Service => {
+            CutPoint::Service => {
                 service.set_zero_linger().unwrap();
                 drop(service);
-                is_reset(consumer, &what).await;
+                assert_reset(consumer, &what).await;
             }
-            Cut::Client => {
+            CutPoint::Client => {
                 self.client.kill();
-                tokio::join!(is_reset(consumer, &what), is_reset(service, &what));
+                tokio::join!(assert_reset(consumer, &what), assert_reset(service, &what));
                 let address = self.listener.local_addr().unwrap().to_string();
-                self.client = killed_client::client(&self.fleet, "ci", &address, &self.port.to_string());
+                self.client =
+                    killed_client::start_client(&self.fleet, "ci", &address, &self.port.to_string());
             }
-            Cut::Entry | Cut::Home => {
-                let victims = if cut == Cut::Home && through_a_peer {
+            CutPoint::Entry | CutPoint::Home => {
+                let victims = if cut == CutPoint::Home && through_a_peer {
                     self.fleet.relays_with_sessions()
                 } else {
                     vec![entry]
@@ -161,25 +162,25 @@ impl Stage {
                 for victim in &victims {
                     self.fleet.relays[*victim].child.kill();
                 }
-                tokio::join!(is_reset(consumer, &what), is_reset(service, &what));
+                tokio::join!(assert_reset(consumer, &what), assert_reset(service, &what));
                 for victim in victims {
                     self.fleet.restart(victim);
                 }
             }
         }
-        self.is_whole().await;
+        self.until_two_relays().await;
         self.fleet.until_streams_ended().await;
     }
 }
 
-async fn every_cut(name: &'static str, through_a_peer: bool, cuts: &[Cut]) {
+async fn cut_everywhere(name: &'static str, through_a_peer: bool, cuts: &[CutPoint]) {
     let record = Record::begin(name);
-    let mut stage = Stage::set().await;
+    let mut fixture = CutFixture::start().await;
     let rounds = scale(1, 10);
     for _ in 0..rounds {
         for cut in cuts {
-            for traffic in [Traffic::Idle, Traffic::Up, Traffic::Down] {
-                stage.cut(*cut, traffic, through_a_peer).await;
+            for traffic in [TrafficKind::Idle, TrafficKind::Up, TrafficKind::Down] {
+                fixture.cut(*cut, traffic, through_a_peer).await;
             }
         }
     }
@@ -188,12 +189,12 @@ async fn every_cut(name: &'static str, through_a_peer: bool, cuts: &[Cut]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tcp_stream_that_is_cut_does_not_look_whole() {
-    let cuts = [Cut::Consumer, Cut::Service, Cut::Client, Cut::Entry];
-    every_cut("a TCP stream is cut on its way through one relay", false, &cuts).await;
+    let cuts = [CutPoint::Consumer, CutPoint::Service, CutPoint::Client, CutPoint::Entry];
+    cut_everywhere("a TCP stream is cut on its way through one relay", false, &cuts).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tcp_stream_that_is_cut_does_not_look_whole_behind_a_peer() {
-    let cuts = [Cut::Consumer, Cut::Service, Cut::Client, Cut::Entry, Cut::Home];
-    every_cut("a TCP stream is cut on its way through a peer", true, &cuts).await;
+    let cuts = [CutPoint::Consumer, CutPoint::Service, CutPoint::Client, CutPoint::Entry, CutPoint::Home];
+    cut_everywhere("a TCP stream is cut on its way through a peer", true, &cuts).await;
 }

@@ -5,7 +5,7 @@ pub(crate) use crate::{
     relay_fixture::HOST,
 };
 use adit::Client;
-use adit_testkit::{fleet::RelayFleet, http::Service, postgres::Postgres, region::Region, wait::until};
+use adit_testkit::{fleet::RelayFleet, http::Service, postgres::Postgres, region::TestRegion, wait::until};
 use std::ops::{Deref, DerefMut};
 
 /// Three relays with a client and its service. Fields are dropped in this order.
@@ -64,7 +64,7 @@ impl FleetFixture {
     }
 
     async fn with_store(store: String, yaml: &str) -> Self {
-        let region = Region::new(env!("CARGO_BIN_EXE_adit-relay")).with(yaml).store(store).with(
+        let region = TestRegion::new(env!("CARGO_BIN_EXE_adit-relay")).with(yaml).store(store).with(
             "limits: {requestsPerSecond: 100000, streams: 10000, names: 100000, tunnels: 1000, sessions: 1000}\n\
              drainTimeout: 20s",
         );

@@ -1,4 +1,4 @@
-//! Which relays of a region a client makes its home: two, as soon as there are two.
+//! The relays of a region with which a client has sessions: two, as soon as there are two.
 
 use crate::fixture::{client_of, http_tunnel, until_open};
 use adit::Client;
@@ -6,13 +6,13 @@ use adit_testkit::{
     fleet::RelayFleet,
     http::Service,
     postgres::Postgres,
-    region::Region,
+    region::TestRegion,
     wait::{MAX_WAIT, until},
 };
 use std::time::{Duration, Instant};
 
 async fn start(names: &[&str]) -> (RelayFleet, Service) {
-    let region = Region::new(env!("CARGO_BIN_EXE_adit-relay")).store(Postgres::shared().database());
+    let region = TestRegion::new(env!("CARGO_BIN_EXE_adit-relay")).store(Postgres::shared().database());
     let fleet = RelayFleet::start(region.with("lanes: 2\ndrainTimeout: 1s"), names).await;
     (fleet, Service::start().await)
 }

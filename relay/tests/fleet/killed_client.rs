@@ -3,7 +3,7 @@
 use crate::fixture::{FleetFixture, HOST};
 use adit_testkit::{
     http::Consumer,
-    load::Load,
+    load_generator::LoadGenerator,
     process::Child,
     soak::{Record, scale},
     wait::until,
@@ -14,10 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Not a test of its own: others start this program again, with this one alone, and kill it.
+/// Not a test by itself: other tests start this program again with this test alone, and kill it.
 #[test]
-fn victim() {
-    let Ok(what) = std::env::var("FLEET_VICTIM") else { return };
+fn client_process() {
+    let Ok(what) = std::env::var("FLEET_CLIENT") else { return };
     let [relay, ca, token, service, name]: [&str; 5] =
         what.split(' ').collect::<Vec<_>>().try_into().expect("five words");
     let builder = match name.parse::<u16>() {
@@ -34,8 +34,8 @@ fn victim() {
     });
 }
 
-/// A client as a process of its own. It publishes a service under a name, or under a port if the name is a number.
-pub(crate) fn client(fleet: &FleetFixture, account: &str, service: &str, name: &str) -> Child {
+/// Starts a client as a process of its own. It publishes a service under a name, or under a port if the name is a number.
+pub(crate) fn start_client(fleet: &FleetFixture, account: &str, service: &str, name: &str) -> Child {
     let kinds: &[&str] = if name.parse::<u16>().is_ok() { &["--kinds", "tcp"] } else { &[] };
     let token = fleet.region.token(&fleet.relays[0], account, kinds);
     let relay = fleet.relay_address();
@@ -43,8 +43,8 @@ pub(crate) fn client(fleet: &FleetFixture, account: &str, service: &str, name: &
     let what = [&relay, path(&ca), &token, service, name].join(" ");
     let mut child = Child::start(
         Command::new(std::env::current_exe().unwrap())
-            .args(["killed_client::victim", "--exact", "--nocapture"])
-            .env("FLEET_VICTIM", what),
+            .args(["killed_client::client_process", "--exact", "--nocapture"])
+            .env("FLEET_CLIENT", what),
     );
     child.wait_for_line("open ", Duration::from_secs(60));
     child
@@ -55,15 +55,15 @@ fn path(path: &Path) -> &str {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_client_is_missed_at_once_and_its_name_is_there_when_it_comes_back() {
+async fn a_killed_client_is_missed_at_once_and_gets_its_name_back() {
     let record = Record::begin("a client is killed under load and comes back");
     let fleet = FleetFixture::empty("").await;
     let service = fleet.service.address().to_string();
-    let mut client = self::client(&fleet, "ci", &service, "shop");
+    let mut client = start_client(&fleet, "ci", &service, "shop");
     fleet.until_two_relays_have_sessions().await;
     fleet.until_served(HOST).await;
-    let load = Load::start(&fleet.http_addresses(), 3, HOST, "/bytes/1000");
-    load.more(500).await;
+    let load = LoadGenerator::start(&fleet.http_addresses(), 3, HOST, "/bytes/1000");
+    load.until_answered(500).await;
     let rounds = scale(2, 30);
     for _ in 0..rounds {
         client.kill();
@@ -90,11 +90,11 @@ async fn a_killed_client_is_missed_at_once_and_its_name_is_there_when_it_comes_b
             assert_eq!(answer.header("content-type"), Some("application/problem+json"));
         }
         // The name is the account's own: no lease has to end first.
-        client = self::client(&fleet, "ci", &service, "shop");
+        client = start_client(&fleet, "ci", &service, "shop");
         fleet.until_two_relays_have_sessions().await;
-        load.more(500).await;
+        load.until_answered(500).await;
     }
-    let (answered, failures) = load.end().await;
+    let (answered, failures) = load.stop().await;
     let explained = |failure: &&String| {
         let known = ["session_lost", "tunnel_offline", "unknown_host", "answer:"];
         !known.iter().any(|known| failure.contains(known))
@@ -104,11 +104,11 @@ async fn a_killed_client_is_missed_at_once_and_its_name_is_there_when_it_comes_b
     record.end(format!("{rounds} times, {answered} requests, {} failed meanwhile", failures.len()));
 }
 
-/// Everybody who had asked is told, and nobody waits for the response time-out.
+/// Every consumer gets an answer, and none waits for the response timeout.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn consumers_of_a_killed_client_are_told_at_once() {
     let fleet = FleetFixture::empty("").await;
-    let mut client = self::client(&fleet, "ci", &fleet.service.address().to_string(), "shop");
+    let mut client = start_client(&fleet, "ci", &fleet.service.address().to_string(), "shop");
     fleet.until_two_relays_have_sessions().await;
     fleet.until_served(HOST).await;
     let before = fleet.service.requests();

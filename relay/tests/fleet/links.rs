@@ -5,12 +5,12 @@ use adit_testkit::{http::Consumer, wait::until_ok};
 use std::{net::SocketAddr, time::Duration};
 use tokio::task::JoinHandle;
 
-/// How many requests come at once.
+/// Number of requests at once.
 const AT_ONCE: usize = 200;
-/// The most links to two peers, over all lanes.
+/// Maximum number of links to two peers, over all lanes.
 const LINKS: u64 = 8;
 
-/// So many requests at once at a relay that may not have heard of the tunnel yet.
+/// Sends so many requests at once to a relay that may not know the tunnel yet.
 fn at_once(entry: SocketAddr, requests: usize) -> Vec<JoinHandle<(u16, String)>> {
     let ask = || {
         until_ok("the relay knows the tunnel", move || async move {
@@ -39,7 +39,7 @@ async fn requests_that_come_at_once_share_the_links() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_waits_for_a_link_that_no_other_peer_can_take_the_place_of() {
+async fn a_request_waits_for_a_link_when_no_other_peer_can_serve() {
     let mut fleet = FleetFixture::with_unused_links().await;
     let stranger = fleet.relay_without_session();
     let entry = fleet.relays[stranger].http();

@@ -1,10 +1,11 @@
-//! One name, and several who want it.
+//! Several clients that ask for one name.
 
 use crate::fixture::{FleetFixture, HOST, client_of, client_without_token, http_tunnel, until_open};
 use adit::{Client, TunnelSpec, event::EventKind};
 use adit_testkit::{
     http::{Consumer, Service},
     soak::{Record, scale},
+    wait::{MAX_WAIT, until_done},
 };
 use std::{
     path::Path,
@@ -16,7 +17,7 @@ fn client(fleet: &FleetFixture, folder: &Path, spec: TunnelSpec) -> Client {
     client_without_token(fleet).state_dir(folder).tunnel(spec).start().expect("the settings are right")
 }
 
-/// Who has got the name: its URL, or the code of its refusal.
+/// The URL of a client's tunnel, or the code of its refusal.
 async fn outcome(client: &Client) -> Result<String, String> {
     let mut events = client.events(false);
     let waiting = async {
@@ -33,7 +34,7 @@ async fn outcome(client: &Client) -> Result<String, String> {
         }
         Err("the client has ended".to_owned())
     };
-    tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("somebody is told something")
+    until_done("the client gets an answer", waiting).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -83,7 +84,7 @@ async fn of_two_accounts_that_want_a_name_at_once_one_gets_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_runs_of_one_account_the_newest_serves_and_the_older_is_told() {
+async fn of_two_clients_of_one_account_the_newest_serves() {
     let record = Record::begin("one account's newest client takes a name over");
     let mut fleet = FleetFixture::start().await;
     let mut old = fleet.client.take().expect("every region begins with one");
@@ -94,13 +95,13 @@ async fn of_two_runs_of_one_account_the_newest_serves_and_the_older_is_told() {
         let new =
             client_of(&fleet, "ci", &[]).tunnel(http_tunnel(service.address(), "shop")).start().unwrap();
         until_open(&new).await;
-        let replaced = tokio::time::timeout(Duration::from_secs(60), old.closed()).await;
-        let replaced = replaced.expect("the older is told").expect_err("it has lost its name");
+        let replaced = until_done("the older client is told", old.closed()).await;
+        let replaced = replaced.expect_err("it has lost its name");
         assert_eq!(replaced.code, "replaced", "round {round}");
         // From then on nobody is served by it, wherever they enter.
         let older = services.last().unwrap_or(&fleet.service).requests();
         for relay in &fleet.relays {
-            let (mut served, end) = (0, Instant::now() + Duration::from_secs(60));
+            let (mut served, end) = (0, Instant::now() + MAX_WAIT);
             while served < 3 {
                 let answer = Consumer::plain(relay.http()).get(HOST, "/").await.unwrap();
                 // A relay without a session of it may hear of the new one a moment after the old one has gone.

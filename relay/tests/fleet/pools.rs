@@ -1,16 +1,12 @@
-//! The streams between relays, all in use.
+//! The limit of streams between relays.
 
 use crate::fixture::{FleetFixture, HOST};
-use adit_testkit::{
-    http::Consumer,
-    postgres::Postgres,
-    wait::{open_files, until},
-};
+use adit_testkit::{http::Consumer, postgres::Postgres, process::raise_open_file_limit, wait::until};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_account_that_fills_the_links_to_its_relays_is_told_and_another_gets_through() {
-    open_files(6_000);
+async fn an_account_that_fills_its_links_leaves_room_for_others() {
+    raise_open_file_limit(6_000);
     let fleet = FleetFixture::of_one_lane(Postgres::shared().database()).await;
     let entry = &fleet.relays[fleet.relay_without_session()];
     let consumer = Consumer::plain(entry.http());

@@ -1,9 +1,9 @@
-//! A region under load while its relays restart, die and hang, and while Redis goes away.
+//! A region under load while its relays restart, crash and hang, and while Redis is down.
 
 use crate::fixture::{FleetFixture, HOST, client_of, http_tunnel, until_open};
 use adit_testkit::{
     http::Consumer,
-    load::Load,
+    load_generator::LoadGenerator,
     region::DOMAIN,
     soak::scale,
     wait::{until, until_ok},
@@ -21,7 +21,7 @@ async fn a_request_may_enter_at_any_relay() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_first_websockets_through_a_peer_are_carried_as_the_later_ones() {
+async fn the_first_websockets_through_a_peer_are_carried() {
     let fleet = FleetFixture::with_unused_links().await;
     let consumer = Consumer::plain(fleet.relays[fleet.relay_without_session()].http());
     // All at once, so that each of the links to the peer begins with a WebSocket.
@@ -43,16 +43,16 @@ async fn the_first_websockets_through_a_peer_are_carried_as_the_later_ones() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rolling_restart_under_load_fails_no_request() {
     let mut fleet = FleetFixture::start().await;
-    let load = Load::start(&[fleet.balancer.http()], 8, HOST, "/bytes/1000");
-    load.more(200).await;
+    let load = LoadGenerator::start(&[fleet.balancer.http()], 8, HOST, "/bytes/1000");
+    load.until_answered(200).await;
     for index in 0..fleet.relays.len() {
         fleet.relays[index].child.term();
         until("the relay has ended", || !fleet.relays[index].child.is_running()).await;
         fleet.restart(index);
         fleet.until_two_relays_have_sessions().await;
-        load.more(200).await;
+        load.until_answered(200).await;
     }
-    let (answered, failures) = load.end().await;
+    let (answered, failures) = load.stop().await;
     assert!(
         failures.is_empty(),
         "{} of {answered} failed: {:?}",
@@ -68,26 +68,26 @@ async fn the_only_relay_is_replaced_under_load_and_no_request_fails() {
     for gone in [1, 2] {
         fleet.relays[gone].child.kill();
     }
-    let load = || Load::start(&consumers, 32, HOST, "/bytes/1000");
+    let load = || LoadGenerator::start(&consumers, 32, HOST, "/bytes/1000");
     // The load balancer may not have noticed yet.
     loop {
         let trial = load();
-        trial.more(200).await;
-        if trial.end().await.1.is_empty() {
+        trial.until_answered(200).await;
+        if trial.stop().await.1.is_empty() {
             break;
         }
     }
     let load = load();
     let mut last = 0;
     for next in std::iter::repeat_n([1, 0], scale(2, 50)).flatten() {
-        load.more(200).await;
+        load.until_answered(200).await;
         fleet.restart(next);
         fleet.until_balanced_to(next, HOST).await;
         fleet.relays[last].child.term();
         until("the old one has ended", || !fleet.relays[last].child.is_running()).await;
         last = next;
     }
-    let (answered, failures) = load.end().await;
+    let (answered, failures) = load.stop().await;
     assert!(
         failures.is_empty(),
         "{} of {answered}: {:?}",
@@ -100,11 +100,11 @@ async fn the_only_relay_is_replaced_under_load_and_no_request_fails() {
 async fn a_killed_relay_takes_no_request_along_that_entered_elsewhere() {
     let mut fleet = FleetFixture::start().await;
     let home = fleet.relays_with_sessions()[0];
-    let load = Load::start(&fleet.http_addresses_except(home), 8, HOST, "/bytes/1000");
-    load.more(500).await;
+    let load = LoadGenerator::start(&fleet.http_addresses_except(home), 8, HOST, "/bytes/1000");
+    load.until_answered(500).await;
     fleet.relays[home].child.kill();
-    load.more(2000).await;
-    let (answered, failures) = load.end().await;
+    load.until_answered(2000).await;
+    let (answered, failures) = load.stop().await;
     // An answer that has begun is lost with the relay that brought it; nothing else is.
     let unexplained: Vec<_> = failures.iter().filter(|failure| !failure.contains("answer:")).collect();
     assert!(unexplained.is_empty(), "of {answered}: {unexplained:?}");
@@ -118,9 +118,9 @@ async fn a_frozen_relay_is_left_after_its_ping_timeout() {
     let entries = fleet.http_addresses_except(home);
     fleet.relays[home].child.stop();
     fleet.until_two_relays_have_sessions().await;
-    let load = Load::start(&entries, 4, HOST, "/bytes/1000");
-    load.more(500).await;
-    let (answered, failures) = load.end().await;
+    let load = LoadGenerator::start(&entries, 4, HOST, "/bytes/1000");
+    load.until_answered(500).await;
+    let (answered, failures) = load.stop().await;
     assert!(failures.is_empty(), "of {answered}: {failures:?}");
     fleet.relays[home].child.cont();
 }
@@ -128,18 +128,18 @@ async fn a_frozen_relay_is_left_after_its_ping_timeout() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_flushed_or_gone_disturbs_no_request() {
     let mut fleet = FleetFixture::start().await;
-    let load = Load::start(&fleet.http_addresses(), 3, HOST, "/bytes/1000");
-    load.more(200).await;
+    let load = LoadGenerator::start(&fleet.http_addresses(), 3, HOST, "/bytes/1000");
+    load.until_answered(200).await;
     fleet.redis.flush();
-    load.more(500).await;
+    load.until_answered(500).await;
     fleet.redis.kill();
-    load.more(500).await;
+    load.until_answered(500).await;
     fleet.redis.restart();
-    load.more(500).await;
+    load.until_answered(500).await;
     let second = fleet.client("ci", "second").await;
     fleet.until_served("second.adit.localhost").await;
     second.stop(Duration::from_secs(1)).await;
-    let (answered, failures) = load.end().await;
+    let (answered, failures) = load.stop().await;
     assert!(failures.is_empty(), "of {answered}: {failures:?}");
 }
 

@@ -1,14 +1,14 @@
-//! Postgres goes away, hangs and comes back under load.
+//! Postgres stops, hangs and comes back under load.
 
 use crate::fixture::{FleetFixture, HOST, client_of, client_without_token, http_tunnel, until_open};
 use adit::{Client, event::EventKind};
 use adit_testkit::{
     http::Consumer,
-    load::Load,
+    load_generator::LoadGenerator,
     postgres::Postgres,
-    region::Relay,
+    region::RelayProcess,
     soak::{Record, scale},
-    wait::until,
+    wait::{until, until_done},
 };
 use std::{path::Path, time::Duration};
 
@@ -19,7 +19,7 @@ fn with_credential(fleet: &FleetFixture, folder: &Path, name: &str) -> Client {
     builder.start().expect("the client's settings are right")
 }
 
-/// Lets an account have a credential, which needs no store afterwards.
+/// Obtains a credential for an account; to use it takes no store afterwards.
 async fn credential(fleet: &FleetFixture, account: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let spec = http_tunnel(fleet.service.address(), &format!("first-of-{account}"));
@@ -29,7 +29,7 @@ async fn credential(fleet: &FleetFixture, account: &str) -> tempfile::TempDir {
     folder
 }
 
-/// The code with which a client's tunnel is refused next, or the words with which its session is.
+/// The code of the next refusal of a client's tunnel, or the message of that of its session.
 async fn next_refusal(client: &Client) -> String {
     let mut events = client.events(false);
     let waiting = async {
@@ -50,10 +50,10 @@ async fn next_refusal(client: &Client) -> String {
         }
         "the client has ended".to_owned()
     };
-    tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("the client hears of its refusal")
+    until_done("the client hears of its refusal", waiting).await
 }
 
-/// What is refused without a store, and how: a new name, and a token that nobody has shown before.
+/// Asserts that a new name and a new token are refused without a store.
 async fn new_names_are_refused(fleet: &FleetFixture, folder: &Path, round: usize) {
     let client = with_credential(fleet, folder, &format!("new-{round}"));
     assert_eq!(next_refusal(&client).await, "store_unavailable");
@@ -63,7 +63,7 @@ async fn new_names_are_refused(fleet: &FleetFixture, folder: &Path, round: usize
     assert_eq!(next_refusal(&stranger).await, "the store cannot be reached, and a new token needs it");
 }
 
-/// A client that asked while the store was away gets its name as soon as the store is back.
+/// Asserts that a new name is granted once the store is back.
 async fn new_names_are_had(fleet: &FleetFixture, folder: &Path, name: &str) {
     let client = with_credential(fleet, folder, name);
     until_open(&client).await;
@@ -72,38 +72,38 @@ async fn new_names_are_had(fleet: &FleetFixture, folder: &Path, name: &str) {
     client.stop(Duration::from_secs(5)).await;
 }
 
-fn sessions_opened(relay: &Relay) -> u64 {
+fn sessions_opened(relay: &RelayProcess) -> u64 {
     relay.metric("adit_sessions_opened_total")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_store_tunnels_go_on_tickets_are_good_and_new_names_wait() {
+async fn without_a_store_tunnels_go_on_and_new_names_wait() {
     let record = Record::begin("the store stops, hangs and comes back under load");
     let mut postgres = Postgres::start();
     let mut fleet = FleetFixture::of_one_lane(postgres.database()).await;
     let folder = credential(&fleet, "keeper").await;
-    let load = Load::start(&fleet.http_addresses(), 3, HOST, "/bytes/1000");
-    load.more(200).await;
+    let load = LoadGenerator::start(&fleet.http_addresses(), 3, HOST, "/bytes/1000");
+    load.until_answered(200).await;
     let rounds = scale(1, 10);
     for round in 0..rounds {
         // Stopped: connections are cut and refused.
         postgres.stop();
-        load.more(scale(500, 20_000)).await;
+        load.until_answered(scale(500, 20_000)).await;
         new_names_are_refused(&fleet, folder.path(), 2 * round).await;
         assert!(fleet.relays.iter().any(|relay| relay.metric("adit_claim_failures_total") > 0));
-        load.more(200).await;
-        postgres.start_again();
+        load.until_answered(200).await;
+        postgres.restart();
         new_names_are_had(&fleet, folder.path(), &format!("after-stop-{round}")).await;
 
         // Frozen: connections stay open, nothing is answered.
         postgres.freeze();
-        load.more(scale(500, 20_000)).await;
+        load.until_answered(scale(500, 20_000)).await;
         new_names_are_refused(&fleet, folder.path(), 2 * round + 1).await;
         postgres.thaw();
         new_names_are_had(&fleet, folder.path(), &format!("after-freeze-{round}")).await;
     }
 
-    let (answered, failures) = load.end().await;
+    let (answered, failures) = load.stop().await;
     assert!(failures.is_empty(), "of {answered}: {failures:?}");
 
     // A relay goes, and its client's ticket is good at the relay that is left, without a store.
@@ -111,8 +111,8 @@ async fn without_a_store_tunnels_go_on_tickets_are_good_and_new_names_wait() {
     let third = fleet.relay_without_session();
     let before = sessions_opened(&fleet.relays[third]);
     let home = fleet.relays_with_sessions()[0];
-    let load = Load::start(&fleet.http_addresses_except(home), 3, HOST, "/bytes/1000");
-    load.more(100).await;
+    let load = LoadGenerator::start(&fleet.http_addresses_except(home), 3, HOST, "/bytes/1000");
+    load.until_answered(100).await;
     fleet.relays[home].child.term();
     until("the client has a session with the third relay", || {
         fleet.relays[third].metric("adit_sessions_open") > 0
@@ -120,20 +120,20 @@ async fn without_a_store_tunnels_go_on_tickets_are_good_and_new_names_wait() {
     .await;
     assert!(sessions_opened(&fleet.relays[third]) > before);
     until("the relay has ended", || !fleet.relays[home].child.is_running()).await;
-    let (more, failures) = load.end().await;
+    let (more, failures) = load.stop().await;
     assert!(failures.is_empty(), "of {more}: {failures:?}");
     let answer = Consumer::plain(fleet.relays[third].http()).get(HOST, "/").await.unwrap();
     assert_eq!(answer.status, 200);
 
-    postgres.start_again();
+    postgres.restart();
     fleet.restart(home);
     new_names_are_had(&fleet, folder.path(), "at-the-end").await;
     record.end(format!("{rounds} rounds, {} requests, 0 failed", answered + more));
 }
 
-/// The relay's pool of connections to its store is small: what comes at once waits its turn.
+/// The relay's pool of connections to its store is small: claims queue for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn more_claims_at_once_than_the_store_has_connections_are_all_granted() {
+async fn more_claims_than_store_connections_are_all_granted() {
     let fleet = FleetFixture::start().await;
     let count = scale(30, 300);
     let clients: Vec<Client> = (0..count)
@@ -152,7 +152,7 @@ async fn more_claims_at_once_than_the_store_has_connections_are_all_granted() {
     }
 }
 
-fn knows(relay: &Relay, host: &str) -> bool {
+fn knows(relay: &RelayProcess, host: &str) -> bool {
     use std::io::{Read, Write};
     let Ok(mut tcp) = std::net::TcpStream::connect(relay.http()) else { return false };
     let request = format!("GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");

@@ -1,11 +1,11 @@
-//! Bodies that break off, are too long, or bring trailers that they must not.
+//! Bodies that break off, are too long, or have forbidden trailers.
 
 use crate::{
     fixture::{publish, request},
     relay_fixture::{HOST, RelayFixture, region},
 };
 use adit_testkit::{
-    http::{Recorder, Service},
+    http::{RecordingService, Service},
     wait::until,
 };
 use bytes::Bytes;
@@ -21,7 +21,7 @@ fn trailers(name: &'static str) -> HeaderMap {
 
 #[tokio::test]
 async fn a_trailer_that_would_change_the_request_ends_it() {
-    let service = Recorder::start().await;
+    let service = RecordingService::start().await;
     let fixture = publish(service.address()).await;
     let mut http2 = fixture.http2().await;
     for (name, status) in [("host", 400), ("x-forwarded-for", 400), ("adit-tunnel", 400), ("x-sum", 200)] {
@@ -39,7 +39,7 @@ async fn a_trailer_that_would_change_the_request_ends_it() {
 }
 
 #[tokio::test]
-async fn an_answer_that_has_begun_breaks_off_when_the_trailers_are_forbidden() {
+async fn an_answer_breaks_off_at_forbidden_request_trailers() {
     let service = Service::start().await;
     let fixture = publish(service.address()).await;
     let mut http2 = fixture.http2().await;
@@ -75,7 +75,7 @@ async fn a_body_without_a_length_is_cut_where_the_limit_is() {
 
 #[tokio::test]
 async fn a_body_that_breaks_off_is_no_request() {
-    let service = Recorder::start().await;
+    let service = RecordingService::start().await;
     let fixture = publish(service.address()).await;
     for (framing, body) in [("Content-Length: 10", "abc"), ("Transfer-Encoding: chunked", "3\r\nabc\r\n")] {
         let mut wire = fixture.consumer().connect().await.unwrap();

@@ -6,8 +6,8 @@ use crate::{
 };
 use adit_protocol::possession::{EXPORTER_BYTES, EXPORTER_LABEL, message};
 use adit_testkit::{
-    http::{Http2, Http2Frame, Service, frames::kind},
-    region::Relay,
+    http::{Http2Connection, Http2Frame, Service, frames::kind},
+    region::RelayProcess,
 };
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -29,7 +29,7 @@ pub(crate) struct RawClient {
 }
 
 impl RawClient {
-    pub(crate) async fn connect(relay: &Relay, ca: &Path, key: Ed25519KeyPair) -> Self {
+    pub(crate) async fn connect(relay: &RelayProcess, ca: &Path, key: Ed25519KeyPair) -> Self {
         let tcp = TcpStream::connect(relay.https()).await.unwrap();
         Self { io: tls(ca, b"adit/1", "connect.adit.localhost", tcp).await.unwrap(), key }
     }
@@ -99,7 +99,7 @@ impl HostileClient {
         let welcome = client.send_hello(&hello).await.unwrap();
         assert_eq!(welcome["type"], "welcome", "{welcome}");
         // Its first session ends before a test counts any.
-        let mut http2 = Http2::server(client.io, &[]).await.unwrap();
+        let mut http2 = Http2Connection::server(client.io, &[]).await.unwrap();
         let control = http2.receive_kind(kind::HEADERS).await.unwrap();
         http2.send(&Http2Frame::headers(control.stream, 0x1, &[(":status", "404")])).await.unwrap();
         while http2.receive().await.is_ok() {}
@@ -143,9 +143,9 @@ impl HostileClient {
         &self,
         fixture: &RelayFixture,
         settings: &[(u16, u32)],
-    ) -> (Http2<TlsStream<TcpStream>>, u32) {
+    ) -> (Http2Connection<TlsStream<TcpStream>>, u32) {
         let io = self.connect_session(fixture).await;
-        let mut http2 = Http2::server(io, settings).await.unwrap();
+        let mut http2 = Http2Connection::server(io, settings).await.unwrap();
         let control = http2.receive_kind(kind::HEADERS).await.unwrap();
         (http2, control.stream)
     }
@@ -155,7 +155,7 @@ impl HostileClient {
         &self,
         fixture: &RelayFixture,
         settings: &[(u16, u32)],
-    ) -> Http2<TlsStream<TcpStream>> {
+    ) -> Http2Connection<TlsStream<TcpStream>> {
         let (mut http2, control) = self.await_control(fixture, settings).await;
         http2.send(&Http2Frame::headers(control, 0, &[(":status", "200")])).await.unwrap();
         http2

@@ -2,8 +2,8 @@
 
 use crate::relay_fixture::{self, HOST, RelayFixture};
 use adit_testkit::{
-    http::{Consumer, Wire},
-    region::Region,
+    http::{Consumer, ConsumerConnection},
+    region::TestRegion,
 };
 use http::Request;
 use rustls::{
@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// A region without limits on requests, a short response timeout, and bodies of up to 1 MiB.
-pub(crate) fn region() -> Region {
+pub(crate) fn region() -> TestRegion {
     relay_fixture::region()
         .with("limits: {requestsPerSecond: 100000, burst: 100000, responseTimeout: 20s, bodyBytes: 1MiB}")
 }
@@ -36,7 +36,7 @@ pub(crate) fn request(method: &str, path: &str) -> http::request::Builder {
 }
 
 /// A connection in clear to an address.
-pub(crate) async fn connect(address: SocketAddr) -> Wire {
+pub(crate) async fn connect(address: SocketAddr) -> ConsumerConnection {
     Consumer::plain(address).connect().await.unwrap()
 }
 

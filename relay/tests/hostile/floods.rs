@@ -1,4 +1,4 @@
-//! HTTP/2 as an attack (RFC 9113 section 10.5): bounded, ended with the right code, and nobody else notices.
+//! HTTP/2 as an attack (RFC 9113 section 10.5): bounded, ended with the right code, without harm to others.
 
 use crate::{
     fixture::{get, publish, request},
@@ -7,7 +7,7 @@ use crate::{
 use adit_testkit::{
     h2,
     http::{
-        Http2, Http2Frame, Recorder, Service, Wire,
+        ConsumerConnection, Http2Connection, Http2Frame, RecordingService, Service,
         frames::{END_HEADERS, END_STREAM, kind, literals},
     },
     wait::{MAX_WAIT, until},
@@ -29,8 +29,12 @@ fn open(stream: u32, path: &str) -> Http2Frame {
     Http2Frame::headers(stream, END_STREAM, &get(path))
 }
 
-/// Sends what `frames` makes until the other end has had enough of it, or until the last. Answers with the GOAWAY's code.
-async fn flood(http2: &mut Http2<Wire>, times: u32, frames: impl Fn(u32) -> Vec<u8>) -> Option<u32> {
+/// Sends frames until the other end closes the connection, or so many times. Returns the GOAWAY's code.
+async fn flood(
+    http2: &mut Http2Connection<ConsumerConnection>,
+    times: u32,
+    frames: impl Fn(u32) -> Vec<u8>,
+) -> Option<u32> {
     for batch in 0..times / 100 {
         let bytes: Vec<u8> = (batch * 100..(batch + 1) * 100).flat_map(&frames).collect();
         if http2.send_bytes(&bytes).await.is_err() {
@@ -94,7 +98,7 @@ async fn resets_that_wait_for_the_service_end_their_connection_too() {
 }
 
 #[tokio::test]
-async fn a_page_that_is_closed_with_all_its_requests_costs_no_connection() {
+async fn a_page_closed_with_all_its_requests_keeps_its_connection() {
     let service = Service::start().await;
     let fixture = publish(service.address()).await;
     let mut http2 = fixture.http2().await;
@@ -112,7 +116,7 @@ async fn a_page_that_is_closed_with_all_its_requests_costs_no_connection() {
 }
 
 #[tokio::test]
-async fn floods_of_frames_end_their_connection_or_cost_what_they_bring() {
+async fn floods_of_frames_end_their_connection_or_cost_little() {
     let service = Service::start().await;
     let fixture = publish(service.address()).await;
     fixture.assert_serves().await;
@@ -162,7 +166,7 @@ async fn floods_of_frames_end_their_connection_or_cost_what_they_bring() {
 
 #[tokio::test]
 async fn frames_that_break_a_rule_end_the_connection_with_its_code() {
-    let service = Recorder::start().await;
+    let service = RecordingService::start().await;
     let fixture = publish(service.address()).await;
     let of = |kind, flags, stream, payload: Vec<u8>| Http2Frame::new(kind, flags, stream, payload);
     let increment = |stream, by: u32| of(kind::WINDOW_UPDATE, 0, stream, by.to_be_bytes().to_vec());
@@ -220,7 +224,7 @@ async fn frames_that_break_a_rule_end_the_connection_with_its_code() {
 
 #[tokio::test]
 async fn a_malformed_request_costs_its_stream_and_reaches_no_service() {
-    let service = Recorder::start().await;
+    let service = RecordingService::start().await;
     let fixture = publish(service.address()).await;
     let mut cases: Vec<(&str, Vec<(&str, &str)>)> = vec![];
     let with = |more: &[(&'static str, &'static str)]| [&get("/")[..], more].concat();
@@ -269,7 +273,7 @@ async fn a_malformed_request_costs_its_stream_and_reaches_no_service() {
 
 #[tokio::test]
 async fn a_body_that_is_not_as_long_as_it_says_is_no_request() {
-    let service = Recorder::start().await;
+    let service = RecordingService::start().await;
     let fixture = publish(service.address()).await;
     for data in ["abc", "abcdefgh"] {
         let mut http2 = fixture.http2_frames(&[]).await;
@@ -287,7 +291,7 @@ async fn a_body_that_is_not_as_long_as_it_says_is_no_request() {
 
 #[tokio::test]
 async fn headers_that_unpack_to_much_are_refused_and_forgotten() {
-    let service = Recorder::start().await;
+    let service = RecordingService::start().await;
     let fixture = publish(service.address()).await;
     fixture.assert_serves().await;
     service.requests();

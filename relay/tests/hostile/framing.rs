@@ -1,10 +1,10 @@
-//! HTTP/1.1 that is framed wrongly, or twice: what the service gets is one clean request or none.
+//! HTTP/1.1 that is framed wrongly or twice: the service gets one clean request or none.
 
 use crate::{fixture::publish, relay_fixture::HOST};
-use adit_testkit::http::Recorder;
+use adit_testkit::http::RecordingService;
 use tokio::io::AsyncWriteExt;
 
-/// What a service may get, whatever was sent: one Host, one framing, nothing of a connection's or of Adit's.
+/// Asserts that a forwarded request has one Host, one framing, no hop-by-hop fields and none of Adit's.
 fn assert_clean(request: &str) {
     let (head, _) = request.split_once("\r\n\r\n").unwrap();
     let count = |name: &str| {
@@ -108,7 +108,7 @@ fn wrong_bodies() -> Vec<(String, u16)> {
 
 #[tokio::test]
 async fn a_request_that_breaks_a_rule_reaches_no_service() {
-    let service = Recorder::start().await;
+    let service = RecordingService::start().await;
     let fixture = publish(service.address()).await;
     for (request, status) in wrong_heads().into_iter().chain(wrong_bodies()) {
         let answer = fixture.consumer().send(&request).await;
@@ -123,7 +123,7 @@ async fn a_request_that_breaks_a_rule_reaches_no_service() {
 
 #[tokio::test]
 async fn what_is_not_http_gets_no_more_than_an_error() {
-    let service = Recorder::start().await;
+    let service = RecordingService::start().await;
     let fixture = publish(service.address()).await;
     let garbage: [&[u8]; 6] = [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 and so on\r\n\r\n",
@@ -145,7 +145,7 @@ async fn what_is_not_http_gets_no_more_than_an_error() {
 
 #[tokio::test]
 async fn what_is_read_leniently_travels_as_one_clean_request() {
-    let service = Recorder::start().await;
+    let service = RecordingService::start().await;
     let fixture = publish(service.address()).await;
     let smuggled = format!("GET /smuggled HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
     let cases = [
@@ -216,7 +216,7 @@ async fn what_is_read_leniently_travels_as_one_clean_request() {
 
 #[tokio::test]
 async fn a_connection_is_for_the_name_that_its_tls_was_made_for() {
-    let service = Recorder::start().await;
+    let service = RecordingService::start().await;
     let fixture = publish(service.address()).await;
     let cases = [
         ("GET / HTTP/1.1\r\nHost: other.adit.localhost\r\n\r\n".to_owned(), 421),

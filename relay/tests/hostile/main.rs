@@ -1,4 +1,4 @@
-//! Consumers and clients that do their worst, against a real relay with a real tunnel behind it.
+//! Hostile consumers, services and clients of a real relay with a real tunnel.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -9,11 +9,11 @@ mod fixture;
 mod floods;
 mod framing;
 mod hello;
-mod patience;
 mod proxies;
 #[path = "../fixture/relay.rs"]
 mod relay_fixture;
 mod session;
+mod silence;
 mod spoofing;
 mod suspended;
 mod upgrades;

@@ -1,4 +1,4 @@
-//! The PROXY protocol, from those who are trusted and from those who are not.
+//! The PROXY protocol, from trusted and from other addresses.
 
 use crate::{
     fixture::{region, tls},
@@ -12,7 +12,7 @@ use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
 };
 
-/// The load balancer's own address. Clients and other consumers come from 127.0.0.1, which nobody trusts.
+/// The load balancer's own address. Clients and other consumers come from 127.0.0.1, which is not trusted.
 const BALANCER: &str = "127.0.0.2:0";
 
 async fn from_balancer(to: SocketAddr, first: &[u8]) -> TcpStream {
@@ -23,7 +23,7 @@ async fn from_balancer(to: SocketAddr, first: &[u8]) -> TcpStream {
     tcp
 }
 
-/// Version 2 with these addresses and so many bytes of TLVs.
+/// A header of version 2 with these addresses and so many bytes of TLVs.
 fn v2(command: u8, family: u8, addresses: &[u8], tlvs: usize) -> Vec<u8> {
     let length = (addresses.len() + tlvs) as u16;
     let start = [b"\r\n\r\n\0\r\nQUIT\n", &[0x20 | command, family][..], &length.to_be_bytes()].concat();

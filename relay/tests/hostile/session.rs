@@ -3,7 +3,7 @@
 use crate::client::{EVIL, start, token};
 use adit_protocol::{ToRelay, control};
 use adit_testkit::{
-    http::{Consumer, Http2, Http2Frame, frames::kind},
+    http::{Consumer, Http2Connection, Http2Frame, frames::kind},
     wait::until,
 };
 use serde_json::{Value, json};
@@ -46,7 +46,7 @@ async fn what_follows_the_welcome_has_to_be_http2() {
     }
     // A session that never answers the control stream.
     let io = hostile.connect_session(&fixture).await;
-    let mut http2 = Http2::server(io, &[]).await.unwrap();
+    let mut http2 = Http2Connection::server(io, &[]).await.unwrap();
     assert!(http2.ends().await);
     let answer = Consumer::plain(fixture.relay.http()).get(EVIL, "/").await.unwrap();
     assert!(matches!(answer.status, 404 | 503), "{}", answer.status);
@@ -54,7 +54,7 @@ async fn what_follows_the_welcome_has_to_be_http2() {
 }
 
 #[tokio::test]
-async fn a_control_stream_that_breaks_a_rule_ends_its_session_with_a_word() {
+async fn a_control_stream_that_breaks_a_rule_ends_its_session() {
     let (_service, fixture, hostile) = start().await;
     let cases: [(&str, Vec<u8>); 8] = [
         ("no JSON", b"{]\n".to_vec()),

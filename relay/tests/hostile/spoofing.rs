@@ -1,4 +1,4 @@
-//! Consumers and services who say what only the relay may say.
+//! Consumers and services that send header fields that only the relay may set.
 
 use crate::{
     fixture::{publish, request},
@@ -7,7 +7,7 @@ use crate::{
 use adit_testkit::http::Service;
 use serde_json::Value;
 
-/// What consumers must not be able to say.
+/// Header fields that consumers must not be able to set.
 const SPOOFED: [&str; 24] = [
     "X-Forwarded-For",
     "X-Forwarded-Proto",

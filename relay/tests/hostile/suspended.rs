@@ -1,4 +1,4 @@
-//! Clients that are suspended, and show a ticket or a credential that was good before.
+//! Suspended clients with a ticket or a credential from before.
 
 use crate::{
     client::{EVIL, HostileClient, start},
@@ -32,7 +32,7 @@ async fn resume(fixture: &RelayFixture, hostile: &HostileClient, ticket: &Value)
 }
 
 #[tokio::test]
-async fn a_ticket_opens_nothing_while_its_name_or_its_account_is_suspended() {
+async fn a_ticket_opens_nothing_during_a_suspension() {
     let (_service, fixture, hostile) = start().await;
     let welcome =
         hostile.request_tunnels(&fixture, &json!([{"tunnel": "tn_1", "kind": "http", "name": "evil"}])).await;

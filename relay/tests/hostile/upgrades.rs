@@ -1,4 +1,4 @@
-//! Upgrades that are none, and bytes that come before their time.
+//! Invalid upgrades, and bytes that come before the 101.
 
 use crate::{
     client::{self, EVIL},
@@ -6,7 +6,7 @@ use crate::{
     relay_fixture::HOST,
 };
 use adit_testkit::{
-    http::{Http2, Http2Frame, Recorder, Service, frames::kind},
+    http::{Http2Connection, Http2Frame, RecordingService, Service, frames::kind},
     wait::until,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -16,7 +16,7 @@ const WEBSOCKET: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSoc
 
 #[tokio::test]
 async fn an_upgrade_that_cannot_be_is_refused_or_an_ordinary_request() {
-    let service = Recorder::start().await;
+    let service = RecordingService::start().await;
     let fixture = publish(service.address()).await;
     let head = |start: &str, fields: &str| format!("{start}\r\nHost: {HOST}\r\n{fields}\r\n");
     let upgrade = "Connection: Upgrade\r\nUpgrade: ";
@@ -54,8 +54,8 @@ async fn an_upgrade_that_cannot_be_is_refused_or_an_ordinary_request() {
 }
 
 #[tokio::test]
-async fn an_upgrade_that_the_service_ignores_is_answered_as_it_answers() {
-    let service = Recorder::start().await;
+async fn an_upgrade_that_the_service_ignores_is_answered_by_it() {
+    let service = RecordingService::start().await;
     let fixture = publish(service.address()).await;
     let asked = format!("GET /a HTTP/1.1\r\nHost: {HOST}\r\n{WEBSOCKET}\r\n");
     let answer = fixture.consumer().send(&asked).await.unwrap();
@@ -120,7 +120,7 @@ async fn an_upgrade_waits_for_what_the_client_s_first_settings_say() {
     });
     until("the request is under way", || fixture.relay.metric("adit_streams_open") > streams).await;
     // SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441 section 3).
-    let mut http2 = Http2::server(io, &[(8, 1)]).await.unwrap();
+    let mut http2 = Http2Connection::server(io, &[(8, 1)]).await.unwrap();
     let control = http2.receive_kind(kind::HEADERS).await.unwrap();
     http2.send(&Http2Frame::headers(control.stream, 0, &[(":status", "200")])).await.unwrap();
     let upgrade = http2.receive_kind(kind::HEADERS).await.unwrap();

@@ -1,11 +1,11 @@
-//! Redis and Postgres over TLS, with a CA that no system knows.
+//! Redis and Postgres over TLS, with a private CA.
 
 use crate::relay_fixture::{RelayFixture, region};
 use adit_testkit::{http::Service, port::Port, postgres::Postgres, redis::Redis, wait::block_until};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::{path::PathBuf, time::Duration};
 
-/// A CA and what it gave to the servers on 127.0.0.1, as files and as text.
+/// A CA and a certificate of it for servers on 127.0.0.1, as files and as text.
 struct Authority {
     folder: tempfile::TempDir,
     certificate: String,
@@ -86,7 +86,7 @@ async fn a_relay_reaches_redis_and_postgres_over_tls() {
     let fixture = RelayFixture::publishing(region, service.address()).await;
     fixture.assert_serves().await;
     assert!(redis.run("DBSIZE") != ":0", "the registry is in this Redis");
-    let (_, ready) = fixture.relay.ask("/readyz").unwrap();
+    let (_, ready) = fixture.relay.get_ops("/readyz").unwrap();
     assert!(!ready.contains("cannot be reached"), "{ready}");
 }
 
@@ -112,7 +112,7 @@ fn a_redis_whose_certificate_is_not_trusted_gets_nothing() {
     // It serves all the same, and says what is wrong.
     let relay = region.start("a");
     block_until("the relay reports its registry", || {
-        let (_, ready) = relay.ask("/readyz").unwrap_or_default();
+        let (_, ready) = relay.get_ops("/readyz").unwrap_or_default();
         ready.contains("registry") && ready.contains("cannot be reached")
     });
     assert_eq!(redis.run("DBSIZE"), ":0");

@@ -1,4 +1,4 @@
-//! What hyper and the checks refuse together, sent as bytes; and error pages as hyper writes them.
+//! Requests that hyper and the relay's checks refuse, sent as bytes; error pages as hyper writes them.
 
 use adit_protocol::Code;
 use adit_relay::{
@@ -8,7 +8,7 @@ use adit_relay::{
         headers::{self, Downstream},
     },
 };
-use adit_testkit::http::{Answer, Consumer};
+use adit_testkit::http::{Consumer, HttpResponse};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 use tokio::{net::TcpListener, task::AbortHandle};
 
-/// A server that does with a request's head what a relay does, and answers with its target, or the error.
+/// A server that checks and rewrites a request's head as a relay does, and answers with its target, or the error.
 struct Server {
     address: SocketAddr,
     accepting: AbortHandle,
@@ -83,7 +83,7 @@ async fn answer(
     Ok(Response::new(text.into()))
 }
 
-async fn send(server: &Server, request: impl AsRef<[u8]>) -> Answer {
+async fn send(server: &Server, request: impl AsRef<[u8]>) -> HttpResponse {
     Consumer::plain(server.address).send(request).await.unwrap()
 }
 

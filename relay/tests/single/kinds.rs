@@ -1,13 +1,13 @@
-//! Everything that a tunnel carries, from a consumer through a relay and a client to a service and back.
+//! All kinds of requests, from a consumer through a relay and a client to a service and back.
 
 use crate::relay_fixture::{HOST, RelayFixture, region};
 use adit_testkit::{
     h2::{self, RecvStream, SendStream, client::SendRequest, ext::Protocol},
-    http::{Recorder, Service, Wire},
+    http::{ConsumerConnection, RecordingService, Service},
+    wait::until_done,
 };
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
-use std::{future::Future, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -32,20 +32,16 @@ async fn send(
 
 /// The next bytes of an answer.
 async fn next(body: &mut RecvStream) -> Bytes {
-    let bytes = soon(body.data()).await.unwrap().unwrap();
+    let bytes = until_done("data arrive", body.data()).await.unwrap().unwrap();
     body.flow_control().release_capacity(bytes.len()).unwrap();
     bytes
 }
 
 /// Waits for the end of an answer of which all bytes have come.
 async fn ends(body: &mut RecvStream) {
-    while let Some(more) = soon(body.data()).await {
+    while let Some(more) = until_done("data arrive", body.data()).await {
         assert!(more.unwrap().is_empty());
     }
-}
-
-async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), what).await.expect("within a minute")
 }
 
 async fn whole(response: Response<RecvStream>) -> (u16, Vec<u8>, HeaderMap) {
@@ -71,7 +67,7 @@ async fn an_http2_consumer_has_many_requests_on_one_connection() {
         let (response, _) = send(&opener, request("GET", &path).body(()).unwrap(), true).await;
         answers.spawn(async move { (1000 * n, whole(response.await.unwrap()).await) });
     }
-    for (bytes, (status, body, _)) in soon(answers.join_all()).await {
+    for (bytes, (status, body, _)) in until_done("all answers arrive", answers.join_all()).await {
         assert_eq!((status, body.len()), (200, bytes));
     }
     let (response, mut upload) = send(&opener, request("POST", "/upload").body(()).unwrap(), false).await;
@@ -108,7 +104,7 @@ async fn bodies_stream_both_ways_at_once() {
     let mut wire = fixture.consumer().connect().await.unwrap();
     let head = format!("POST /echo HTTP/1.1\r\nHost: {HOST}\r\nTransfer-Encoding: chunked\r\n\r\n");
     wire.write_all(head.as_bytes()).await.unwrap();
-    let say = async |wire: &mut Wire, text: &str| {
+    let say = async |wire: &mut ConsumerConnection, text: &str| {
         wire.write_all(format!("{:x}\r\n{text}\r\n", text.len()).as_bytes()).await.unwrap();
         while wire.line().await.unwrap().unwrap() != text {}
     };
@@ -206,14 +202,14 @@ async fn server_sent_events_come_one_by_one() {
 }
 
 #[tokio::test]
-async fn a_consumer_who_leaves_a_stream_of_events_is_noticed_at_the_service() {
+async fn a_service_notices_that_a_reader_of_events_has_left() {
     let service = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let fixture = publish(service.local_addr().unwrap()).await;
     let stream = async || loop {
-        let (mut wire, _) = soon(service.accept()).await.unwrap();
+        let (mut wire, _) = until_done("a connection arrives", service.accept()).await.unwrap();
         let mut head = [0; 4096];
         // The connection by which the client looks whether the service is there brings nothing.
-        if soon(wire.read(&mut head)).await.unwrap() > 0 {
+        if until_done("a request arrives", wire.read(&mut head)).await.unwrap() > 0 {
             let events = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 0\n\n";
             wire.write_all(events).await.unwrap();
             return wire;
@@ -222,21 +218,21 @@ async fn a_consumer_who_leaves_a_stream_of_events_is_noticed_at_the_service() {
     let mut wire = fixture.consumer().connect().await.unwrap();
     wire.write_all(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes()).await.unwrap();
     let mut served = stream().await;
-    while soon(wire.line()).await.unwrap().unwrap() != "data: 0" {}
+    while until_done("a line arrives", wire.line()).await.unwrap().unwrap() != "data: 0" {}
     drop(wire);
-    assert!(matches!(soon(served.read(&mut [0; 10])).await, Ok(0) | Err(_)));
+    assert!(matches!(until_done("the connection ends", served.read(&mut [0; 10])).await, Ok(0) | Err(_)));
 
     let opener = fixture.http2().await;
     let (response, _) = send(&opener, request("GET", "/").body(()).unwrap(), true).await;
     let mut served = stream().await;
-    let mut body = soon(response).await.unwrap().into_body();
+    let mut body = until_done("the response arrives", response).await.unwrap().into_body();
     assert_eq!(&next(&mut body).await[..], b"data: 0\n\n");
     drop(body);
-    assert!(matches!(soon(served.read(&mut [0; 10])).await, Ok(0) | Err(_)));
+    assert!(matches!(until_done("the connection ends", served.read(&mut [0; 10])).await, Ok(0) | Err(_)));
 }
 
 #[tokio::test]
-async fn a_consumer_that_expects_100_gets_it_before_its_body_and_no_other() {
+async fn a_consumer_gets_the_100_that_it_expects_before_its_body() {
     let service = Service::start().await;
     let fixture = publish(service.address()).await;
     let head = |path: &str, host: &str, length: u64| {
@@ -317,7 +313,7 @@ async fn a_websocket_travels_on_an_http2_connection() {
     // A service that refuses, and one that answers as if it had not been asked: here 200 would be a lie.
     let (response, _to) = send(&opener, connect("websocket", "/status/403"), false).await;
     assert_eq!(response.await.unwrap().status(), 403);
-    let recorder = Recorder::start().await;
+    let recorder = RecordingService::start().await;
     let fixture = publish(recorder.address()).await;
     let opener = fixture.http2().await;
     let (response, _to) = send(&opener, connect("websocket", "/"), false).await;

@@ -1,4 +1,4 @@
-//! One relay alone, its client, a service and consumers: what it carries, its configuration and its operation.
+//! One relay alone with a client, a service and consumers: traffic, configuration and operation.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! What an operator does to a relay that runs: logs are rotated, sessions closed, the relay drained.
+//! Operation of a running relay: log rotation, closed sessions, drain.
 
 use crate::relay_fixture::{HOST, RelayFixture, region};
 use adit_testkit::{http::Service, process::Signal, wait::until};

@@ -1,6 +1,6 @@
-//! The program `adit-relay` with a configuration or command line that is wrong: what it says, and its exit code.
+//! The program `adit-relay` with a wrong configuration or command line: its messages and exit codes.
 
-use adit_testkit::{port::Port, region::Region};
+use adit_testkit::{port::Port, region::TestRegion, wait::MAX_WAIT};
 use std::{
     fs,
     net::TcpListener,
@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What a run has ended with: its code, what it printed, what it said.
+/// Runs the program to its end. Returns its exit code, standard output and standard error.
 fn run(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> (i32, String, String) {
     run_command(Command::new(env!("CARGO_BIN_EXE_adit-relay")), folder, arguments, variables)
 }
@@ -44,7 +44,7 @@ fn run_command(
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // What should have been refused would run for ever.
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + MAX_WAIT;
     while child.try_wait().unwrap().is_none() {
         if Instant::now() > end {
             child.kill().unwrap();
@@ -65,11 +65,11 @@ fn good(ports: &[Port; 3]) -> String {
     )
 }
 
-/// What relay.yaml has more, the environment, and words of the error.
+/// More lines of relay.yaml, the environment, and words of the error.
 type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [&'a str]);
 
 #[test]
-fn a_wrong_configuration_ends_with_2_and_says_everything_at_once() {
+fn all_configuration_errors_are_printed_at_once_with_code_2() {
     let folder = tempfile::tempdir().unwrap();
     let good = good(&[Port::take(), Port::take(), Port::take()]);
     let cases: &[Case<'_>] = &[
@@ -218,7 +218,7 @@ fn a_data_folder_of_somebody_else_is_named() {
 
 #[test]
 fn a_second_relay_on_one_data_folder_does_not_start() {
-    let region = Region::new(env!("CARGO_BIN_EXE_adit-relay"));
+    let region = TestRegion::new(env!("CARGO_BIN_EXE_adit-relay"));
     let relay = region.start("a");
     let folder = tempfile::tempdir().unwrap();
     let data = relay.config.parent().unwrap().display();

@@ -26,7 +26,7 @@ impl ReloadFixture {
         Self { fixture, service: Service::start().await, store, yaml }
     }
 
-    /// Writes the configuration with more lines, all at once as a mounted one changes.
+    /// Replaces the configuration atomically by one with more lines, as a mounted one changes.
     fn configure(&self, more: &str) {
         let new = self.fixture.relay.config.with_extension("new");
         std::fs::write(&new, format!("{}{more}", self.yaml)).unwrap();

@@ -1,4 +1,4 @@
-//! Consumers that do not read what they asked for.
+//! Consumers that do not read the answers to their requests.
 
 use crate::relay_fixture::{HOST, RelayFixture, region};
 use adit_testkit::http::Service;
@@ -7,7 +7,7 @@ use std::{io::Write, net::TcpStream};
 const MIB: usize = 1024 * 1024;
 
 #[tokio::test]
-async fn consumers_that_do_not_read_hold_a_window_of_the_relay_and_slow_nobody() {
+async fn consumers_that_do_not_read_hold_one_window_each() {
     let service = Service::start().await;
     let fixture = RelayFixture::publishing(region(), service.address()).await;
     let fast = fixture.consumer();

@@ -1,6 +1,6 @@
 //! Consumers that send bytes as they are.
 
-use super::{Answer, websocket::WebSocket};
+use super::{HttpResponse, websocket::WebSocket};
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, ServerName, pem::PemObject},
@@ -20,8 +20,8 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-/// How long a consumer waits for anything.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Maximum time of one operation of a consumer.
+const IO_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where connections go, and how.
 #[derive(Clone)]
@@ -70,13 +70,15 @@ impl Consumer {
     ///
     /// # Errors
     /// Nobody listens, or TLS fails.
-    pub async fn connect(&self) -> io::Result<Wire> {
+    pub async fn connect(&self) -> io::Result<ConsumerConnection> {
         let opening = async {
             let socket = TcpStream::connect(self.address).await?;
             socket.set_nodelay(true)?;
             Ok(match &self.tls {
-                None => Wire::new(socket),
-                Some((connector, name)) => Wire::new(connector.connect(name.clone(), socket).await?),
+                None => ConsumerConnection::new(socket),
+                Some((connector, name)) => {
+                    ConsumerConnection::new(connector.connect(name.clone(), socket).await?)
+                }
             })
         };
         in_time(opening).await
@@ -85,8 +87,8 @@ impl Consumer {
     /// Sends bytes on a connection of their own and reads the answer.
     ///
     /// # Errors
-    /// As [`Consumer::connect`] and [`Wire::send`].
-    pub async fn send(&self, request: impl AsRef<[u8]>) -> io::Result<Answer> {
+    /// As [`Consumer::connect`] and [`ConsumerConnection::send`].
+    pub async fn send(&self, request: impl AsRef<[u8]>) -> io::Result<HttpResponse> {
         self.connect().await?.send(request.as_ref()).await
     }
 
@@ -94,7 +96,7 @@ impl Consumer {
     ///
     /// # Errors
     /// As [`Consumer::send`].
-    pub async fn get(&self, host: &str, path: &str) -> io::Result<Answer> {
+    pub async fn get(&self, host: &str, path: &str) -> io::Result<HttpResponse> {
         self.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n")).await
     }
 
@@ -115,18 +117,18 @@ impl fmt::Debug for Consumer {
 }
 
 async fn in_time<T>(future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    tokio::time::timeout(IO_TIMEOUT, future).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 /// One connection. It can be read and written as bytes too.
-pub struct Wire {
+pub struct ConsumerConnection {
     stream: BufReader<Box<dyn Stream>>,
 }
 
-impl Wire {
+impl ConsumerConnection {
     fn new(stream: impl Stream + 'static) -> Self {
         Self { stream: BufReader::new(Box::new(stream)) }
     }
@@ -139,7 +141,7 @@ impl Wire {
     ///
     /// # Errors
     /// No answer came, or it is not HTTP/1.1 in every detail.
-    pub async fn send(&mut self, request: &[u8]) -> io::Result<Answer> {
+    pub async fn send(&mut self, request: &[u8]) -> io::Result<HttpResponse> {
         let written =
             in_time(async { self.stream.write_all(request).await.and(self.stream.flush().await) }).await;
         let answer = self.answer(request.starts_with(b"HEAD ")).await;
@@ -152,9 +154,9 @@ impl Wire {
     /// Reads one more answer within 30 s. `head`: it answers a HEAD.
     ///
     /// # Errors
-    /// As [`Wire::send`].
-    pub async fn answer(&mut self, head: bool) -> io::Result<Answer> {
-        in_time(Answer::read(&mut self.stream, head)).await
+    /// As [`ConsumerConnection::send`].
+    pub async fn answer(&mut self, head: bool) -> io::Result<HttpResponse> {
+        in_time(HttpResponse::read(&mut self.stream, head)).await
     }
 
     /// Reads the next line, without its end, within 30 s; `None` at the end of the connection.
@@ -178,13 +180,13 @@ impl Wire {
     }
 }
 
-impl fmt::Debug for Wire {
+impl fmt::Debug for ConsumerConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wire").finish_non_exhaustive()
+        f.debug_struct("ConsumerConnection").finish_non_exhaustive()
     }
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for ConsumerConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -194,7 +196,7 @@ impl AsyncRead for Wire {
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for ConsumerConnection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }

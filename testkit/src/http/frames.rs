@@ -6,9 +6,9 @@ use tokio::{
     time::timeout,
 };
 
-/// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// What a client says first.
+/// Maximum time of one operation.
+const IO_TIMEOUT: Duration = Duration::from_secs(30);
+/// The connection preface of a client (RFC 9113 section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Types of frames (RFC 9113 section 6).
@@ -103,7 +103,7 @@ fn length(mut length: usize, block: &mut Vec<u8>) {
 
 /// One connection, either end of it.
 #[derive(Debug)]
-pub struct Http2<T> {
+pub struct Http2Connection<T> {
     reader: ReadHalf<T>,
     writer: WriteHalf<T>,
     /// What has come while something was sent.
@@ -111,7 +111,7 @@ pub struct Http2<T> {
     partial: Vec<u8>,
 }
 
-impl<T: AsyncRead + AsyncWrite> Http2<T> {
+impl<T: AsyncRead + AsyncWrite> Http2Connection<T> {
     fn new(io: T) -> Self {
         let (reader, writer) = tokio::io::split(io);
         Self { reader, writer, inbox: Default::default(), partial: vec![] }
@@ -248,5 +248,5 @@ async fn read(reader: &mut (impl AsyncRead + Unpin), partial: &mut Vec<u8>) -> i
 }
 
 async fn in_time<T>(future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    timeout(PATIENCE, future).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    timeout(IO_TIMEOUT, future).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }

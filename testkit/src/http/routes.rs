@@ -164,7 +164,7 @@ fn drip(
     with_type(kind, body)
 }
 
-/// A comment each second until nobody reads any more. Who never writes does not learn that the other end is gone.
+/// Sends a comment each second until the reader is gone: an end is noticed by writing only.
 async fn comment(frames: &Frames) {
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;

@@ -1,4 +1,4 @@
-//! A service of one's own, as it stands behind a tunnel.
+//! A service that tunnels publish.
 
 use super::routes;
 use crate::port::Port;
@@ -51,7 +51,7 @@ pub struct Service {
     _port: Option<Port>,
 }
 
-/// What a service has seen.
+/// Counts of a service.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub(super) requests: AtomicU64,
@@ -62,7 +62,7 @@ pub(super) struct Counts {
 impl Service {
     /// Starts a service on a free port. Panics when there is none.
     pub async fn start() -> Self {
-        // As long as it lives nobody else gets the port, nor does a connection begin there while it is away.
+        // While the value lives, no other test gets the port.
         let port = Port::take();
         Self::listen(port.address(), Some(port)).await
     }

@@ -1,6 +1,6 @@
 //! As much of WebSocket (RFC 6455) as tests need: whole frames, no extensions.
 
-use super::{Answer, body::Body, consumer::Wire};
+use super::{HttpResponse, body::Body, consumer::ConsumerConnection};
 use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderValue, Request, Response, StatusCode, header};
@@ -14,7 +14,7 @@ const MAX_PAYLOAD: u64 = 64 * 1024 * 1024;
 
 /// One frame: its opcode and its payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frame {
+pub struct WebSocketFrame {
     /// 1 text, 2 binary, 8 close, 9 ping, 10 pong.
     pub opcode: u8,
     /// The payload, unmasked.
@@ -65,7 +65,7 @@ async fn echo(mut io: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
     }
 }
 
-async fn read(io: &mut (impl AsyncRead + Unpin)) -> io::Result<Frame> {
+async fn read(io: &mut (impl AsyncRead + Unpin)) -> io::Result<WebSocketFrame> {
     let mut head = [0; 2];
     io.read_exact(&mut head).await?;
     let length = match head[1] & 0x7f {
@@ -83,10 +83,14 @@ async fn read(io: &mut (impl AsyncRead + Unpin)) -> io::Result<Frame> {
     let mut payload = vec![0; length as usize];
     io.read_exact(&mut payload).await?;
     payload.iter_mut().zip(mask.iter().cycle()).for_each(|(byte, mask)| *byte ^= mask);
-    Ok(Frame { opcode: head[0] & 0x0f, payload })
+    Ok(WebSocketFrame { opcode: head[0] & 0x0f, payload })
 }
 
-async fn write(io: &mut (impl AsyncWrite + Unpin), frame: &Frame, mask: Option<[u8; 4]>) -> io::Result<()> {
+async fn write(
+    io: &mut (impl AsyncWrite + Unpin),
+    frame: &WebSocketFrame,
+    mask: Option<[u8; 4]>,
+) -> io::Result<()> {
     let mut bytes = vec![0x80 | frame.opcode];
     let masked = if mask.is_some() { 0x80 } else { 0 };
     match frame.payload.len() {
@@ -109,7 +113,7 @@ async fn write(io: &mut (impl AsyncWrite + Unpin), frame: &Frame, mask: Option<[
 /// A consumer's WebSocket.
 #[derive(Debug)]
 pub struct WebSocket {
-    wire: Wire,
+    wire: ConsumerConnection,
 }
 
 impl WebSocket {
@@ -117,13 +121,13 @@ impl WebSocket {
     ///
     /// # Errors
     /// The connection fails, or the answer is not 101 with the right key: the answer is in the error's words.
-    pub async fn open(mut wire: Wire, host: &str, path: &str) -> io::Result<Self> {
+    pub async fn open(mut wire: ConsumerConnection, host: &str, path: &str) -> io::Result<Self> {
         let key = STANDARD.encode(rand::random::<[u8; 16]>());
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
         );
-        let answer: Answer = wire.send(request.as_bytes()).await?;
+        let answer: HttpResponse = wire.send(request.as_bytes()).await?;
         if answer.status != 101
             || answer.header("sec-websocket-accept") != Some(&accept_value(key.as_bytes()))
         {
@@ -137,7 +141,7 @@ impl WebSocket {
     /// # Errors
     /// The connection is gone.
     pub async fn send(&mut self, opcode: u8, payload: impl Into<Vec<u8>>) -> io::Result<()> {
-        let frame = Frame { opcode, payload: payload.into() };
+        let frame = WebSocketFrame { opcode, payload: payload.into() };
         write(&mut self.wire, &frame, Some(rand::random())).await
     }
 
@@ -145,7 +149,7 @@ impl WebSocket {
     ///
     /// # Errors
     /// The connection is gone.
-    pub async fn receive(&mut self) -> io::Result<Frame> {
+    pub async fn receive(&mut self) -> io::Result<WebSocketFrame> {
         read(&mut self.wire).await
     }
 }

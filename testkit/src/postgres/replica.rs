@@ -1,6 +1,6 @@
 //! A second server that follows the first one, and takes its place.
 
-use super::{PATIENCE, Postgres};
+use super::{Postgres, START_TIMEOUT};
 use crate::process::Signal;
 use std::{thread, time::Instant};
 
@@ -25,14 +25,14 @@ impl Postgres {
             "pg_basebackup",
             &["-R", "-D", &data, "-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-c", "fast", "--no-sync"],
         );
-        replica.start_again();
+        replica.restart();
         // Only here: the other follows nobody who would have to wait for it once it has taken this one's place.
         self.sql("ALTER SYSTEM SET synchronous_commit = on");
         self.sql("ALTER SYSTEM SET synchronous_standby_names = '*'");
         self.sql("SELECT pg_reload_conf()");
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + START_TIMEOUT;
         while self.sql("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'") != "1" {
-            assert!(Instant::now() < end, "the replica does not follow within {PATIENCE:?}");
+            assert!(Instant::now() < end, "the replica does not follow within {START_TIMEOUT:?}");
             thread::sleep(std::time::Duration::from_millis(20));
         }
         replica
@@ -44,7 +44,7 @@ impl Postgres {
         if let Some(mut server) = self.server.take() {
             // What `pg_ctl stop --mode immediate` sends.
             server.signal(Signal::Quit);
-            assert!(server.wait(PATIENCE).is_some(), "postgres did not end: {}", server.output());
+            assert!(server.wait(START_TIMEOUT).is_some(), "postgres did not end: {}", server.output());
         }
     }
 

@@ -24,7 +24,7 @@ fn a_server_stops_starts_again_freezes_and_is_removed() {
     assert!(answers(&postgres, &database));
     postgres.stop();
     assert!(!answers(&postgres, &database));
-    postgres.start_again();
+    postgres.restart();
     assert!(answers(&postgres, &database), "databases outlive a restart");
     postgres.freeze();
     assert!(!answers_within(2, &postgres, &database));
@@ -58,7 +58,7 @@ fn victim() {
     let postgres = Postgres::shared();
     let pid = postgres.server.as_ref().unwrap().pid();
     fs::write(file, format!("{pid} {}\n", postgres.folder.display())).unwrap();
-    thread::sleep(PATIENCE);
+    thread::sleep(START_TIMEOUT);
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn the_server_of_a_killed_test_process_is_gone_with_its_files() {
             .args(["postgres::tests::victim", "--exact"])
             .env("ADIT_TESTKIT_POSTGRES_VICTIM", &file),
     );
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + START_TIMEOUT;
     let wait_until = |state: &str, reached: &dyn Fn() -> bool| {
         while !reached() {
             assert!(Instant::now() < end, "{state}: {}", test.output());
@@ -83,7 +83,7 @@ fn the_server_of_a_killed_test_process_is_gone_with_its_files() {
     let (pid, folder) = (pid.parse().unwrap(), PathBuf::from(folder));
     assert!(!is_gone(pid));
     test.kill();
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + START_TIMEOUT;
     while !is_gone(pid) || folder.exists() {
         assert!(Instant::now() < end, "{pid} gone: {}, files: {}", is_gone(pid), folder.exists());
         thread::sleep(Duration::from_millis(10));

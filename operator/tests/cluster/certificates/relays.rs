@@ -9,9 +9,9 @@ use adit_api::Certificate;
 use adit_store::Store;
 use adit_testkit::{
     bind::Bind,
-    pebble::{Behaviour, Pebble},
+    pebble::{Pebble, PebbleOptions},
     redis::Redis,
-    region::{DOMAIN, Region, Relay},
+    region::{DOMAIN, RelayProcess, TestRegion},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use kube::{
@@ -35,9 +35,9 @@ async fn served(address: SocketAddr, name: &str) -> String {
 /// Two relays of a region, and a CA that validates at one of them.
 struct Fleet {
     cluster: Cluster,
-    relays: [Relay; 2],
+    relays: [RelayProcess; 2],
     pebble: Pebble,
-    _region: Region,
+    _region: TestRegion,
     _bind: Bind,
     _redis: Redis,
 }
@@ -48,15 +48,19 @@ impl Fleet {
         let store = Store::open(&cluster.store.parse().unwrap()).unwrap();
         store.migrate().await.unwrap();
         let redis = Redis::start();
-        let region = Region::new(program("adit-relay")).registry(redis.url()).store(&cluster.store);
+        let region = TestRegion::new(program("adit-relay")).registry(redis.url()).store(&cluster.store);
         let key = BASE64_STANDARD.decode(region.key().trim()).unwrap();
         store.put_region(DOMAIN, &SealingKey::of(&key).public_text()).await.unwrap();
         let mut relays = ["a", "b"].map(|name| region.spawn(name));
-        relays.iter_mut().for_each(Relay::wait_ready);
+        relays.iter_mut().for_each(RelayProcess::wait_ready);
         until("both relays have reported", async || store.relays_seen().await.unwrap().len() == 2).await;
         let bind = Bind::start();
         let (http_port, tls_port) = (relays[0].http().port(), relays[0].https().port());
-        let pebble = Pebble::start(Behaviour { http_port, tls_port, ..Behaviour::asking(bind.address()) });
+        let pebble = Pebble::start(PebbleOptions {
+            http_port,
+            tls_port,
+            ..PebbleOptions::with_resolver(bind.address())
+        });
         Self { cluster, relays, pebble, _region: region, _bind: bind, _redis: redis }
     }
 

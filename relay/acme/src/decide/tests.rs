@@ -98,7 +98,7 @@ fn pauses_grow_to_a_day_and_the_ca_can_make_them_longer() {
 }
 
 #[test]
-fn an_outage_is_waited_for_in_minutes_and_makes_no_refusal_s_pause_long() {
+fn an_outage_is_retried_in_minutes_and_delays_no_refusal() {
     use Cause::{Outage, Refusal};
     let pauses: Vec<u64> = (0..7).map(|failures| pause(failures, Outage, None)).collect();
     assert_eq!(pauses, [10, 10, 20, 60, 300, 600, 600]);
@@ -125,7 +125,7 @@ fn after_a_failure_nothing_is_tried_until_the_pause_is_over() {
 }
 
 #[test]
-fn the_third_failed_validation_of_a_name_within_an_hour_makes_it_wait() {
+fn a_name_waits_after_three_failed_validations_in_an_hour() {
     assert_eq!(free_at(&[NOW, NOW - 10]), 0);
     assert_eq!(free_at(&[NOW, NOW - 10, NOW - 1000, NOW - 2000]), NOW - 1000 + LEDGER_SECONDS);
     let limited = Situation { names_free_at: NOW + 5, ..situation(None, None, NOW) };

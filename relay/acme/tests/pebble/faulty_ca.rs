@@ -1,9 +1,9 @@
-//! A CA on a bad faulty: what it says is kept in its own words, and it is left alone for as long as it says.
+//! A CA that fails: its own words are kept, and its Retry-After is obeyed.
 
 use crate::fixture::AcmeFixture;
 use adit_acme::{Ca, Proof, Request, State, certificate};
 use adit_store::StoredOrder;
-use adit_testkit::unruly::{Instead, UnrulyCa};
+use adit_testkit::faulty_ca::{Fault, FaultyCa};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,13 +13,13 @@ fn now() -> u64 {
 
 struct FaultyCaFixture {
     fixture: AcmeFixture,
-    ca: UnrulyCa,
+    ca: FaultyCa,
 }
 
 impl FaultyCaFixture {
     async fn new() -> Self {
         let fixture = AcmeFixture::new().await;
-        let ca = UnrulyCa::start(&fixture.pebble).await;
+        let ca = FaultyCa::start(&fixture.pebble).await;
         Self { fixture, ca }
     }
 
@@ -46,16 +46,16 @@ impl FaultyCaFixture {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_is_told_in_the_ca_s_words_and_its_retry_after_obeyed() {
     let faulty = FaultyCaFixture::new().await;
-    let limit = Instead::problem(429, "rateLimited", "too many certificates already issued for example.test");
+    let limit = Fault::problem(429, "rateLimited", "too many certificates already issued for example.test");
     for (n, path) in ["/order-plz", "/finalize-order"].into_iter().enumerate() {
-        faulty.ca.instead(path, 1, limit.clone().retry_after("7200"));
+        faulty.ca.inject(path, 1, limit.clone().retry_after("7200"));
         let request = faulty.request(&format!("l{n}.example.test"));
         let problem = faulty.fails(&request, "RateLimited", 7_200).await.problem.unwrap();
         assert!(problem.contains("too many certificates already issued for example.test"), "{problem}");
-        let asked = faulty.ca.asked("/");
+        let asked = faulty.ca.request_count("/");
         let waits = faulty.fixture.advance(&request).await;
         assert!(matches!(waits.state, State::Waiting { .. }), "{waits:?}");
-        assert_eq!(faulty.ca.asked("/"), asked, "it is left alone meanwhile");
+        assert_eq!(faulty.ca.request_count("/"), asked, "it is left alone meanwhile");
     }
 }
 
@@ -64,7 +64,7 @@ async fn a_retry_after_can_be_a_date() {
     let faulty = FaultyCaFixture::new().await;
     let until = now() + 7_200;
     let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(until));
-    faulty.ca.instead("/order-plz", 1, Instead::problem(429, "rateLimited", "too many").retry_after(date));
+    faulty.ca.inject("/order-plz", 1, Fault::problem(429, "rateLimited", "too many").retry_after(date));
     let request = faulty.request("shop.example.test");
     let progress = faulty.fixture.advance(&request).await;
     assert_eq!(progress.state, State::Failed { reason: "RateLimited" }, "{:?}", progress.order);
@@ -78,19 +78,15 @@ async fn a_ca_in_trouble_is_tried_again_soon() {
     let faulty = FaultyCaFixture::new().await;
     let mut requests = Vec::new();
     for (n, (path, trouble, words)) in [
-        ("/dir", Instead::text(503, "overloaded"), "answered 503: overloaded"),
-        ("/order-plz", Instead::text(502, "<html>no</html>"), "answered 502: <html>no</html>"),
-        (
-            "/order-plz",
-            Instead::problem(500, "serverInternal", "our database is away"),
-            "our database is away",
-        ),
-        ("/finalize-order", Instead::text(504, "too slow"), "answered 504: too slow"),
+        ("/dir", Fault::text(503, "overloaded"), "answered 503: overloaded"),
+        ("/order-plz", Fault::text(502, "<html>no</html>"), "answered 502: <html>no</html>"),
+        ("/order-plz", Fault::problem(500, "serverInternal", "our database is away"), "our database is away"),
+        ("/finalize-order", Fault::text(504, "too slow"), "answered 504: too slow"),
     ]
     .into_iter()
     .enumerate()
     {
-        faulty.ca.instead(path, 1, trouble);
+        faulty.ca.inject(path, 1, trouble);
         let request = faulty.request(&format!("t{n}.example.test"));
         let order = faulty.fails(&request, "CAUnreachable", 10).await;
         assert!(order.problem.as_ref().unwrap().contains(words), "{order:?}");
@@ -107,15 +103,15 @@ async fn a_ca_in_trouble_is_tried_again_soon() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_503_can_say_when_to_come_back() {
     let faulty = FaultyCaFixture::new().await;
-    faulty.ca.instead("/order-plz", 1, Instead::text(503, "maintenance").retry_after("1800"));
+    faulty.ca.inject("/order-plz", 1, Fault::text(503, "maintenance").retry_after("1800"));
     faulty.fails(&faulty.request("shop.example.test"), "CAUnreachable", 1_800).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ca_that_cuts_connections_is_asked_again_within_the_attempt() {
     let faulty = FaultyCaFixture::new().await;
-    faulty.ca.instead("/order-plz", 2, Instead::Cut);
-    faulty.ca.instead("/finalize-order", 2, Instead::Cut);
+    faulty.ca.inject("/order-plz", 2, Fault::Disconnect);
+    faulty.ca.inject("/finalize-order", 2, Fault::Disconnect);
     let progress = faulty.fixture.advance(&faulty.request("shop.example.test")).await;
     assert_eq!(progress.state, State::Issued, "{:?}", progress.order);
 }
@@ -123,7 +119,7 @@ async fn a_ca_that_cuts_connections_is_asked_again_within_the_attempt() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ca_that_hangs_is_given_up_on_and_tried_again() {
     let faulty = FaultyCaFixture::new().await;
-    faulty.ca.instead("/order-plz", 1, Instead::Hang);
+    faulty.ca.inject("/order-plz", 1, Fault::Hang);
     let request = faulty.request("shop.example.test");
     let order = faulty.fails(&request, "CAUnreachable", 10).await;
     assert!(order.problem.as_ref().unwrap().contains("localhost did not answer in 15 s"), "{order:?}");
@@ -135,14 +131,14 @@ async fn a_caa_record_that_forbids_is_a_refusal_in_the_ca_s_words() {
     let faulty = FaultyCaFixture::new().await;
     let words = "CAA record for shop.example.test prevents issuance";
     for path in ["/order-plz", "/finalize-order"] {
-        faulty.ca.instead(path, 1, Instead::problem(403, "caa", words));
+        faulty.ca.inject(path, 1, Fault::problem(403, "caa", words));
         let request = Request { id: path.to_owned(), ..faulty.request("shop.example.test") };
         let order = faulty.fails(&request, "CAAForbids", 60).await;
         assert!(order.problem.as_ref().unwrap().contains(words), "{order:?}");
     }
 }
 
-/// Pebble itself asks a name server that fails.
+/// The name server of Pebble fails.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_name_server_that_fails_is_told_as_the_ca_has_seen_it() {
     let faulty = FaultyCaFixture::new().await;
@@ -155,13 +151,13 @@ async fn a_name_server_that_fails_is_told_as_the_ca_has_seen_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_renewal_says_what_it_replaces_and_one_that_is_refused_for_it_goes_on_without() {
+async fn a_renewal_names_its_predecessor_unless_the_ca_refuses_that() {
     let faulty = FaultyCaFixture::new().await;
     let request = faulty.request("shop.example.test");
     let first = faulty.fixture.until_issued(&request).await.stored.unwrap();
     let forced = Request { newer_than: Some(u64::MAX), ..request };
     assert_eq!(faulty.fixture.advance(&forced).await.state, State::Issued);
-    let orders = faulty.ca.told("/order-plz");
+    let orders = faulty.ca.payloads("/order-plz");
     assert_eq!(orders[0]["replaces"], serde_json::Value::Null, "{orders:?}");
     // Key and serial number of the one before (RFC 9773 section 4.1).
     let serial = certificate::facts(&first.chain).unwrap().serial.replace(':', "");
@@ -171,13 +167,13 @@ async fn a_renewal_says_what_it_replaces_and_one_that_is_refused_for_it_goes_on_
     assert_eq!(said.trim_start_matches('0'), serial.to_ascii_lowercase().trim_start_matches('0'));
     // A CA that has had enough of that, or does not find that order yet, gets one like any other.
     for (status, kind) in [(409, "alreadyReplaced"), (500, "serverInternal")] {
-        faulty.ca.instead(
+        faulty.ca.inject(
             "/order-plz",
             1,
-            Instead::problem(status, kind, "no such order, or another one already"),
+            Fault::problem(status, kind, "no such order, or another one already"),
         );
         let renewed = faulty.fixture.advance(&forced).await;
         assert_eq!(renewed.state, State::Issued, "{kind}: {:?}", renewed.order);
-        assert_eq!(faulty.ca.told("/order-plz").last().unwrap()["replaces"], serde_json::Value::Null);
+        assert_eq!(faulty.ca.payloads("/order-plz").last().unwrap()["replaces"], serde_json::Value::Null);
     }
 }

@@ -7,7 +7,7 @@ use adit_acme::{
 use adit_store::Store;
 use adit_testkit::{
     bind::{Bind, KEY_NAME},
-    pebble::{Behaviour, Pebble},
+    pebble::{Pebble, PebbleOptions},
     wait::until_ok,
 };
 use std::time::Duration;
@@ -25,9 +25,9 @@ impl AcmeFixture {
         Self::with(|_| {}).await
     }
 
-    pub(crate) async fn with(change: impl FnOnce(&mut Behaviour)) -> Self {
+    pub(crate) async fn with(change: impl FnOnce(&mut PebbleOptions)) -> Self {
         let bind = Bind::start();
-        let mut behaviour = Behaviour::asking(bind.address());
+        let mut behaviour = PebbleOptions::with_resolver(bind.address());
         change(&mut behaviour);
         let pebble = Pebble::start(behaviour);
         let folder = tempfile::tempdir().unwrap();

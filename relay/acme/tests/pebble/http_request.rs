@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 
 const LOGIN: &str = "adit:secret";
 
-/// A service that changes a zone for whoever has the login. What it was asked for is written down.
+/// A service that changes a zone for users with the login, and records the requests.
 struct Service {
     server: Server,
     key: TsigKey,

@@ -1,11 +1,11 @@
-//! What works.
+//! Certificates that are issued, renewed and sealed.
 
 use crate::fixture::AcmeFixture;
 use adit_acme::{Binding, Ca, Issuer, KeyAlgorithm, Request, SealingKey, State, certificate, open_key};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use std::time::Duration;
 
-/// Issues, and gives the certificate's facts and its key as the region opens it.
+/// Issues; returns the certificate's facts and its key as the region unseals it.
 async fn issue(fixture: &AcmeFixture, request: &Request) -> (certificate::Facts, String) {
     let progress = fixture.advance(request).await;
     assert_eq!(progress.state, State::Issued, "{progress:?}\n{}", fixture.pebble.log());
@@ -46,7 +46,7 @@ async fn a_challenge_follows_its_cname() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_renewal_takes_the_place_of_the_one_before_and_keeps_its_key_if_asked() {
+async fn a_renewal_replaces_its_predecessor_and_may_keep_the_key() {
     let fixture = AcmeFixture::new().await;
     let request = Request { rotate: false, ..fixture.request(&["shop.example.test"]) };
     let (first, key) = issue(&fixture, &request).await;
@@ -66,7 +66,7 @@ async fn a_renewal_takes_the_place_of_the_one_before_and_keeps_its_key_if_asked(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn certificates_that_begin_at_once_share_an_account_and_each_is_renewed() {
+async fn certificates_that_begin_at_once_share_an_account() {
     let fixture = AcmeFixture::new().await;
     let requests = [0, 1, 2, 3].map(|n| fixture.request(&[&format!("n{n}.example.test")]));
     let [a, b, c, d] = &requests;
@@ -93,7 +93,7 @@ async fn who_has_lost_the_account_renews_with_another_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_has_lost_every_key_in_the_middle_of_an_order_makes_others() {
+async fn lost_keys_are_replaced_in_the_middle_of_an_order() {
     let fixture = AcmeFixture::new().await;
     let request = Request { rotate: false, ..fixture.request(&["shop.example.test"]) };
     let (_, before) = issue(&fixture, &request).await;
@@ -119,7 +119,7 @@ async fn who_has_lost_every_key_in_the_middle_of_an_order_makes_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_region_that_comes_after_the_issuers_key_was_lost_gets_another_certificate_at_once() {
+async fn a_region_added_after_a_key_loss_gets_a_certificate_at_once() {
     let fixture = AcmeFixture::new().await;
     let request = fixture.request(&["shop.example.test"]);
     let (before, _) = issue(&fixture, &request).await;

@@ -96,7 +96,7 @@ fn files_that_are_no_public_keys_are_refused() {
 }
 
 #[test]
-fn a_changed_file_counts_at_once_and_a_broken_one_changes_nothing() {
+fn a_changed_key_file_counts_at_once_unless_it_is_broken() {
     let (first, second) = (TestIssuer::new(), TestIssuer::new());
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("keys");

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_is_idle_without_a_request_and_not_with_a_long_one() {
+    async fn a_connection_is_idle_only_without_a_request() {
         const MOMENT: Duration = Duration::from_millis(1);
         let abandoned_requests = AbandonedRequests::default();
         assert!(!abandoned_requests.idle(MOMENT, MOMENT).await, "there was none");

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_finding_holds_for_a_tenth_of_a_second_and_the_next_is_of_all_the_time_since() {
+    fn a_bulk_finding_holds_for_a_tenth_of_a_second() {
         let begin = Instant::now();
         let bulk = BulkDetector::new(begin);
         let at = |milliseconds| begin + Duration::from_millis(milliseconds);

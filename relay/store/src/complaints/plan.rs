@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn an_acknowledged_complaint_keeps_the_account_out_and_nobody_in_while_it_is_pending() {
+    fn an_acknowledged_complaint_suspends_a_pending_one_does_not() {
         let open = plan(None, &filing(Decision::Pending), Some(eve()), 100);
         assert_eq!((open.effect, open.history), (Effect::Nothing, vec!["filed"]));
         assert_eq!(open.after.account, Some(Account::managed("eve")));
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_complaint_lifts_its_own_and_a_lifted_one_what_others_left() {
+    fn an_ended_complaint_lifts_its_own_suspensions() {
         let acknowledged = plan(None, &filing(Decision::Acknowledged), Some(eve()), 1).after;
         let dismissed = plan(Some(&acknowledged), &filing(Decision::Dismissed), None, 2);
         assert_eq!((dismissed.effect, dismissed.history), (Effect::LiftOwn, vec!["dismissed"]));

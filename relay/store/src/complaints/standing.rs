@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_enforced_once_every_relay_has_confirmed_and_says_who_has_not() {
+    fn it_is_enforced_once_every_relay_has_confirmed() {
         let relays = [relay("eu", "a", 7), relay("eu", "b", 6), relay("us", "a", 9)];
         let standing = Standing::of(&complaint(Decision::Acknowledged, None), &relays, 10);
         assert_eq!((standing.phase, standing.confirmed, standing.relays), (Phase::Enforcing, 2, 3));

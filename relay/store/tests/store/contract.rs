@@ -1,4 +1,4 @@
-//! What every store does, whichever back end it has: each of these tests runs against SQLite and against Postgres.
+//! The contract of every store: each of these tests runs against SQLite and against Postgres.
 
 mod certificates;
 mod complaints;
@@ -35,20 +35,20 @@ contract! {
         who_is_acknowledged_at_once_is_the_same_to_two_operators,
         edits_after_the_decision_change_what_is_enforced,
         what_nobody_has_had_is_kept_out_by_its_name,
-        complaints_about_one_account_know_of_each_other_and_lift_their_own_alone,
-        a_deleted_complaint_keeps_its_suspension_until_somebody_lifts_it,
+        complaints_about_one_account_lift_their_own_suspension_alone,
+        a_deleted_complaint_keeps_its_suspension_until_it_is_lifted,
         closed_sessions_are_counted_once_for_each_relay;
     names:
         a_name_belongs_to_the_account_that_had_it_first,
         the_newest_instance_has_a_new_generation,
-        a_name_without_a_sign_of_life_is_free_after_lease_and_quarantine,
+        an_unused_name_is_free_after_lease_and_quarantine,
         a_released_name_is_closed_for_a_week_to_everyone_else,
         what_an_earlier_owner_does_changes_nothing,
         leases_are_extended_by_hundreds_and_the_lost_are_told,
         an_extension_never_shortens_a_lease,
         an_account_holds_no_more_names_than_its_limit,
         drawn_names_count_apart_and_can_be_had_again,
-        a_drawn_name_that_is_asked_for_becomes_a_chosen_one_while_there_is_room,
+        a_drawn_name_becomes_a_chosen_one_while_there_is_room,
         idle_ports_and_idle_hosts_are_told_apart,
         ports_belong_to_a_region_and_host_names_to_the_provider;
     certificates:
@@ -62,7 +62,7 @@ contract! {
         relays_are_woken_by_certificates_and_challenges;
     races:
         of_two_accounts_that_want_one_name_exactly_one_has_it,
-        of_two_accounts_at_the_end_of_a_quarantine_exactly_one_has_the_name,
+        one_of_two_accounts_has_a_name_at_the_end_of_its_quarantine,
         instances_at_once_all_have_generations_of_their_own,
         names_at_once_do_not_exceed_the_limit,
         of_two_keys_that_use_one_token_exactly_one_may,

@@ -5,7 +5,7 @@ use adit_protocol::Account;
 use adit_store::{Store, StoreError, Suspended, Suspension, Wakeups};
 use adit_testkit::{
     postgres::Postgres,
-    proxy::Proxy,
+    postgres_proxy::PostgresProxy,
     wait::{until_async, until_ok},
 };
 use std::fmt::Debug;
@@ -31,7 +31,7 @@ async fn started() -> (Postgres, String, Postgres) {
     tokio::task::spawn_blocking(Postgres::pair).await.unwrap()
 }
 
-/// What a standby knows may be old, and nobody can say how old: who was suspended a moment ago would be let in.
+/// A standby may be behind by an unknown time: an account that was suspended a moment ago would be let in.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_standby_is_not_taken_for_the_store() {
     let (mut first, url, mut second) = started().await;
@@ -39,7 +39,7 @@ async fn a_standby_is_not_taken_for_the_store() {
     beside.migrate().await.unwrap();
     retry(async || beside.suspend(&suspension("s-1")).await).await;
 
-    let proxy = Proxy::start(second.port()).await;
+    let proxy = PostgresProxy::start(second.port()).await;
     let store = Store::open(&proxy.url(&url).parse().unwrap()).unwrap();
     let mut changes = store.changes();
     changes.next().await;
@@ -58,12 +58,12 @@ async fn a_standby_is_not_taken_for_the_store() {
     until_async("notifications arrive", async || store.wakeups() == Wakeups::Notified).await;
 }
 
-/// The first server is cut off from the second one and from those who decide which of them is the store, and not from
-/// those who use it: their connections stay, it answers whatever they read, and no change of theirs is ever acknowledged.
+/// The first server is cut off from its standby and from the failover controller, but not from its users: their
+/// connections stay, it answers reads, and it never acknowledges a change.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_acknowledges_no_change_any_more_is_not_read_from_either() {
+async fn a_server_that_acknowledges_no_changes_is_not_read_from() {
     let (first, url, mut second) = started().await;
-    let proxy = Proxy::start(first.port()).await;
+    let proxy = PostgresProxy::start(first.port()).await;
     let store = Store::open(&proxy.url(&url).parse().unwrap()).unwrap();
     store.migrate().await.unwrap();
     for round in 0..20 {
@@ -75,7 +75,7 @@ async fn a_server_that_acknowledges_no_change_any_more_is_not_read_from_either()
     }
 
     second.promote();
-    proxy.lead_to(second.port());
+    proxy.set_upstream(second.port());
     let beside = Store::open(&proxy.url(&url).parse().unwrap()).unwrap();
     let version = retry(async || beside.suspend(&suspension("s-1")).await).await;
     let lost = store.reserve(&reservation("lost", "ada", "i")).await;

@@ -1,4 +1,4 @@
-//! A store that goes away, in each of the ways that it can, and comes back.
+//! Outages of the store: stopped, frozen, cut off and locked, and back again.
 
 use crate::fixture::{NOW, REGION, StoreFixture, host, lease, reservation};
 use adit_protocol::Account;
@@ -9,7 +9,7 @@ use adit_store::{
 use adit_testkit::{
     port::Port,
     postgres::Postgres,
-    proxy::{Proxy, Way},
+    postgres_proxy::{PostgresProxy, ProxyMode},
     wait::{MAX_WAIT, until_async},
 };
 use sqlx::{Connection, SqliteConnection};
@@ -68,7 +68,7 @@ async fn assert_works(store: &Store) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_gone_is_told_at_once_and_used_again_when_it_is_back() {
+async fn a_lost_server_is_noticed_at_once_and_used_again_when_back() {
     let mut postgres = Postgres::start();
     let store = open(&postgres.database()).await;
     let mut changes = store.changes();
@@ -86,7 +86,7 @@ async fn a_server_that_is_gone_is_told_at_once_and_used_again_when_it_is_back() 
         until_async("it is seen that nobody notifies", async || store.wakeups() == Wakeups::PollingOnly)
             .await;
 
-        postgres.start_again();
+        postgres.restart();
         assert_works(&store).await;
         until_async("notifications arrive again", async || store.wakeups() == Wakeups::Notified).await;
     }
@@ -103,7 +103,7 @@ async fn a_restart_between_two_calls_goes_unnoticed() {
         let (a, b) = tokio::join!(store.reserve(&a), store.reserve(&b));
         assert_eq!((a.unwrap().generation, b.unwrap().generation), (1, 1));
         postgres.stop();
-        postgres.start_again();
+        postgres.restart();
         let (a, b) = tokio::join!(store.suspensions(NOW), store.ping());
         a.unwrap();
         b.unwrap();
@@ -126,30 +126,30 @@ async fn a_frozen_server_holds_nobody_longer_than_the_bound() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_went_dead_without_a_word_are_replaced() {
     let postgres = Postgres::shared();
-    let proxy = Proxy::start(postgres.port()).await;
+    let proxy = PostgresProxy::start(postgres.port()).await;
     let store = open(&proxy.url(&postgres.database())).await;
     let mut changes = store.changes();
     changes.next().await;
     assert_works(&store).await;
     until_async("notifications arrive", async || store.wakeups() == Wakeups::Notified).await;
-    proxy.set(Way::Swallow);
+    proxy.set_mode(ProxyMode::Blackhole);
     assert_unavailable(&store).await;
-    proxy.set(Way::Open);
+    proxy.set_mode(ProxyMode::Forward);
     assert_works(&store).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn changes_made_while_nobody_listened_are_found_at_the_reconnect() {
+async fn changes_missed_while_disconnected_are_found_at_the_reconnect() {
     let mut postgres = Postgres::start();
     let url = postgres.database();
-    let proxy = Proxy::start(postgres.port()).await;
+    let proxy = PostgresProxy::start(postgres.port()).await;
     let store = open(&proxy.url(&url)).await;
     let beside = open(&url).await;
     let mut changes = store.changes();
     changes.next().await;
     until_async("notifications arrive", async || store.wakeups() == Wakeups::Notified).await;
 
-    proxy.set(Way::Refuse);
+    proxy.set_mode(ProxyMode::Refuse);
     until_async("the cut is seen", async || store.wakeups() == Wakeups::PollingOnly).await;
     let suspension = Suspension {
         id: "s-1".to_owned(),
@@ -162,7 +162,7 @@ async fn changes_made_while_nobody_listened_are_found_at_the_reconnect() {
     };
     beside.suspend(&suspension).await.unwrap();
     assert_unavailable(&store).await;
-    proxy.set(Way::Open);
+    proxy.set_mode(ProxyMode::Forward);
     let found = async {
         loop {
             changes.next().await;
@@ -180,8 +180,8 @@ async fn changes_made_while_nobody_listened_are_found_at_the_reconnect() {
 async fn a_transaction_pooler_is_found_out_and_polling_goes_on() {
     let postgres = Postgres::shared();
     let url = postgres.database();
-    let proxy = Proxy::start(postgres.port()).await;
-    proxy.set(Way::WithoutNotifications);
+    let proxy = PostgresProxy::start(postgres.port()).await;
+    proxy.set_mode(ProxyMode::WithoutNotifications);
     let store = open(&proxy.url(&url)).await;
     let beside = open(&url).await;
     let mut changes = store.changes();
@@ -219,7 +219,7 @@ async fn a_store_that_is_not_there_at_the_start_is_used_when_it_comes() {
     changes.next().await;
     assert!(matches!(store.migrate().await, Err(MigrateError::Unavailable(_))));
     assert_unavailable(&store).await;
-    postgres.start_again();
+    postgres.restart();
     store.migrate().await.unwrap();
     assert_works(&store).await;
     until_async("notifications arrive", async || store.wakeups() == Wakeups::Notified).await;
@@ -271,7 +271,7 @@ async fn a_store_is_for_its_owner_alone() {
 
 /// Another process that holds the file's lock for writing, as a backup may.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_that_another_program_holds_is_waited_for_but_not_for_long() {
+async fn a_locked_file_is_waited_for_but_not_for_long() {
     let fixture = StoreFixture::sqlite();
     let store = fixture.open().await;
     assert_works(&store).await;

@@ -1,4 +1,4 @@
-//! A relay's own role of Postgres: it may do a relay's work, and nothing else.
+//! The Postgres role of a relay: its rights suffice for a relay's work and for nothing else.
 
 use crate::fixture::{NOW, REGION, StoreFixture, lease, reservation};
 use adit_protocol::Account;
@@ -16,7 +16,7 @@ async fn role(fixture: &StoreFixture, name: &'static str, create: &'static str) 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_relay_works_with_the_rights_that_it_is_given_and_can_do_no_more() {
+async fn a_relay_works_with_its_rights_and_can_do_no_more() {
     let fixture = StoreFixture::postgres();
     let owner = fixture.open().await;
     let relay = role(&fixture, "a_relay", "CREATE ROLE a_relay LOGIN").await;

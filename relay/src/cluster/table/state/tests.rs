@@ -162,7 +162,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_shown_never_lacks_an_own_session_nor_has_a_lesser_owner(
+    fn the_table_has_all_own_sessions_and_no_lesser_owner(
         changes in changes(),
         claims in vec((0..4_u8, 1..4_u64, 0..6_u8), 1..6),
         flush_at in any::<prop::sample::Index>(),
@@ -192,7 +192,7 @@ proptest! {
 }
 
 #[test]
-fn a_flushed_registry_takes_no_route_away_that_is_announced_again() {
+fn a_flush_takes_no_route_away_that_is_announced_again() {
     let mut state = started(&[row(0, 5, &[(1, 1), (2, 2)]), row(1, 1, &[(3, 3)])]);
     restart(&mut state, 2, 1_000, &[]);
     assert_eq!(sessions(&mut state, 0), [session(1, 1), session(2, 2)]);
@@ -210,7 +210,7 @@ fn a_flushed_registry_takes_no_route_away_that_is_announced_again() {
 }
 
 #[test]
-fn a_second_snapshot_soon_after_a_flush_takes_no_route_away_either() {
+fn a_second_snapshot_after_a_flush_takes_no_route_away() {
     let mut state = started(&[row(0, 5, &[(1, 1), (2, 2)])]);
     for version in [1_000, 1_001] {
         state.begin_restart(2, version, vec![(version, record(1))]);
@@ -245,7 +245,7 @@ fn a_new_snapshot_of_the_same_content_drops_what_it_lacks() {
 }
 
 #[test]
-fn a_relay_is_lost_by_silence_while_others_are_heard_and_not_otherwise() {
+fn a_relay_is_lost_by_silence_only_while_others_are_heard() {
     let mut state = started(&[row(0, 5, &[(1, 1), (2, 2)])]);
     pass(&mut state, 6 * SECOND, &[2, 3]);
     assert_eq!(sessions(&mut state, 0), [session(1, 1), session(2, 2)]);
@@ -265,7 +265,7 @@ fn a_relay_is_lost_by_silence_while_others_are_heard_and_not_otherwise() {
 }
 
 #[test]
-fn a_relay_that_had_left_is_there_again_with_its_next_claim_or_beat() {
+fn a_relay_that_had_left_returns_with_its_next_claim_or_beat() {
     let mut state = started(&[row(0, 5, &[(1, 1), (2, 2)])]);
     state.follow(Change { version: 101, what: ChangeKind::Left(relay(1)) });
     assert_eq!(sessions(&mut state, 0), [session(2, 2)]);
@@ -298,7 +298,7 @@ fn a_relay_never_loses_itself() {
 }
 
 #[test]
-fn a_session_that_the_registry_has_of_this_relay_and_the_relay_has_not_is_a_stray() {
+fn a_session_in_the_registry_alone_is_a_stray() {
     let mut state = started(&[row(0, 5, &[(1, 0), (2, 1)]), row(1, 5, &[(1, 0)])]);
     assert_eq!(sessions(&mut state, 0), [session(2, 1)]);
     assert_eq!(sessions(&mut state, 1), []);
@@ -331,7 +331,7 @@ fn what_the_registry_lacks_is_announced_unless_it_is_superseded() {
 }
 
 #[test]
-fn a_peer_that_misbehaves_fills_the_table_to_its_bounds_and_no_further() {
+fn a_misbehaving_peer_fills_the_table_to_its_bounds_alone() {
     let mut state = started(&[]);
     let many = Row { sessions: (1..=200).map(|number| session(number, number)).collect(), ..row(0, 1, &[]) };
     state.follow(Change { version: 101, what: ChangeKind::Row(many) });

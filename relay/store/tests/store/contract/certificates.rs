@@ -1,4 +1,4 @@
-//! Certificates, and what lies before them.
+//! Certificates, their orders, challenges and fences.
 
 use crate::fixture::{NOW, StoreFixture};
 use adit_store::{ChallengeKind, Fence, SealedKey, StoredCertificate, StoredChallenge, StoredOrder};

@@ -1,4 +1,4 @@
-//! Complaints become suspensions, once, and what happened to them stays.
+//! Complaints become suspensions once, and keep their history.
 
 use crate::fixture::{NOW, REGION, StoreFixture, host, reservation};
 use adit_protocol::Account;
@@ -136,9 +136,7 @@ pub(crate) async fn what_nobody_has_had_is_kept_out_by_its_name(fixture: StoreFi
     assert_eq!(targets(&store, NOW).await[2], ("3".to_owned(), eve()));
 }
 
-pub(crate) async fn complaints_about_one_account_know_of_each_other_and_lift_their_own_alone(
-    fixture: StoreFixture,
-) {
+pub(crate) async fn complaints_about_one_account_lift_their_own_suspension_alone(fixture: StoreFixture) {
     let store = fixture.open().await;
     names_of_eve(&store).await;
     store.judge(&filing("1", Decision::Acknowledged), NOW).await.unwrap();
@@ -151,7 +149,7 @@ pub(crate) async fn complaints_about_one_account_know_of_each_other_and_lift_the
     assert_eq!(targets(&store, NOW + 1).await, [("1".to_owned(), eve())]);
 }
 
-pub(crate) async fn a_deleted_complaint_keeps_its_suspension_until_somebody_lifts_it(fixture: StoreFixture) {
+pub(crate) async fn a_deleted_complaint_keeps_its_suspension_until_it_is_lifted(fixture: StoreFixture) {
     let store = fixture.open().await;
     names_of_eve(&store).await;
     store.judge(&filing("1", Decision::Acknowledged), NOW).await.unwrap();

@@ -1,4 +1,4 @@
-//! Who owns a name, and for how long.
+//! Ownership of names, leases and quarantines.
 
 use crate::fixture::{NOW, REGION, StoreFixture, at, host, lease, reservation};
 use adit_protocol::{Account, Endpoint, Kind};
@@ -44,7 +44,7 @@ pub(crate) async fn the_newest_instance_has_a_new_generation(fixture: StoreFixtu
     );
 }
 
-pub(crate) async fn a_name_without_a_sign_of_life_is_free_after_lease_and_quarantine(fixture: StoreFixture) {
+pub(crate) async fn an_unused_name_is_free_after_lease_and_quarantine(fixture: StoreFixture) {
     let store = fixture.open().await;
     store.reserve(&reservation("shop", "ada", "i-1")).await.unwrap();
     let free = NOW + LEASE_SECONDS + QUARANTINE_SECONDS;
@@ -204,9 +204,7 @@ pub(crate) async fn drawn_names_count_apart_and_can_be_had_again(fixture: StoreF
     assert_eq!(idle(over).await, [host("otter")]);
 }
 
-pub(crate) async fn a_drawn_name_that_is_asked_for_becomes_a_chosen_one_while_there_is_room(
-    fixture: StoreFixture,
-) {
+pub(crate) async fn a_drawn_name_becomes_a_chosen_one_while_there_is_room(fixture: StoreFixture) {
     let store = fixture.open().await;
     let with_origin =
         |origin, name: &str| Reserve { origin, names_limit: 1, ..reservation(name, "ada", "i-1") };

@@ -1,4 +1,4 @@
-//! Several programs that want the same thing at once.
+//! Programs that compete for the same name, token or lease.
 
 use crate::fixture::{NOW, REGION, StoreFixture, at, host, lease, reservation};
 use adit_protocol::Account;
@@ -10,7 +10,7 @@ use std::collections::HashSet;
 /// Rounds of two rivals each.
 const ROUNDS: usize = 2_000;
 
-/// Two wishes at once, each on the store of its own relay; the second relay is asked first in every other round.
+/// Makes two requests at once, each on the store of its own relay; the second relay begins in every other round.
 /// Returns which of the two has the name, and its generation.
 async fn contest(relays: [&Store; 2], wishes: [&Reserve; 2], round: usize) -> (usize, u64) {
     let results = if round.is_multiple_of(2) {
@@ -42,9 +42,7 @@ pub(crate) async fn of_two_accounts_that_want_one_name_exactly_one_has_it(fixtur
     assert!(wins.iter().all(|wins| *wins > ROUNDS / 20), "no race: one side always came first, {wins:?}");
 }
 
-pub(crate) async fn of_two_accounts_at_the_end_of_a_quarantine_exactly_one_has_the_name(
-    fixture: StoreFixture,
-) {
+pub(crate) async fn one_of_two_accounts_has_a_name_at_the_end_of_its_quarantine(fixture: StoreFixture) {
     let (one, two) = (fixture.open().await, fixture.open().await);
     let mut now = NOW;
     let mut generation = one.reserve(&reservation("shop", "eve", "i-0")).await.unwrap().generation;

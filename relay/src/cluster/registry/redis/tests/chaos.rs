@@ -36,7 +36,7 @@ fn spoil(server: &Server, random: &mut StdRng) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_happens_the_greatest_generation_has_the_endpoint_in_the_end() {
+async fn the_greatest_generation_has_the_endpoint_in_the_end() {
     let seed: u64 = rand::random();
     eprintln!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);

@@ -126,7 +126,7 @@ async fn what_cannot_be_read_harms_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_relay_that_starts_anew_with_its_name_does_not_inherit_sessions() {
+async fn a_relay_restarted_under_its_name_inherits_no_sessions() {
     let server = Server::start();
     let region = Region::of(&server);
     let [a, b]: [Serving; 2] = serving(&region).await;

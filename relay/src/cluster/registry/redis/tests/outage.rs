@@ -5,7 +5,7 @@ use crate::cluster::registry::RegistryError;
 use adit_testkit::redis::Redis as Server;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flushed_registry_is_full_again_and_no_table_ever_lacks_a_route() {
+async fn a_flushed_registry_is_refilled_and_no_table_loses_a_route() {
     let server = Server::start();
     let region = Region::of(&server);
     let relays: [Serving; 3] = serving(&region).await;
@@ -45,7 +45,7 @@ async fn what_ends_after_a_flush_ends_everywhere() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_redis_is_gone_the_tables_stay_and_claims_are_refused_at_once() {
+async fn without_redis_tables_stay_and_claims_are_refused_at_once() {
     let mut server = Server::start();
     let region = Region::of(&server);
     let relays: [Serving; 2] = serving(&region).await;
@@ -162,7 +162,7 @@ async fn cut_connections_are_made_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_relay_starts_without_redis_and_has_the_table_once_it_is_there() {
+async fn a_relay_starts_without_redis_and_gets_the_table_later() {
     let mut server = Server::start();
     let region = Region::of(&server);
     server.kill();

@@ -1,6 +1,9 @@
-//! Steady load: consumers that ask again and again, as HTTP clients do.
+//! Steady load: consumers that send one request after another, as HTTP clients do.
 
-use crate::http::{Consumer, Wire};
+use crate::{
+    http::{Consumer, ConsumerConnection},
+    wait::MAX_WAIT,
+};
 use std::{
     net::SocketAddr,
     sync::{
@@ -24,21 +27,21 @@ impl Shared {
     }
 }
 
-/// Consumers on connections of their own.
+/// Consumers, each with a connection of its own.
 #[derive(Debug)]
-pub struct Load {
+pub struct LoadGenerator {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
 }
 
-impl Load {
-    /// Starts `each` consumers at every address, which send these requests (without Host and body) in turn.
+impl LoadGenerator {
+    /// Starts `each` consumers at every address. They send GETs of this host and path.
     pub fn start(addresses: &[SocketAddr], each: usize, host: &str, path: &str) -> Self {
-        let places = addresses.iter().flat_map(|address| std::iter::repeat_n(*address, each));
-        Self::of(places.map(Consumer::plain), host, path)
+        let consumers = addresses.iter().flat_map(|address| std::iter::repeat_n(*address, each));
+        Self::of(consumers.map(Consumer::plain), host, path)
     }
 
-    /// Starts these consumers, as [`Load::start`] does.
+    /// Starts these consumers, as [`LoadGenerator::start`] does.
     pub fn of(consumers: impl IntoIterator<Item = Consumer>, host: &str, path: &str) -> Self {
         let shared = Arc::new(Shared::default());
         let request = Arc::<[u8]>::from(format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n").into_bytes());
@@ -47,16 +50,16 @@ impl Load {
         Self { shared, workers }
     }
 
-    /// How many requests have been answered with 200.
+    /// Number of requests that were answered with 200.
     pub fn answered(&self) -> u64 {
         self.shared.answered.load(Ordering::Relaxed)
     }
 
     /// Waits until so many more requests have been answered.
     ///
-    /// Panics when that takes longer than a minute.
-    pub async fn more(&self, requests: u64) {
-        let (goal, end) = (self.answered() + requests, Instant::now() + Duration::from_secs(60));
+    /// Panics after [`MAX_WAIT`].
+    pub async fn until_answered(&self, requests: u64) {
+        let (goal, end) = (self.answered() + requests, Instant::now() + MAX_WAIT);
         while self.answered() < goal {
             assert!(
                 Instant::now() < end,
@@ -68,13 +71,13 @@ impl Load {
         }
     }
 
-    /// What went wrong so far.
+    /// The failures so far.
     pub fn failures(&self) -> Vec<String> {
         self.shared.failures.lock().expect("no panic while it is locked").clone()
     }
 
-    /// Ends the load; what is under way is waited for. Answers with how many were answered, and what went wrong.
-    pub async fn end(self) -> (u64, Vec<String>) {
+    /// Stops the load once the requests under way have ended. Returns the number of answered requests, and the failures.
+    pub async fn stop(self) -> (u64, Vec<String>) {
         self.shared.stop.store(true, Ordering::Relaxed);
         for worker in self.workers {
             worker.await.expect("a worker does not panic");
@@ -84,7 +87,7 @@ impl Load {
 }
 
 async fn work(shared: Arc<Shared>, consumer: Consumer, request: Arc<[u8]>) {
-    let mut wire: Option<Wire> = None;
+    let mut wire: Option<ConsumerConnection> = None;
     while !shared.stop.load(Ordering::Relaxed) {
         if let Err(error) = ask(&consumer, &mut wire, &request).await {
             wire = None;
@@ -98,7 +101,11 @@ async fn work(shared: Arc<Shared>, consumer: Consumer, request: Arc<[u8]>) {
 
 /// One request. A kept-alive connection that ends before any byte of the answer says that the server closed it while
 /// the request was on its way: every HTTP client sends a GET again then (RFC 9110 section 9.2.2).
-async fn ask(consumer: &Consumer, wire: &mut Option<Wire>, request: &[u8]) -> Result<(), String> {
+async fn ask(
+    consumer: &Consumer,
+    wire: &mut Option<ConsumerConnection>,
+    request: &[u8],
+) -> Result<(), String> {
     let reused = wire.is_some();
     let mut connection = match wire.take() {
         Some(wire) => wire,

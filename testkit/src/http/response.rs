@@ -8,7 +8,7 @@ const MAX_BYTES: usize = 256 * 1024 * 1024;
 
 /// One response of HTTP/1.1, read strictly: what is not right is an error.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Answer {
+pub struct HttpResponse {
     /// The status.
     pub status: u16,
     /// The fields in order, names in lower case.
@@ -21,7 +21,7 @@ pub struct Answer {
     pub interim: Vec<u16>,
 }
 
-impl Answer {
+impl HttpResponse {
     /// The value of a field, when it came exactly once.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str());
@@ -134,8 +134,8 @@ async fn chunk_size(from: &mut (impl AsyncBufRead + Unpin)) -> io::Result<usize>
 mod tests {
     use super::*;
 
-    async fn read(text: &str) -> io::Result<Answer> {
-        Answer::read(&mut text.as_bytes(), false).await
+    async fn read(text: &str) -> io::Result<HttpResponse> {
+        HttpResponse::read(&mut text.as_bytes(), false).await
     }
 
     #[tokio::test]

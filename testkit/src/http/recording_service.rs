@@ -1,4 +1,4 @@
-//! A service that writes down what it gets, byte for byte.
+//! A service that records what it receives, byte for byte.
 
 use std::{
     net::SocketAddr,
@@ -15,7 +15,7 @@ const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nrecorded";
 /// A service on 127.0.0.1 that answers every whole HTTP/1.1 request with 200 and `recorded`, and reads them strictly: a
 /// second request that hides in a body, or behind one, shows as a request of its own. It ends when it is dropped.
 #[derive(Debug)]
-pub struct Recorder {
+pub struct RecordingService {
     address: SocketAddr,
     seen: Arc<Mutex<Seen>>,
     accepting: JoinHandle<()>,
@@ -28,7 +28,7 @@ struct Seen {
     unfinished: usize,
 }
 
-impl Recorder {
+impl RecordingService {
     /// Starts one on a free port. Panics when there is none.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -53,13 +53,13 @@ impl Recorder {
         std::mem::take(&mut lock(&self.seen).broken)
     }
 
-    /// How many connections are within a request now.
+    /// Number of connections on which a request is incomplete.
     pub fn unfinished(&self) -> usize {
         lock(&self.seen).unfinished
     }
 }
 
-impl Drop for Recorder {
+impl Drop for RecordingService {
     fn drop(&mut self) {
         self.accepting.abort();
     }
@@ -110,7 +110,7 @@ async fn record(mut socket: TcpStream, seen: Arc<Mutex<Seen>>) {
 
 enum Length {
     Known(usize),
-    /// More has to come first.
+    /// The request is incomplete.
     Unknown,
     /// It is not HTTP/1.1.
     Never,

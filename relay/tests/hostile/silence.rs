@@ -5,7 +5,7 @@ use crate::{
     relay_fixture::{HOST, RelayFixture},
 };
 use adit_testkit::{
-    http::{Consumer, Http2, Http2Frame, Service, Wire},
+    http::{Consumer, ConsumerConnection, Http2Connection, Http2Frame, Service},
     wait::until,
 };
 use futures_util::future::join_all;
@@ -63,7 +63,9 @@ async fn silent_connections(fixture: &RelayFixture) -> Vec<Silent> {
 }
 
 /// HTTP/2 connections that fall silent after their preface.
-async fn silent_http2_connections(fixture: &RelayFixture) -> Vec<(&'static str, Http2<Wire>)> {
+async fn silent_http2_connections(
+    fixture: &RelayFixture,
+) -> Vec<(&'static str, Http2Connection<ConsumerConnection>)> {
     let headers = Http2Frame::headers(1, 1, &get("/")).bytes();
     // All but the last byte of a frame of headers.
     let mut half_frame = fixture.http2_frames(&[]).await;
@@ -105,7 +107,7 @@ async fn a_connection_that_falls_silent_is_closed() {
     let service = Service::start().await;
     let fixture = publish(service.address()).await;
     let silent = silent_connections(&fixture).await.into_iter().map(Silent::until_closed);
-    let http2_ends = async |(what, mut http2): (&str, Http2<Wire>)| {
+    let http2_ends = async |(what, mut http2): (&str, Http2Connection<ConsumerConnection>)| {
         assert!(http2.ends().await || http2.ends().await, "{what} is open after a minute");
     };
     let http2 = silent_http2_connections(&fixture).await.into_iter().map(http2_ends);

@@ -1,4 +1,4 @@
-//! Stands between a program and its Postgres and does what networks and poolers do.
+//! A proxy between a program and its Postgres that fails as networks do, or filters as poolers do.
 
 use std::{
     collections::HashMap,
@@ -14,129 +14,129 @@ use tokio::{
     task::JoinSet,
 };
 
-/// What becomes of connections.
+/// What the proxy does with connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// All goes through.
-    Open,
-    /// Connections are cut, new ones too.
+pub enum ProxyMode {
+    /// Forwards everything.
+    Forward,
+    /// Closes all connections, new ones too.
     Refuse,
-    /// Those that are there stay and carry nothing more, for good; new ones are taken and carry nothing.
-    Swallow,
-    /// All goes through but notifications, as behind a transaction pooler.
+    /// Keeps connections open and forwards nothing on them any more, not even later; accepts new ones and forwards nothing.
+    Blackhole,
+    /// Forwards everything but notifications, as a transaction pooler does.
     WithoutNotifications,
 }
 
 /// The proxy; it ends when it is dropped.
 #[derive(Debug)]
-pub struct Proxy {
+pub struct PostgresProxy {
     port: u16,
-    way: watch::Sender<Way>,
+    mode: watch::Sender<ProxyMode>,
     to: Arc<AtomicU16>,
     count: Arc<Count>,
     _tasks: JoinSet<()>,
 }
 
-/// What has become of notifications.
+/// Counts of notifications.
 #[derive(Debug, Default)]
 struct Count {
     dropped: AtomicUsize,
-    /// By their channels.
+    /// By channel.
     passed: Mutex<HashMap<String, usize>>,
 }
 
-impl Proxy {
-    /// Listens on a port that the system chooses, for a Postgres on this port of 127.0.0.1.
+impl PostgresProxy {
+    /// Listens on a port that the system chooses, and forwards to this port of 127.0.0.1.
     pub async fn start(to: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();
-        let way = watch::Sender::new(Way::Open);
+        let mode = watch::Sender::new(ProxyMode::Forward);
         let (to, count) = (Arc::new(AtomicU16::new(to)), Arc::new(Count::default()));
         let mut tasks = JoinSet::new();
-        let (ways, lead, counted) = (way.subscribe(), Arc::clone(&to), Arc::clone(&count));
+        let (modes, upstream, counted) = (mode.subscribe(), Arc::clone(&to), Arc::clone(&count));
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 let (client, _) = listener.accept().await.expect("a connection");
-                let to = lead.load(Ordering::Relaxed);
-                connections.spawn(carry(client, to, ways.clone(), Arc::clone(&counted)));
+                let to = upstream.load(Ordering::Relaxed);
+                connections.spawn(forward(client, to, modes.clone(), Arc::clone(&counted)));
             }
         });
-        Self { port, way, to, count, _tasks: tasks }
+        Self { port, mode, to, count, _tasks: tasks }
     }
 
-    /// What becomes of connections from now on.
-    pub fn set(&self, way: Way) {
-        self.way.send_replace(way);
+    /// Sets what the proxy does from now on.
+    pub fn set_mode(&self, mode: ProxyMode) {
+        self.mode.send_replace(mode);
     }
 
-    /// New connections lead to this port of 127.0.0.1 from now on; those that are there stay where they are, as behind an
+    /// Forwards new connections to this port of 127.0.0.1 from now on. Open ones stay where they are, as with a virtual
     /// address that moves from one server to another.
-    pub fn lead_to(&self, port: u16) {
+    pub fn set_upstream(&self, port: u16) {
         self.to.store(port, Ordering::Relaxed);
     }
 
-    /// The URL of a database by way of this proxy.
+    /// The URL of a database by mode of this proxy.
     pub fn url(&self, url: &str) -> String {
         let (start, rest) = url.split_once("127.0.0.1:").expect("a URL of this machine");
         let (_, database) = rest.split_once('/').expect("a database");
         format!("{start}127.0.0.1:{}/{database}", self.port)
     }
 
-    /// How many notifications were kept back.
+    /// Number of notifications that were not forwarded.
     pub fn dropped_notifications(&self) -> usize {
         self.count.dropped.load(Ordering::Relaxed)
     }
 
-    /// How many notifications of a channel have been passed on.
+    /// Number of notifications of a channel that were forwarded.
     pub fn passed_notifications(&self, channel: &str) -> usize {
         self.count.passed.lock().unwrap_or_else(PoisonError::into_inner).get(channel).copied().unwrap_or(0)
     }
 }
 
-async fn carry(client: TcpStream, to: u16, mut ways: watch::Receiver<Way>, count: Arc<Count>) {
-    let way = *ways.borrow_and_update();
-    match way {
-        Way::Refuse => return,
-        Way::Swallow => return swallow(client).await,
-        Way::Open | Way::WithoutNotifications => {}
+async fn forward(client: TcpStream, to: u16, mut modes: watch::Receiver<ProxyMode>, count: Arc<Count>) {
+    let mode = *modes.borrow_and_update();
+    match mode {
+        ProxyMode::Refuse => return,
+        ProxyMode::Blackhole => return discard(client).await,
+        ProxyMode::Forward | ProxyMode::WithoutNotifications => {}
     }
     let Ok(server) = TcpStream::connect(("127.0.0.1", to)).await else { return };
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
-    let watched = ways.clone();
+    let watched = modes.clone();
     let changed = async {
         loop {
-            if ways.changed().await.is_err() {
-                return Way::Refuse;
+            if modes.changed().await.is_err() {
+                return ProxyMode::Refuse;
             }
-            let way = *ways.borrow_and_update();
-            if matches!(way, Way::Refuse | Way::Swallow) {
-                return way;
+            let mode = *modes.borrow_and_update();
+            if matches!(mode, ProxyMode::Refuse | ProxyMode::Blackhole) {
+                return mode;
             }
         }
     };
-    let way = tokio::select! {
-        _ = tokio::io::copy(&mut from_client, &mut to_server) => Way::Refuse,
-        _ = answers(&mut from_server, &mut to_client, watched, &count) => Way::Refuse,
-        way = changed => way,
+    let mode = tokio::select! {
+        _ = tokio::io::copy(&mut from_client, &mut to_server) => ProxyMode::Refuse,
+        _ = forward_messages(&mut from_server, &mut to_client, watched, &count) => ProxyMode::Refuse,
+        mode = changed => mode,
     };
-    if way == Way::Swallow {
-        // The server's end stays open as well: nobody is told anything.
+    if mode == ProxyMode::Blackhole {
+        // The server's connection stays open as well: neither end notices anything.
         std::future::pending::<()>().await;
     }
 }
 
-/// Takes all that comes, without a word.
-async fn swallow(mut client: TcpStream) {
+/// Reads and discards everything.
+async fn discard(mut client: TcpStream) {
     let _ = tokio::io::copy(&mut client, &mut tokio::io::sink()).await;
 }
 
-/// Carries a server's messages: a type, a length that counts itself, a body. `A` is a notification.
-async fn answers(
+/// Forwards a server's messages: a type, a length that includes itself, a body. `A` is a NotificationResponse.
+async fn forward_messages(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
-    ways: watch::Receiver<Way>,
+    modes: watch::Receiver<ProxyMode>,
     count: &Count,
 ) -> std::io::Result<()> {
     loop {
@@ -145,11 +145,11 @@ async fn answers(
         let mut body = vec![0; length as usize - 4];
         from.read_exact(&mut body).await?;
         if kind == b'A' {
-            if *ways.borrow() == Way::WithoutNotifications {
+            if *modes.borrow() == ProxyMode::WithoutNotifications {
                 count.dropped.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
-            // Whose it is, four bytes long, and then the channel's name.
+            // The process id of the sender, four bytes long, and then the channel's name.
             let channel =
                 body.get(4..).unwrap_or_default().split(|byte| *byte == 0).next().unwrap_or_default();
             let channel = String::from_utf8_lossy(channel).into_owned();

@@ -1,23 +1,23 @@
-//! A load balancer in TCP mode before several relays: haproxy, which asks each relay's `/readyz`.
+//! A load balancer in TCP mode in front of several relays: haproxy, which checks each relay's `/readyz`.
 
-use crate::{port::Port, process::Child, region::Relay};
+use crate::{port::Port, process::Child, region::RelayProcess, wait::block_until};
 use std::{fmt::Write as _, net::SocketAddr, process::Command};
 use tempfile::TempDir;
 
 /// haproxy, ended when it is dropped.
 #[derive(Debug)]
-pub struct Balancer {
+pub struct LoadBalancer {
     _child: Child,
     _folder: TempDir,
     https: Port,
     http: Port,
 }
 
-impl Balancer {
-    /// Starts it before these relays.
+impl LoadBalancer {
+    /// Starts it in front of these relays.
     ///
     /// Panics when it does not start.
-    pub fn start(relays: &[&Relay]) -> Self {
+    pub fn start(relays: &[&RelayProcess]) -> Self {
         let folder =
             tempfile::Builder::new().prefix("adit-haproxy-").tempdir().expect("a folder can be made");
         let (https, http) = (Port::take(), Port::take());
@@ -55,11 +55,7 @@ impl Balancer {
     }
 
     fn wait(&self) {
-        let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
-        while std::net::TcpStream::connect(self.http()).is_err() {
-            assert!(std::time::Instant::now() < end, "haproxy does not listen");
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
+        block_until("haproxy listens", || std::net::TcpStream::connect(self.http()).is_ok());
     }
 
     /// Where clients, and consumers by TLS, find a relay.

@@ -1,4 +1,4 @@
-//! A CA on a bad day: stands in front of a Pebble, and answers in its place as it is told.
+//! A CA that fails: a proxy in front of a Pebble that injects faults.
 
 use crate::pebble::Pebble;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -23,13 +23,13 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-const POISONED: &str = "no code panics while it holds this lock";
+const LOCK_POISONED: &str = "no code panics while it holds this lock";
 
-/// What happens in place of the CA's answer.
+/// A fault in place of the CA's response.
 #[derive(Clone, Debug)]
-pub enum Instead {
-    /// Another answer.
-    Answer {
+pub enum Fault {
+    /// Another response.
+    Respond {
         /// Its status.
         status: u16,
         /// Its Retry-After.
@@ -39,35 +39,35 @@ pub enum Instead {
         /// Its body.
         body: String,
     },
-    /// None at all: the connection stays open.
+    /// No response; the connection stays open.
     Hang,
-    /// The CA does what it is asked, and its answer is lost: the connection stays open.
-    Lose,
-    /// None at all: the connection ends.
-    Cut,
+    /// The CA handles the request, and its response is lost; the connection stays open.
+    LoseResponse,
+    /// No response; the connection is closed.
+    Disconnect,
 }
 
-impl Instead {
+impl Fault {
     /// A problem document as CAs send it; `kind` is the error's type without its prefix.
     pub fn problem(status: u16, kind: &str, detail: &str) -> Self {
         let body = serde_json::json!({
             "type": format!("urn:ietf:params:acme:error:{kind}"), "detail": detail, "status": status,
         });
         let body = body.to_string();
-        Self::Answer { status, retry_after: None, kind: "application/problem+json", body }
+        Self::Respond { status, retry_after: None, kind: "application/problem+json", body }
     }
 
     /// Text, as a load balancer in front of a CA sends it.
     pub fn text(status: u16, body: &str) -> Self {
-        Self::Answer { status, retry_after: None, kind: "text/plain", body: body.to_owned() }
+        Self::Respond { status, retry_after: None, kind: "text/plain", body: body.to_owned() }
     }
 
-    /// The same with a Retry-After.
+    /// Adds a Retry-After to a response.
     #[must_use]
     pub fn retry_after(self, value: impl Into<String>) -> Self {
         match self {
-            Self::Answer { status, kind, body, .. } => {
-                Self::Answer { status, retry_after: Some(value.into()), kind, body }
+            Self::Respond { status, kind, body, .. } => {
+                Self::Respond { status, retry_after: Some(value.into()), kind, body }
             }
             other => other,
         }
@@ -76,26 +76,26 @@ impl Instead {
 
 #[derive(Debug, Default)]
 struct Rules {
-    /// The beginning of a path, for how many requests more, and what happens.
-    instead: Vec<(String, usize, Instead)>,
-    /// The paths that were asked for.
-    asked: Vec<String>,
-    /// What was signed of requests that were passed on: path and payload.
-    told: Vec<(String, Value)>,
-    /// How many requests have got as far as they will, without an answer.
+    /// The prefix of a path, the number of requests left, and the fault.
+    faults: Vec<(String, usize, Fault)>,
+    /// The paths of all requests.
+    paths: Vec<String>,
+    /// Path and signed payload of each forwarded request.
+    payloads: Vec<(String, Value)>,
+    /// Number of requests that are kept without a response.
     held: usize,
 }
 
-/// The CA; it ends when it is dropped. Pebble names its own URLs by the Host that it is asked under, so all of an order
-/// comes this way.
+/// The proxy; it ends when it is dropped. Pebble makes its URLs from the Host of the request, so every request of an order
+/// comes through the proxy.
 #[derive(Debug)]
-pub struct UnrulyCa {
+pub struct FaultyCa {
     address: SocketAddr,
     rules: Arc<Mutex<Rules>>,
     _tasks: JoinSet<()>,
 }
 
-impl UnrulyCa {
+impl FaultyCa {
     /// Listens on a port that the system chooses. Its certificate is Pebble's.
     pub async fn start(pebble: &Pebble) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -110,9 +110,9 @@ impl UnrulyCa {
                 let (acceptor, connector, rules) = (acceptor.clone(), connector.clone(), own.clone());
                 connections.spawn(async move {
                     let Ok(tls) = acceptor.accept(tcp).await else { return };
-                    let service = service_fn(|request| answer(request, &rules, &connector, to));
+                    let service = service_fn(|request| respond(request, &rules, &connector, to));
                     let http = hyper::server::conn::http1::Builder::new();
-                    // An end in the middle is what some tests are about.
+                    // Some tests close connections within a request.
                     let _ = http.serve_connection(TokioIo::new(tls), service).await;
                 });
             }
@@ -125,36 +125,36 @@ impl UnrulyCa {
         format!("https://localhost:{}/dir", self.address.port())
     }
 
-    /// What happens to so many of the next requests whose paths begin like this.
-    pub fn instead(&self, path: &str, times: usize, instead: Instead) {
-        self.rules.lock().expect(POISONED).instead.push((path.to_owned(), times, instead));
+    /// Injects a fault into the next `times` requests whose paths have this prefix.
+    pub fn inject(&self, path: &str, times: usize, fault: Fault) {
+        self.rules.lock().expect(LOCK_POISONED).faults.push((path.to_owned(), times, fault));
     }
 
-    /// Everything is the CA's own affair again.
-    pub fn calm(&self) {
-        self.rules.lock().expect(POISONED).instead.clear();
+    /// Removes all faults.
+    pub fn clear_faults(&self) {
+        self.rules.lock().expect(LOCK_POISONED).faults.clear();
     }
 
-    /// How many requests have got as far as [`Instead::Hang`] and [`Instead::Lose`] let them.
-    pub fn held(&self) -> usize {
-        self.rules.lock().expect(POISONED).held
+    /// Number of requests that [`Fault::Hang`] and [`Fault::LoseResponse`] keep without a response.
+    pub fn held_requests(&self) -> usize {
+        self.rules.lock().expect(LOCK_POISONED).held
     }
 
-    /// What the CA was told by requests whose paths begin like this: what was signed, without signatures.
-    pub fn told(&self, path: &str) -> Vec<Value> {
-        let rules = self.rules.lock().expect(POISONED);
+    /// The signed payloads of forwarded requests whose paths have this prefix.
+    pub fn payloads(&self, path: &str) -> Vec<Value> {
+        let rules = self.rules.lock().expect(LOCK_POISONED);
         rules
-            .told
+            .payloads
             .iter()
-            .filter(|(told, _)| told.starts_with(path))
+            .filter(|(forwarded, _)| forwarded.starts_with(path))
             .map(|(_, payload)| payload.clone())
             .collect()
     }
 
-    /// How many requests there were whose paths begin like this.
-    pub fn asked(&self, path: &str) -> usize {
-        let rules = self.rules.lock().expect(POISONED);
-        rules.asked.iter().filter(|asked| asked.starts_with(path)).count()
+    /// Number of requests whose paths have this prefix.
+    pub fn request_count(&self, path: &str) -> usize {
+        let rules = self.rules.lock().expect(LOCK_POISONED);
+        rules.paths.iter().filter(|requested| requested.starts_with(path)).count()
     }
 }
 
@@ -170,30 +170,31 @@ fn connector(pebble: &Pebble) -> TlsConnector {
     TlsConnector::from(Arc::new(client))
 }
 
-fn instead(rules: &Mutex<Rules>, path: &str) -> Option<Instead> {
-    let mut rules = rules.lock().expect(POISONED);
-    rules.asked.push(path.to_owned());
+/// Records a request; returns the fault that is to be injected.
+fn next_fault(rules: &Mutex<Rules>, path: &str) -> Option<Fault> {
+    let mut rules = rules.lock().expect(LOCK_POISONED);
+    rules.paths.push(path.to_owned());
     let rule =
-        rules.instead.iter_mut().find(|(begin, left, _)| *left > 0 && path.starts_with(begin.as_str()))?;
+        rules.faults.iter_mut().find(|(prefix, left, _)| *left > 0 && path.starts_with(prefix.as_str()))?;
     rule.1 -= 1;
     Some(rule.2.clone())
 }
 
-async fn answer(
+async fn respond(
     request: Request<Incoming>,
     rules: &Mutex<Rules>,
     connector: &TlsConnector,
     to: SocketAddr,
 ) -> io::Result<Response<Full<Bytes>>> {
-    match instead(rules, request.uri().path()) {
+    match next_fault(rules, request.uri().path()) {
         None => forward(request, rules, connector, to).await.map_err(io::Error::other),
-        Some(Instead::Hang) => hold(rules).await,
-        Some(Instead::Lose) => {
+        Some(Fault::Hang) => hold(rules).await,
+        Some(Fault::LoseResponse) => {
             forward(request, rules, connector, to).await.map_err(io::Error::other)?;
             hold(rules).await
         }
-        Some(Instead::Cut) => Err(io::ErrorKind::ConnectionAborted.into()),
-        Some(Instead::Answer { status, retry_after, kind, body }) => {
+        Some(Fault::Disconnect) => Err(io::ErrorKind::ConnectionAborted.into()),
+        Some(Fault::Respond { status, retry_after, kind, body }) => {
             let mut response = Response::builder().status(status).header(header::CONTENT_TYPE, kind);
             if let Some(value) = retry_after {
                 response = response.header(header::RETRY_AFTER, value);
@@ -204,13 +205,13 @@ async fn answer(
 }
 
 async fn hold<T>(rules: &Mutex<Rules>) -> T {
-    rules.lock().expect(POISONED).held += 1;
+    rules.lock().expect(LOCK_POISONED).held += 1;
     std::future::pending().await
 }
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What is signed in the body of a request to a CA.
+/// The signed payload of a request to a CA.
 fn payload(body: &[u8]) -> Option<Value> {
     let signed: Value = serde_json::from_slice(body).ok()?;
     let payload = BASE64_URL_SAFE_NO_PAD.decode(signed["payload"].as_str()?).ok()?;
@@ -226,7 +227,7 @@ async fn forward(
     let (parts, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     if let Some(payload) = payload(&body) {
-        rules.lock().expect(POISONED).told.push((parts.uri.path().to_owned(), payload));
+        rules.lock().expect(LOCK_POISONED).payloads.push((parts.uri.path().to_owned(), payload));
     }
     let request = Request::from_parts(parts, Full::new(body));
     let tcp = TcpStream::connect(to).await?;
