@@ -18,6 +18,7 @@ mod dialect;
 mod error;
 mod fences;
 mod listener;
+mod migrations;
 mod postgres;
 mod prune;
 mod relays;

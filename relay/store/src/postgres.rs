@@ -83,8 +83,7 @@ impl Postgres {
             let connect = timeout(crate::CALL_TIMEOUT, PgConnection::connect_with(&options));
             let mut connection =
                 connect.await.map_err(|_| StoreError::Timeout)?.map_err(crate::connections::no_connection)?;
-            let mut migrator = sqlx::migrate!("migrations/postgres");
-            migrator.set_ignore_missing(true);
+            let migrator = crate::migrations::postgres();
             // A relay whose role may only use the tables asks for nothing more once they are there.
             if applied(&mut connection)
                 .await

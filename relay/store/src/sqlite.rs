@@ -65,8 +65,7 @@ impl Sqlite {
             let options = connections.options().clone().busy_timeout(MIGRATE_BUSY_TIMEOUT);
             let mut connection =
                 SqliteConnection::connect_with(&options).await.map_err(crate::connections::no_connection)?;
-            let mut migrator = sqlx::migrate!("migrations/sqlite");
-            migrator.set_ignore_missing(true);
+            let migrator = crate::migrations::sqlite();
             // Where Postgres has a lock of the migrator's own, the file's lock for writing makes the second of two
             // programs wait, and find the first one's tables.
             let mut transaction =
