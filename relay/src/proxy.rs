@@ -2,7 +2,7 @@
 //!
 //! `http`, `upgrade` and `tcp` serve consumers; `peer` serves streams that other relays of the region send.
 
-pub mod body;
+pub mod answer;
 pub(crate) mod consumer;
 pub mod error_page;
 pub mod headers;
@@ -14,6 +14,7 @@ mod request_record;
 mod retry;
 pub mod tcp;
 mod upgrade;
+mod upload;
 
 use crate::{
     accounts::{Accounts, buffers::RelayBuffers},

@@ -2,7 +2,7 @@
 
 use super::{
     Proxy,
-    body::{Answer, Upload},
+    answer::{Answer, Answered},
     consumer::Consumer,
     error_page::Requester,
     headers::{self, BadRequest, CheckedRequest, Intent, Role},
@@ -11,6 +11,7 @@ use super::{
     request_record::RequestRecord,
     retry::{self, Attempt, AttemptError, RetryPolicy},
     upgrade,
+    upload::Upload,
 };
 use crate::{
     config::PlainHttp,
@@ -20,7 +21,7 @@ use crate::{
         upstream::{Failure, Upstream},
     },
 };
-use adit_mux::{RecvStream, SendStream, body::StreamBody};
+use adit_mux::{RecvStream, body::StreamBody};
 use adit_protocol::{Code, Endpoint, stream};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, request, response};
@@ -31,16 +32,6 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::time::timeout;
-
-/// What came back for a request.
-pub(crate) enum Answered {
-    /// A message.
-    Message(response::Parts, RecvStream),
-    /// The relay itself answers: it sends the consumer on, or proves to a CA what it serves.
-    Own(Response<Answer>),
-    /// The service has switched to the other protocol.
-    Switched(response::Parts, OnUpgrade, SendStream, RecvStream),
-}
 
 /// Answers one request. Whatever happens, the consumer gets an answer.
 pub(crate) async fn answer(

@@ -1,6 +1,6 @@
 //! What plain HTTP gets where it is not served: the same address by HTTPS.
 
-use super::{Proxy, body::Answer, headers::Target};
+use super::{Proxy, answer::Answer, headers::Target};
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, Uri, header};
 

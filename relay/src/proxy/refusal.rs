@@ -2,7 +2,7 @@
 
 use super::{
     Proxy,
-    body::Answer,
+    answer::Answer,
     error_page::{Failure as Page, Requester},
     headers::BadRequest,
 };

@@ -2,9 +2,9 @@
 
 use super::{
     Proxy,
-    body::{Upload, UploadBody},
     consumer::Consumer,
     headers::Target,
+    upload::{Upload, UploadBody},
 };
 use crate::{
     accounts::{AccountUsage, StreamPermit, buffers::WatchedStream},

@@ -2,8 +2,8 @@
 
 use super::{
     Proxy,
+    answer::Answered,
     consumer::connection::{Connection, Prefixed},
-    http::Answered,
     request_record::RequestRecord,
     retry::{self, Attempt, AttemptError, RetryPolicy},
 };

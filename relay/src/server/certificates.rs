@@ -1,6 +1,6 @@
 //! The certificates of a relay: where they come from, and what renews them.
 
-use super::{CertificateSource, ServeError, relay::Relay};
+use super::{error::ServeError, relay::Relay};
 use crate::{
     certificates::{
         Certificates,
@@ -14,6 +14,15 @@ use crate::{
 };
 use adit_acme::{Issuer, dns::Resolvers};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+/// What a relay serves certificates from, for its first lines.
+#[derive(Clone, Debug)]
+pub enum CertificateSource {
+    /// Files.
+    Files(usize),
+    /// The development CA, whose certificate is in this file.
+    Development(std::path::PathBuf),
+}
 
 /// The certificates to start with, where they come from, and the development CA if it is used.
 pub(super) type Certified = (Arc<Certificates>, CertificateSource, Option<DevelopmentCa>);

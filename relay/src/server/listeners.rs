@@ -1,6 +1,6 @@
 //! What a relay listens on.
 
-use super::{Bound, ServeError, admin::administration, relay::Relay};
+use super::{admin::administration, error::ServeError, relay::Relay};
 use crate::{
     config::Config,
     lanes::Lanes,
@@ -17,6 +17,22 @@ use crate::{
 use std::{net::SocketAddr, sync::Arc};
 use tokio_util::sync::CancellationToken;
 
+/// Addresses that a relay listens on, for its first lines and for tests.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    /// HTTPS.
+    pub https: Vec<SocketAddr>,
+    /// HTTP.
+    pub http: Vec<SocketAddr>,
+    /// TCP ports of tunnels.
+    pub tcp: Vec<SocketAddr>,
+    /// Links of peers.
+    pub peer: Option<SocketAddr>,
+    /// `/livez`, `/readyz`, `/metrics`.
+    pub ops: Option<SocketAddr>,
+}
+
+/// Listeners that do not serve yet.
 pub(super) struct Listeners {
     https: Vec<Listener>,
     http: Vec<Listener>,

@@ -1,6 +1,6 @@
 //! What there is before a relay serves: back ends, keys, metrics.
 
-use super::{Bound, ServeError, relay::Relay, revision::Status};
+use super::{error::ServeError, listeners::Bound, relay::Relay, revision::Status};
 use crate::{
     accounts::{Accounts, buffers::RelayBuffers},
     auth::{CredentialLifetimes, Keys, LiveConfig, ProofSealer},
