@@ -17,7 +17,7 @@ pub(super) enum CertificateError {
     Call(#[from] CallError),
     /// The issuer failed.
     #[error(transparent)]
-    Issuer(#[from] adit_acme::Failure),
+    Issuer(#[from] adit_acme::IssueError),
 }
 
 impl From<Blocked> for CertificateError {

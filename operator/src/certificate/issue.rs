@@ -7,7 +7,7 @@ use super::{
     status::CertificateObservation,
 };
 use crate::error_chain::error_chain;
-use adit_acme::{Request, State, decide::renewal_time};
+use adit_acme::{CertificateState, Request, decide::renewal_time};
 use adit_api::Certificate;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
@@ -79,19 +79,20 @@ async fn issue(
     }
     let progress = context.issuer.advance(request).await?;
     match progress.state {
-        State::Issued => {
+        CertificateState::Issued => {
             tracing::info!(names = request.names.join(","), "certificate issued");
             context.metrics.certificates().record_attempt(None);
         }
-        State::Failed { reason } => context.metrics.certificates().record_attempt(Some(reason)),
-        State::Kept | State::Waiting { .. } | State::Elsewhere => {}
+        CertificateState::Failed { reason } => context.metrics.certificates().record_attempt(Some(reason)),
+        CertificateState::UpToDate | CertificateState::Waiting { .. } | CertificateState::IssuedElsewhere => {
+        }
     }
     observation.stored = progress.stored;
     observation.order = progress.order;
     observation.renewal_at = progress.renewal_at;
     observation.clock_ahead = progress.clock_ahead;
     observation.is_current = is_current(observation);
-    Ok(progress.again)
+    Ok(progress.next_check)
 }
 
 /// Whether the issuer will make an attempt now.

@@ -51,7 +51,7 @@ impl Reconciler for CertificateContext {
                     BLOCKED_INTERVAL
                 }
                 // Another replica has the order.
-                Err(CertificateError::Issuer(adit_acme::Failure::Lost)) => CONFIRM_INTERVAL,
+                Err(CertificateError::Issuer(adit_acme::IssueError::FenceLost)) => CONFIRM_INTERVAL,
                 Err(error) => return Err(error.into()),
             };
             // An attempt may have taken minutes.
@@ -73,7 +73,7 @@ impl Reconciler for CertificateContext {
         if let (true, Some(acme)) = (certificate.spec.revoke_on_delete, &certificate.spec.acme) {
             let secrets = self.secrets(certificate)?;
             let revoked = match request::request(certificate, uid, acme, &secrets, unix_seconds()).await {
-                Ok(request) => self.issuer.revoke(&request).await.map_err(|failure| failure.words()),
+                Ok(request) => self.issuer.revoke(&request).await.map_err(|failure| failure.error_chain()),
                 Err(error) => Err(error_chain(&error)),
             };
             if let Err(error) = revoked {

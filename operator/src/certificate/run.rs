@@ -62,7 +62,7 @@ pub(crate) async fn run(settings: CertificateSettings, stop: CancellationToken) 
         }
         operator_key::load_or_create(&settings.client, &settings.operator_key).await
     };
-    let keeper = tokio::select! { key = ready => key, () = stop.cancelled() => return };
+    let operator_key = tokio::select! { key = ready => key, () = stop.cancelled() => return };
     let CertificateSettings { client, namespace, store, identity, metrics, .. } = settings;
     let namespace = namespace.as_deref();
     let prober = RelayProber::new(client.clone(), namespace.map(str::to_owned));
@@ -76,7 +76,7 @@ pub(crate) async fn run(settings: CertificateSettings, stop: CancellationToken) 
     let context = CertificateContext {
         issuer: Issuer {
             store,
-            keeper,
+            operator_key,
             holder: format!("{identity}-{:08x}", rand::random::<u32>()),
             resolvers: Resolvers::new(&settings.resolvers),
             own_http: None,

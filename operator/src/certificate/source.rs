@@ -9,7 +9,7 @@ use crate::{
     controller::Blocked,
     objects::{MANAGED_BY, MANAGER},
 };
-use adit_acme::{Failure, Issuer, Spread, certificate, decide::renewal_time, digest};
+use adit_acme::{Distribution, IssueError, Issuer, certificate, decide::renewal_time, digest};
 use adit_api::{Certificate, SecretRef};
 use adit_store::StoredCertificate;
 use k8s_openapi::api::core::v1::Secret;
@@ -22,13 +22,13 @@ use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
 /// Where a certificate is published.
-fn target<'a>(object: &'a Certificate, id: &'a str, kind: &str) -> Spread<'a> {
+fn target<'a>(object: &'a Certificate, id: &'a str, kind: &str) -> Distribution<'a> {
     let spec = &object.spec;
     let mut names: Vec<&str> = spec.dns_names.iter().map(String::as_str).collect();
     names.sort_unstable();
     let algorithm = format!("{:?}", spec.private_key.algorithm);
     let made_for = digest(&[&[kind, algorithm.as_str()], names.as_slice()].concat());
-    Spread { id, names: &spec.dns_names, regions: &spec.regions, made_for }
+    Distribution { id, names: &spec.dns_names, regions: &spec.regions, made_for }
 }
 
 /// Publishes the certificate of a Secret to relays.
@@ -57,7 +57,7 @@ pub(super) async fn publish_secret(
     };
     let target = target(object, id, "secretRef");
     match issuer.publish(&target, &text("tls.crt"), &text("tls.key")).await {
-        Err(Failure::Unfit(unfit)) => {
+        Err(IssueError::InvalidCertificate(unfit)) => {
             let message = format!("spec.secretRef: Secret {name:?}: {unfit}");
             Err(Blocked::new("InvalidSecret", message).into())
         }
@@ -117,7 +117,7 @@ pub(super) async fn self_signed(
     now: u64,
 ) -> Result<StoredCertificate, CertificateError> {
     let target = target(object, id, "selfSigned");
-    let stored = issuer.store.certificate(id).await.map_err(Failure::from)?;
+    let stored = issuer.store.certificate(id).await.map_err(IssueError::from)?;
     let renew_before = object.spec.renew_before.map(|before| before.as_secs());
     let requested = effective_request(object, now);
     let valid = stored.filter(|stored| {
@@ -135,6 +135,6 @@ pub(super) async fn self_signed(
         algorithm(object.spec.private_key.algorithm),
         OffsetDateTime::now_utc(),
     );
-    let (chain, key) = made.map_err(Failure::from)?;
+    let (chain, key) = made.map_err(IssueError::from)?;
     Ok(issuer.publish(&target, &chain, &key).await?)
 }

@@ -2,7 +2,7 @@
 
 use super::relay_prober::{ProbeOutcome, ProbeResult};
 use crate::controller::{Blocked, ConditionValue, NamespacedName, conditions, find_condition};
-use adit_acme::{CONFIRM_SECONDS, certificate};
+use adit_acme::{RELAY_ALIVE_SECONDS, certificate};
 use adit_api::{
     Certificate, CertificateStatus,
     certificate::{ChallengeStatus, OrderStatus, RegionServed, ServedCounts},
@@ -127,7 +127,7 @@ fn live_relays<'a>(
     observation: &'a CertificateObservation,
 ) -> impl Iterator<Item = &'a RelaySeen> {
     let regions = &certificate.spec.regions;
-    let is_live = |relay: &&RelaySeen| observation.now.saturating_sub(relay.seen) < CONFIRM_SECONDS;
+    let is_live = |relay: &&RelaySeen| observation.now.saturating_sub(relay.seen) < RELAY_ALIVE_SECONDS;
     let is_meant = |relay: &&RelaySeen| regions.is_empty() || regions.contains(&relay.region);
     observation.relays.iter().filter(is_live).filter(is_meant)
 }

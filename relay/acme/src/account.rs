@@ -1,32 +1,33 @@
-//! Accounts at CAs, sealed in the store and shared by all Certificates of the same CA, address and binding.
+//! Accounts at CAs, sealed in the store and shared by all certificates of the same CA, email and binding.
 
 use crate::{
-    client::Http, failure::Failure, issuer::Issuer, request::Request, retry::attempt, seal::seal, turn::turn,
+    account_lock::account_lock, client::Http, error::IssueError, issuer::Issuer, request::Request,
+    retry::attempt, seal::seal,
 };
 use instant_acme::{Account, Error, ExternalAccountKey, NewAccount};
 
-/// What accounts are sealed for.
+/// The purpose that accounts are sealed for.
 const ACCOUNT_PURPOSE: &str = "acme account";
 
-/// The account of a request, made if there is none.
-pub(crate) async fn account(issuer: &Issuer, http: &Http, request: &Request) -> Result<Account, Failure> {
-    let id = request.account_id(&issuer.keeper.public_text());
-    if let Some(account) = kept_account(issuer, http, &id).await? {
+/// The account of a request; created if there is none.
+pub(crate) async fn account(issuer: &Issuer, http: &Http, request: &Request) -> Result<Account, IssueError> {
+    let id = request.account_id(&issuer.operator_key.public_text());
+    if let Some(account) = load_account(issuer, http, &id).await? {
         return Ok(account);
     }
-    let turn = turn(&id);
-    let _alone = turn.lock().await;
-    if let Some(account) = kept_account(issuer, http, &id).await? {
+    let lock = account_lock(&id);
+    let _guard = lock.lock().await;
+    if let Some(account) = load_account(issuer, http, &id).await? {
         return Ok(account);
     }
-    let made = make_account(issuer, http, request, &id).await?;
-    // Another process may have been first: a certificate can be replaced only by the account that has asked for it.
-    Ok(kept_account(issuer, http, &id).await?.unwrap_or(made))
+    let created = create_account(issuer, http, request, &id).await?;
+    // Another process may have been first, and only the account that ordered a certificate can replace it.
+    Ok(load_account(issuer, http, &id).await?.unwrap_or(created))
 }
 
-async fn kept_account(issuer: &Issuer, http: &Http, id: &str) -> Result<Option<Account>, Failure> {
+async fn load_account(issuer: &Issuer, http: &Http, id: &str) -> Result<Option<Account>, IssueError> {
     let Some(sealed) = issuer.store.acme_account(id).await? else { return Ok(None) };
-    let text = issuer.keeper.open(ACCOUNT_PURPOSE, &sealed)?;
+    let text = issuer.operator_key.open(ACCOUNT_PURPOSE, &sealed)?;
     let read = || serde_json::from_slice(&text).map_err(Error::Json);
     let account = attempt!(
         1,
@@ -39,8 +40,13 @@ async fn kept_account(issuer: &Issuer, http: &Http, id: &str) -> Result<Option<A
     Ok(Some(account))
 }
 
-async fn make_account(issuer: &Issuer, http: &Http, request: &Request, id: &str) -> Result<Account, Failure> {
-    let keeper = issuer.keeper.public_text();
+async fn create_account(
+    issuer: &Issuer,
+    http: &Http,
+    request: &Request,
+    id: &str,
+) -> Result<Account, IssueError> {
+    let operator_key = issuer.operator_key.public_text();
     let builder = || Account::builder_with_http(Box::new(http.clone()));
     let email = request.ca.email.as_ref().map(|email| format!("mailto:{email}"));
     let contact: Vec<&str> = email.iter().map(String::as_str).collect();
@@ -52,7 +58,7 @@ async fn make_account(issuer: &Issuer, http: &Http, request: &Request, id: &str)
     let (account, credentials) =
         attempt!(1, builder().create(&account, directory.clone(), binding.as_ref()).await)?;
     let text = serde_json::to_vec(&credentials).map_err(Error::Json)?;
-    let sealed = seal(&keeper, ACCOUNT_PURPOSE, &text)?;
+    let sealed = seal(&operator_key, ACCOUNT_PURPOSE, &text)?;
     issuer.store.put_acme_account(id, Some(&sealed)).await?;
     Ok(account)
 }

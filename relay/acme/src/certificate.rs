@@ -1,4 +1,4 @@
-//! Certificates as they are: what is in a chain, whether a key fits it, and those that nobody but ourselves signs.
+//! X.509 chains: reads them, checks them against a key and names, and makes self-signed ones.
 
 use adit_store::StoredCertificate;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -11,11 +11,11 @@ use rustls::{
 use time::{Duration, OffsetDateTime};
 use x509_parser::{extensions::GeneralName, prelude::FromDer};
 
-/// The most certificates of one chain.
+/// The maximum number of certificates in a chain.
 const MAX_CHAIN: usize = 10;
-/// How long a certificate lives that nobody but ourselves signs.
+/// The lifetime of a self-signed certificate in days.
 const SELF_SIGNED_DAYS: i64 = 90;
-/// A certificate starts earlier than now, for clocks that are behind.
+/// The time by which a certificate's start is before now, for clocks that are behind.
 const BACKDATED: Duration = Duration::hours(1);
 
 /// The algorithm of a private key.
@@ -44,75 +44,75 @@ impl KeyAlgorithm {
     }
 }
 
-/// What is in a chain's first certificate.
+/// The fields of a chain's first certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// The DNS names, in lower case.
     pub names: Vec<String>,
-    /// From when it is valid, in seconds since 1970.
+    /// The start of its validity in seconds since 1970.
     pub not_before: u64,
-    /// Until when.
+    /// The end of its validity in seconds since 1970.
     pub not_after: u64,
     /// The SHA-256 of the certificate, in hexadecimal digits.
     pub fingerprint: String,
     /// Its serial number, in hexadecimal digits.
     pub serial: String,
-    /// Who signed it.
+    /// The distinguished name of its issuer.
     pub issuer: String,
 }
 
-/// Why a certificate cannot be served.
+/// A certificate that cannot be served.
 #[derive(Debug, thiserror::Error)]
-pub enum Unfit {
+pub enum InvalidCertificate {
     /// The chain is empty, too long, or no PEM.
     #[error("the chain is not 1 to {MAX_CHAIN} certificates (PEM)")]
     Chain,
     /// The first certificate is not valid X.509.
     #[error("the first certificate is not valid X.509")]
     Malformed,
-    /// A certificate is not followed by who has signed it.
-    #[error("certificate {0} of the chain is not that of who has signed the one before it")]
+    /// A certificate of the chain is not the issuer of the one before it.
+    #[error("certificate {0} of the chain did not issue the one before it")]
     Order(usize),
     /// The key cannot be read.
-    #[error("the private key cannot be read: it has to be PEM, and not encrypted")]
+    #[error("the private key cannot be read: it must be unencrypted PEM")]
     Key,
     /// The key is another certificate's, or cannot sign handshakes.
     #[error("the private key does not match the certificate")]
     Mismatch,
-    /// It lacks a name.
+    /// It lacks a required name.
     #[error("the certificate is for {}, not for {missing:?}", has.join(", "))]
     Names {
         /// The name.
         missing: String,
-        /// What it has.
+        /// The names that it has.
         has: Vec<String>,
     },
-    /// It is over.
-    #[error("the certificate ended at {0}")]
+    /// Its validity has ended.
+    #[error("the certificate expired at {0}")]
     Expired(String),
-    /// It has not begun.
-    #[error("the certificate begins only at {0}")]
+    /// Its validity has not begun.
+    #[error("the certificate is not valid before {0}")]
     NotYetValid(String),
 }
 
 /// The certificates of a chain.
 ///
 /// # Errors
-/// [`Unfit::Chain`].
-pub fn chain(pem: &str) -> Result<Vec<CertificateDer<'static>>, Unfit> {
+/// [`InvalidCertificate::Chain`].
+pub fn chain(pem: &str) -> Result<Vec<CertificateDer<'static>>, InvalidCertificate> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
-    chain.ok().filter(|chain| (1..=MAX_CHAIN).contains(&chain.len())).ok_or(Unfit::Chain)
+    chain.ok().filter(|chain| (1..=MAX_CHAIN).contains(&chain.len())).ok_or(InvalidCertificate::Chain)
 }
 
-/// What is in the first certificate of a chain (PEM).
+/// Reads the first certificate of a chain (PEM).
 ///
 /// # Errors
-/// [`Unfit`].
-pub fn facts(pem: &str) -> Result<Facts, Unfit> {
+/// [`InvalidCertificate`].
+pub fn facts(pem: &str) -> Result<Facts, InvalidCertificate> {
     let chain = chain(pem)?;
     let leaf = &chain[0];
-    let (_, parsed) =
-        x509_parser::certificate::X509Certificate::from_der(leaf).map_err(|_| Unfit::Malformed)?;
+    let (_, parsed) = x509_parser::certificate::X509Certificate::from_der(leaf)
+        .map_err(|_| InvalidCertificate::Malformed)?;
     let time = |at: x509_parser::time::ASN1Time| u64::try_from(at.timestamp()).unwrap_or(0);
     let names = parsed.subject_alternative_name().ok().flatten().map_or(Vec::new(), |extension| {
         let dns = extension.value.general_names.iter().filter_map(|name| match name {
@@ -131,47 +131,48 @@ pub fn facts(pem: &str) -> Result<Facts, Unfit> {
     })
 }
 
-/// Whether chain and key fit together, have all names (a wildcard counts for what is below it), and are valid at `now`.
+/// Checks that a chain (PEM) matches its key (PEM), has all names, and is valid at `now` (seconds since 1970). A wildcard
+/// counts for the names directly below it.
 ///
 /// # Errors
-/// [`Unfit`].
-pub fn check(pem: &str, key: &str, names: &[String], now: u64) -> Result<Facts, Unfit> {
+/// [`InvalidCertificate`].
+pub fn check(pem: &str, key: &str, names: &[String], now: u64) -> Result<Facts, InvalidCertificate> {
     let facts = facts(pem)?;
     let certificates = chain(pem)?;
-    follows(&certificates)?;
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| Unfit::Key)?;
-    let signer = any_supported_type(&key).map_err(|_| Unfit::Key)?;
-    CertifiedKey::new(certificates, signer).keys_match().map_err(|_| Unfit::Mismatch)?;
+    check_order(&certificates)?;
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| InvalidCertificate::Key)?;
+    let signer = any_supported_type(&key).map_err(|_| InvalidCertificate::Key)?;
+    CertifiedKey::new(certificates, signer).keys_match().map_err(|_| InvalidCertificate::Mismatch)?;
     let has = |name: &str| {
         let parent = name.split_once('.').map(|(_, parent)| format!("*.{parent}"));
         facts.names.iter().any(|own| own == name || Some(own) == parent.as_ref())
     };
     if let Some(missing) = names.iter().find(|name| !has(name)) {
-        return Err(Unfit::Names { missing: missing.clone(), has: facts.names });
+        return Err(InvalidCertificate::Names { missing: missing.clone(), has: facts.names });
     }
     if facts.not_after <= now {
-        return Err(Unfit::Expired(rfc3339(facts.not_after)));
+        return Err(InvalidCertificate::Expired(rfc3339(facts.not_after)));
     }
     if facts.not_before > now {
-        return Err(Unfit::NotYetValid(rfc3339(facts.not_before)));
+        return Err(InvalidCertificate::NotYetValid(rfc3339(facts.not_before)));
     }
     Ok(facts)
 }
 
-/// Whether each certificate of a chain is followed by who has signed it (RFC 5246 section 7.4.2).
-fn follows(chain: &[CertificateDer<'_>]) -> Result<(), Unfit> {
+/// Checks that each certificate of a chain is followed by its issuer (RFC 5246 section 7.4.2).
+fn check_order(chain: &[CertificateDer<'_>]) -> Result<(), InvalidCertificate> {
     for (index, pair) in chain.windows(2).enumerate() {
         let parse = |one| x509_parser::parse_x509_certificate(one).map(|(_, parsed)| parsed);
         let (lower, upper) = (parse(&pair[0]), parse(&pair[1]));
-        let (Ok(lower), Ok(upper)) = (lower, upper) else { return Err(Unfit::Order(index + 2)) };
+        let (Ok(lower), Ok(upper)) = (lower, upper) else { return Err(InvalidCertificate::Order(index + 2)) };
         if lower.issuer().as_raw() != upper.subject().as_raw() {
-            return Err(Unfit::Order(index + 2));
+            return Err(InvalidCertificate::Order(index + 2));
         }
     }
     Ok(())
 }
 
-/// A chain of one certificate that its own key has signed, and that key (both PEM).
+/// A self-signed certificate and its key (both PEM).
 ///
 /// # Errors
 /// When the crypto provider cannot make one.
@@ -245,12 +246,18 @@ mod tests {
             assert_eq!(facts.names, names(&["a.example", "*.b.example"]));
             assert_eq!(facts.fingerprint.len(), 64);
             let (_, other) = self_signed(&names(&["a.example"]), algorithm, now).unwrap();
-            assert!(matches!(check(&chain, &other, &[], at), Err(Unfit::Mismatch)));
+            assert!(matches!(check(&chain, &other, &[], at), Err(InvalidCertificate::Mismatch)));
             for missing in ["b.example", "x.y.b.example", "c.example"] {
-                assert!(matches!(check(&chain, &key, &names(&[missing]), at), Err(Unfit::Names { .. })));
+                assert!(matches!(
+                    check(&chain, &key, &names(&[missing]), at),
+                    Err(InvalidCertificate::Names { .. })
+                ));
             }
-            assert!(matches!(check(&chain, &key, &[], facts.not_after), Err(Unfit::Expired(_))));
-            assert!(matches!(check(&chain, &key, &[], facts.not_before - 1), Err(Unfit::NotYetValid(_))));
+            assert!(matches!(check(&chain, &key, &[], facts.not_after), Err(InvalidCertificate::Expired(_))));
+            assert!(matches!(
+                check(&chain, &key, &[], facts.not_before - 1),
+                Err(InvalidCertificate::NotYetValid(_))
+            ));
         }
     }
 
@@ -271,19 +278,19 @@ mod tests {
         let check = |chain: &str| check(chain, &key, &[], now);
         check(&leaf).unwrap();
         check(&format!("{leaf}{}", own.pem())).unwrap();
-        assert!(matches!(check(&format!("{leaf}{}", stranger.pem())), Err(Unfit::Order(2))));
+        assert!(matches!(check(&format!("{leaf}{}", stranger.pem())), Err(InvalidCertificate::Order(2))));
         let longer = format!("{leaf}{}{}", own.pem(), stranger.pem());
-        assert!(matches!(check(&longer), Err(Unfit::Order(3))));
+        assert!(matches!(check(&longer), Err(InvalidCertificate::Order(3))));
     }
 
     #[test]
     fn what_is_no_certificate_or_key_is_refused() {
         let now = OffsetDateTime::now_utc();
         let (chain, key) = self_signed(&names(&["a.example"]), KeyAlgorithm::EcdsaP256, now).unwrap();
-        assert!(matches!(check("", &key, &[], 1), Err(Unfit::Chain)));
-        assert!(matches!(check(&chain.repeat(11), &key, &[], 1), Err(Unfit::Chain)));
-        assert!(matches!(check(&chain, &chain, &[], 1), Err(Unfit::Key)));
+        assert!(matches!(check("", &key, &[], 1), Err(InvalidCertificate::Chain)));
+        assert!(matches!(check(&chain.repeat(11), &key, &[], 1), Err(InvalidCertificate::Chain)));
+        assert!(matches!(check(&chain, &chain, &[], 1), Err(InvalidCertificate::Key)));
         let odd = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        assert!(matches!(check(odd, &key, &[], 1), Err(Unfit::Malformed)));
+        assert!(matches!(check(odd, &key, &[], 1), Err(InvalidCertificate::Malformed)));
     }
 }

@@ -1,5 +1,4 @@
-//! Calls to a CA's server: HTTPS with certificates of one's own choice, within a time, and with what the server says of
-//! when to come back.
+//! HTTPS calls to a CA: with a configured trust anchor, a time limit, and the server's Retry-After.
 
 use adit_system::POISONED;
 use bytes::Bytes;
@@ -15,43 +14,43 @@ use rustls_platform_verifier::BuilderVerifierExt;
 use std::{
     pin::Pin,
     sync::{Arc, Mutex},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, UNIX_EPOCH},
 };
 use tokio::{net::TcpStream, time::timeout};
 
-/// The longest that one call takes.
-const CALL: Duration = Duration::from_secs(15);
-/// The most bytes of one answer.
+/// The maximum time of one call.
+const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+/// The maximum size of one answer in bytes.
 const MAX_BYTES: usize = 1 << 20;
-/// The most characters of an answer that is not for programs.
+/// The maximum number of characters of an error that is not JSON.
 const MAX_SHOWN: usize = 200;
 
-/// A CA's server that cannot be called.
+/// A client for a CA that cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The CA bundle has no certificate that can be used.
-    #[error("the CA bundle has no certificate that can be used")]
+    /// The CA bundle has no valid certificate.
+    #[error("the CA bundle has no valid certificate")]
     Bundle,
     /// The system's certificates cannot be used.
     #[error("the system's CA certificates cannot be used")]
     Roots(#[source] rustls::Error),
 }
 
-/// A call that had no answer for programs.
+/// A call that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// The URL is not one of HTTPS.
     #[error("{0:?} is not an https:// URL")]
     Url(String),
-    /// There is no connection.
-    #[error("cannot reach {0}: {1}")]
+    /// The server cannot be reached.
+    #[error("cannot connect to {0}")]
     Connect(String, #[source] std::io::Error),
-    /// The connection broke.
-    #[error("{0} broke the connection off")]
+    /// The connection was closed.
+    #[error("{0} closed the connection")]
     Broken(String, #[source] hyper::Error),
-    /// It took too long.
-    #[error("{0} did not answer in {seconds} s", seconds = CALL.as_secs())]
-    Slow(String),
+    /// The server did not answer in time.
+    #[error("{0} did not answer in {seconds} s", seconds = CALL_TIMEOUT.as_secs())]
+    Timeout(String),
     /// The answer was too long.
     #[error("the answer of {0} has more than {MAX_BYTES} bytes, or ended early")]
     Body(String),
@@ -67,13 +66,12 @@ pub enum CallError {
     },
 }
 
-/// What the server's last answers said beside their content.
+/// Headers of the server's last answers.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Notes {
-    /// The seconds after which to come back, as the last error said that said so: what comes after it, like a look at how
-    /// the order stands, does not take it back.
+    /// The Retry-After in seconds of the last error that had one. Later answers, as to a poll of the order, do not clear it.
     pub(crate) retry_after: Option<u64>,
-    /// By how many seconds the server's clock is ahead of this one.
+    /// The seconds by which the server's clock is ahead of this one.
     pub(crate) clock_ahead: Option<i64>,
 }
 
@@ -109,7 +107,7 @@ impl Http {
         Ok(Self { tls: Arc::new(config), notes: Arc::default() })
     }
 
-    /// What the last answers said.
+    /// The headers of the last answers.
     pub(crate) fn notes(&self) -> Notes {
         *self.notes.lock().expect(POISONED)
     }
@@ -121,9 +119,9 @@ impl Http {
     pub(crate) async fn call(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, CallError> {
         let url = request.uri().clone();
         let host = url.host().unwrap_or_default().to_owned();
-        match timeout(CALL, exchange(&self.tls, &host, request)).await {
+        match timeout(CALL_TIMEOUT, exchange(&self.tls, &host, request)).await {
             Ok(answered) => answered,
-            Err(_) => Err(CallError::Slow(host)),
+            Err(_) => Err(CallError::Timeout(host)),
         }
     }
 
@@ -167,8 +165,7 @@ impl HttpClient for Http {
 }
 
 fn unix_now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    i64::try_from(since).unwrap_or(i64::MAX)
+    i64::try_from(adit_system::clock::now()).unwrap_or(i64::MAX)
 }
 
 /// An HTTP date in seconds since 1970.
@@ -234,7 +231,7 @@ mod tests {
         assert_eq!(seconds_until("120"), Some(120));
         assert_eq!(seconds_until("soon"), None);
         assert_eq!(seconds_until("Thu, 01 Jan 1970 00:00:00 GMT"), None);
-        let later = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(100));
+        let later = httpdate::fmt_http_date(std::time::SystemTime::now() + Duration::from_secs(100));
         assert!(seconds_until(&later).is_some_and(|seconds| (90..=100).contains(&seconds)));
     }
 

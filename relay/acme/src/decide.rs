@@ -1,72 +1,72 @@
-//! What to do next for a certificate. Pure: of what was asked for, what there is, and the time.
+//! Decides the next step for a certificate. Pure: a function of the request, the stored rows and the time.
 
 use adit_store::{StoredCertificate, StoredOrder};
 
-/// The pauses after one, two, three and more failures in a row, in seconds.
-pub const PAUSES: [u64; 4] = [60, 600, 6_000, 86_400];
-/// The same after failures of which the CA knows nothing, as it could not be reached or was in trouble itself.
-pub const OUTAGE_PAUSES: [u64; 5] = [10, 20, 60, 300, 600];
-/// How many validations of one name may fail within [`LEDGER_SECONDS`]; Let's Encrypt allows five.
-pub const MOST_FAILED_VALIDATIONS: usize = 3;
-/// For how long a failed validation counts, in seconds.
-pub const LEDGER_SECONDS: u64 = 3_600;
-/// How often a CA is asked when to renew, in seconds.
-pub const ASK_SECONDS: u64 = 6 * 3_600;
-/// Certificates that live shorter than this are renewed at half of their life, in seconds.
-const SHORT: u64 = 10 * 86_400;
+/// The delays after one, two, three and more refusals in a row, in seconds.
+pub const REFUSAL_DELAYS: [u64; 4] = [60, 600, 6_000, 86_400];
+/// The delays after outages of the CA in a row, in seconds. They are shorter because the CA does not count them.
+pub const OUTAGE_DELAYS: [u64; 5] = [10, 20, 60, 300, 600];
+/// The maximum number of failed validations of one name within [`FAILED_VALIDATION_WINDOW_SECONDS`]; Let's Encrypt allows five.
+pub const MAX_FAILED_VALIDATIONS: usize = 3;
+/// The time for which a failed validation counts, in seconds.
+pub const FAILED_VALIDATION_WINDOW_SECONDS: u64 = 3_600;
+/// The maximum interval between two requests for renewal information, in seconds.
+pub const RENEWAL_INFO_INTERVAL_SECONDS: u64 = 6 * 3_600;
+/// The lifetime in seconds below which a certificate is renewed at half of it.
+const SHORT_LIFETIME: u64 = 10 * 86_400;
 
-/// What there is of a certificate.
+/// The facts that a decision needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Situation<'a> {
-    /// A digest of what is asked for.
+    /// The digest of the request.
     pub made_for: &'a str,
-    /// How long before its end it should be renewed, in seconds; absent: by its life.
+    /// The time before its end at which it should be renewed, in seconds; absent: a share of its lifetime.
     pub renew_before: Option<u64>,
-    /// Whether a new one is wanted now: a person asks for it, or the key of this one is lost.
+    /// Whether a new one is needed at once: a person asked for it, or the key is lost.
     pub forced: bool,
     /// The certificate that is served.
     pub stored: Option<&'a StoredCertificate>,
-    /// The order under way, and what came of those before.
+    /// The order, and the result of the last attempt.
     pub order: Option<&'a StoredOrder>,
-    /// When the name with the most failed validations may be tried again, in seconds since 1970.
-    pub names_free_at: u64,
+    /// The time at which validations are allowed for all names again, in seconds since 1970.
+    pub names_allowed_at: u64,
     /// Seconds since 1970.
     pub now: u64,
 }
 
-/// What to do next.
+/// The next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Nothing, until then.
+    /// Do nothing.
     Keep {
-        /// When it is worth another look.
+        /// The time of the next decision in seconds since 1970.
         until: u64,
     },
-    /// Ask the CA when it suggests to renew.
-    AskWhen,
+    /// Ask the CA for renewal information (RFC 9773).
+    FetchRenewalInfo,
     /// A certificate is due, and has to wait.
     Wait {
-        /// Until when.
+        /// The end of the wait in seconds since 1970.
         until: u64,
-        /// Whether it is because of validations that failed; otherwise because attempts did.
+        /// Whether it waits because validations failed; otherwise because attempts did.
         validations: bool,
     },
-    /// Go on with the order, or make one.
+    /// Continue the order, or make one.
     Issue {
-        /// Whether it takes the place of a certificate that was made for the same.
+        /// Whether it replaces a certificate of the same request.
         renewal: bool,
     },
 }
 
-/// When a certificate is to be renewed: when the CA suggests, else when a person has said, else by its life. Never soon
-/// after it was made: a CA that always says "now", or a life shorter than what a person has said, make no loop.
+/// The time of renewal in seconds since 1970: the CA's suggestion, else the configured time before the end, else a share of
+/// the lifetime. It is never soon after issuing, so that a CA that always suggests "now" makes no loop.
 pub fn renewal_time(
     stored: &StoredCertificate,
     order: Option<&StoredOrder>,
     renew_before: Option<u64>,
 ) -> u64 {
     let life = stored.not_after.saturating_sub(stored.not_before);
-    let usual = if life < SHORT { life / 2 } else { life / 3 };
+    let usual = if life < SHORT_LIFETIME { life / 2 } else { life / 3 };
     let before = renew_before.filter(|before| *before < life / 10 * 9).unwrap_or(usual);
     let planned = stored.not_after.saturating_sub(before);
     let suggested = order.and_then(|order| order.renewal_at);
@@ -74,39 +74,45 @@ pub fn renewal_time(
     suggested.unwrap_or(planned).max(earliest)
 }
 
-/// Why an attempt failed, as far as the next one is concerned.
+/// The kind of failure of an attempt; it decides the delay before the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// Somebody has said no, or something is not as it has to be.
+pub enum FailureCause {
+    /// The CA or a check refused.
     Refusal,
-    /// The CA could not be reached, or was in trouble itself.
+    /// The CA could not be reached, or had an internal error.
     Outage,
 }
 
-/// How many failures in a row there are with one more. An outage, however long, is no more than one of the refusals that
-/// make the pauses long.
-pub fn count(failures: u64, before: Cause, now: Cause) -> u64 {
-    let counted = if before == Cause::Outage && now == Cause::Refusal { failures.min(1) } else { failures };
+/// The number of failures in a row after one more. The first refusal after outages counts as the second failure at most, so
+/// that a long outage does not make the delays of refusals long.
+pub fn count_failure(failures: u64, before: FailureCause, now: FailureCause) -> u64 {
+    let counted = if before == FailureCause::Outage && now == FailureCause::Refusal {
+        failures.min(1)
+    } else {
+        failures
+    };
     counted.saturating_add(1)
 }
 
-/// How long to wait after so many failures in a row: at least what the CA has said.
-pub fn pause(failures: u64, cause: Cause, retry_after: Option<u64>) -> u64 {
-    let pauses: &[u64] = match cause {
-        Cause::Refusal => &PAUSES,
-        Cause::Outage => &OUTAGE_PAUSES,
+/// The delay in seconds after a number of failures in a row, at least the CA's Retry-After.
+pub fn retry_delay(failures: u64, cause: FailureCause, retry_after: Option<u64>) -> u64 {
+    let delays: &[u64] = match cause {
+        FailureCause::Refusal => &REFUSAL_DELAYS,
+        FailureCause::Outage => &OUTAGE_DELAYS,
     };
-    let index = usize::try_from(failures.saturating_sub(1)).unwrap_or(usize::MAX).min(pauses.len() - 1);
-    // A CA that says "in ten years" is not obeyed for longer than a week: by then a person has looked.
-    pauses[index].max(retry_after.unwrap_or(0).min(7 * 86_400))
+    let index = usize::try_from(failures.saturating_sub(1)).unwrap_or(usize::MAX).min(delays.len() - 1);
+    // A longer Retry-After counts as a week, so that a wrong one does not stop renewals.
+    delays[index].max(retry_after.unwrap_or(0).min(7 * 86_400))
 }
 
-/// When a name may be tried again, of the times at which its validations failed, the newest first.
-pub fn free_at(failed: &[u64]) -> u64 {
-    failed.get(MOST_FAILED_VALIDATIONS - 1).map_or(0, |third| third.saturating_add(LEDGER_SECONDS))
+/// The time at which a name may be validated again, from the times of its failed validations, newest first.
+pub fn validation_allowed_at(failed: &[u64]) -> u64 {
+    failed
+        .get(MAX_FAILED_VALIDATIONS - 1)
+        .map_or(0, |third| third.saturating_add(FAILED_VALIDATION_WINDOW_SECONDS))
 }
 
-/// What to do next.
+/// Decides the next step.
 pub fn decide(situation: &Situation<'_>) -> Step {
     let Situation { made_for, renew_before, stored, now, .. } = *situation;
     let same = |order: &&StoredOrder| order.made_for == made_for;
@@ -121,7 +127,7 @@ pub fn decide(situation: &Situation<'_>) -> Step {
         let stored = current.expect("without one it is due");
         let asked = order.map_or(0, |order| order.renewal_asked);
         if asked <= now {
-            return Step::AskWhen;
+            return Step::FetchRenewalInfo;
         }
         return Step::Keep { until: renewal_time(stored, order, renew_before).min(asked) };
     }
@@ -129,8 +135,8 @@ pub fn decide(situation: &Situation<'_>) -> Step {
     if paused > now {
         return Step::Wait { until: paused, validations: false };
     }
-    if situation.names_free_at > now {
-        return Step::Wait { until: situation.names_free_at, validations: true };
+    if situation.names_allowed_at > now {
+        return Step::Wait { until: situation.names_allowed_at, validations: true };
     }
     Step::Issue { renewal: current.is_some() }
 }

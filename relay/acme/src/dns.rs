@@ -1,308 +1,97 @@
-//! As much of DNS as proofs of control need: a few queries, and signed updates (RFC 2136 with TSIG, RFC 8945).
+//! The DNS of challenges: lookups, and signed updates of TXT records (RFC 2136 with TSIG, RFC 8945).
+//!
+//! Messages and signatures are those of hickory-proto; sockets and retries are here.
 
-mod message;
+mod resolvers;
+mod server;
 mod tsig;
 
-pub use message::{Answer, Record};
+pub use resolvers::Resolvers;
+pub use server::Server;
 pub use tsig::{InvalidTsigKey, TsigKey};
 
-use message::{Class, Query, Response, Update};
-use std::{
-    io,
-    net::{IpAddr, SocketAddr},
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpStream, UdpSocket, lookup_host},
-    time::timeout,
-};
+use hickory_proto::{op::ResponseCode, rr::Name};
+use std::io;
 
-/// The longest that one try of a query takes.
-const TRY: Duration = Duration::from_secs(3);
-/// How often a query is sent by UDP.
-const TRIES: usize = 2;
-/// The most CNAMEs in a row.
-const MOST_ALIASES: usize = 8;
-/// The seconds that a challenge's record may be kept by resolvers.
-const TTL: u32 = 10;
+/// The maximum number of CNAMEs in a row.
+const MAX_ALIASES: usize = 8;
 
-/// Why DNS does not say or do what was asked.
+/// A lookup or an update that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DnsError {
     /// The server cannot be reached.
-    #[error("{server} cannot be asked")]
+    #[error("cannot reach the name server {server}")]
     Unreachable {
-        /// Which.
+        /// The server.
         server: String,
-        /// The cause.
+        /// The reason.
         source: io::Error,
     },
-    /// It did not answer.
-    #[error("{0} did not answer")]
-    Slow(String),
-    /// What it sent is no answer.
-    #[error("{0} sent what is no answer")]
+    /// The server did not answer in time.
+    #[error("the name server {0} did not answer")]
+    Timeout(String),
+    /// The server's answer is not a DNS message.
+    #[error("the name server {0} did not answer with a DNS message")]
     Malformed(String),
-    /// It answered with an error.
-    #[error("{server} answers {code} for {name}")]
+    /// The server answered with an error.
+    #[error("the name server {server} answered {} for {name}", code_name(*code))]
     Code {
-        /// Which.
+        /// The server.
         server: String,
-        /// The error, as RFC 1035, 2136 and 8945 call it.
-        code: &'static str,
-        /// What it was asked for.
+        /// The error.
+        code: ResponseCode,
+        /// The name that was looked up or updated.
         name: String,
     },
-    /// Aliases lead round in a circle, or too far.
-    #[error("{0} has more than {MOST_ALIASES} CNAMEs in a row")]
+    /// The answer to an update is not signed with the key, so it may be somebody else's.
+    #[error("the answer of the name server {server} is not signed with the TSIG key")]
+    Unverified {
+        /// The server.
+        server: String,
+        /// The reason.
+        source: hickory_proto::ProtoError,
+    },
+    /// CNAMEs lead round in a circle, or too far.
+    #[error("{0} has more than {MAX_ALIASES} CNAMEs in a row")]
     Aliases(String),
-    /// The server serves no zone that a name is in.
-    #[error("{server} serves no zone with {name}")]
+    /// The server serves no zone of the name.
+    #[error("the name server {server} serves no zone with {name}")]
     NoZone {
-        /// Which.
+        /// The server.
         server: String,
         /// The name.
         name: String,
     },
-    /// The name is not one of DNS.
-    #[error("{0:?} is not a name of DNS")]
+    /// The name is not a domain name (RFC 1035 section 2.3.4).
+    #[error("{0:?} is not a domain name")]
     Name(String),
 }
 
 impl DnsError {
-    /// Whether a name does not exist, as opposed to not being known.
+    /// Whether the name does not exist (NXDOMAIN), as opposed to an answer that is not known.
     pub fn is_nonexistent(&self) -> bool {
-        matches!(self, Self::Code { code: "NXDOMAIN", .. })
+        matches!(self, Self::Code { code: ResponseCode::NXDomain, .. })
     }
 }
 
-/// Asks one server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server(String);
-
-impl Server {
-    /// A host or address, with a port if it is not 53.
-    pub fn new(text: &str) -> Self {
-        let has_port = text.parse::<IpAddr>().is_err()
-            && text.rsplit_once(':').is_some_and(|(_, p)| p.parse::<u16>().is_ok());
-        if has_port {
-            return Self(text.to_owned());
-        }
-        match text.trim_matches(['[', ']']).parse::<IpAddr>() {
-            Ok(address) => Self(SocketAddr::new(address, 53).to_string()),
-            Err(_) => Self(format!("{text}:53")),
-        }
-    }
-
-    /// The resolvers of this machine, at most three.
-    pub fn system() -> Vec<Self> {
-        let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-        let addresses = text.lines().filter_map(|line| line.trim().strip_prefix("nameserver"));
-        addresses.map(|address| Self::new(address.trim())).take(3).collect()
-    }
-
-    fn error(&self, source: io::Error) -> DnsError {
-        DnsError::Unreachable { server: self.0.clone(), source }
-    }
-
-    async fn address(&self) -> Result<SocketAddr, DnsError> {
-        let found = timeout(TRY, lookup_host(&self.0)).await.map_err(|_| DnsError::Slow(self.0.clone()))?;
-        let mut found = found.map_err(|error| self.error(error))?;
-        found.next().ok_or_else(|| self.error(io::ErrorKind::NotFound.into()))
-    }
-
-    /// The records of a name and kind, aliases followed as far as this server does.
-    ///
-    /// # Errors
-    /// [`DnsError`].
-    pub async fn ask(&self, name: &str, record: Record) -> Result<Vec<Answer>, DnsError> {
-        Ok(self.respond(name, record).await?.answers)
-    }
-
-    async fn respond(&self, name: &str, record: Record) -> Result<Response, DnsError> {
-        let id = rand::random();
-        let query = Query { id, name, record, class: Class::In };
-        let bytes = query.encode().ok_or_else(|| DnsError::Name(name.to_owned()))?;
-        let address = self.address().await?;
-        let mut response = None;
-        for _ in 0..TRIES {
-            match timeout(TRY, self.by_udp(address, &bytes, id)).await {
-                Ok(received) => {
-                    response = Some(received?);
-                    break;
-                }
-                Err(_) => continue,
-            }
-        }
-        let response = match response {
-            Some(whole) if !whole.is_truncated => whole,
-            _ => timeout(TRY, self.by_tcp(address, &bytes, id))
-                .await
-                .map_err(|_| DnsError::Slow(self.0.clone()))??,
-        };
-        match response.code {
-            0 => Ok(response),
-            code => Err(DnsError::Code {
-                server: self.0.clone(),
-                code: message::code(code),
-                name: name.to_owned(),
-            }),
-        }
-    }
-
-    async fn by_udp(&self, to: SocketAddr, bytes: &[u8], id: u16) -> Result<Response, DnsError> {
-        let any: SocketAddr = if to.is_ipv4() { ([0; 4], 0).into() } else { ([0_u16; 8], 0).into() };
-        let socket = UdpSocket::bind(any).await.map_err(|error| self.error(error))?;
-        socket.connect(to).await.map_err(|error| self.error(error))?;
-        socket.send(bytes).await.map_err(|error| self.error(error))?;
-        let mut buffer = [0; 4096];
-        loop {
-            let length = socket.recv(&mut buffer).await.map_err(|error| self.error(error))?;
-            if let Some(response) = Response::decode(&buffer[..length]).filter(|one| one.id == id) {
-                return Ok(response);
-            }
-        }
-    }
-
-    async fn by_tcp(&self, to: SocketAddr, bytes: &[u8], id: u16) -> Result<Response, DnsError> {
-        let length = u16::try_from(bytes.len()).map_err(|_| DnsError::Malformed(self.0.clone()))?;
-        let exchange = async {
-            let mut tcp = TcpStream::connect(to).await?;
-            tcp.write_all(&[&length.to_be_bytes(), bytes].concat()).await?;
-            let length = tcp.read_u16().await?;
-            let mut answer = vec![0; usize::from(length)];
-            tcp.read_exact(&mut answer).await?;
-            Ok(answer)
-        };
-        let answer: Vec<u8> = exchange.await.map_err(|error| self.error(error))?;
-        let response = Response::decode(&answer).filter(|one| one.id == id);
-        response.ok_or_else(|| DnsError::Malformed(self.0.clone()))
-    }
-
-    /// The zone of this server that a name is in.
-    async fn zone(&self, name: &str) -> Result<String, DnsError> {
-        let mut below = name;
-        loop {
-            match self.respond(below, Record::Soa).await {
-                Ok(response) => {
-                    let own = response.answers.iter().find(|answer| matches!(answer, Answer::Soa { .. }));
-                    if let (Some(Answer::Soa { owner }), true) = (own, response.is_authoritative) {
-                        return Ok(owner.clone());
-                    }
-                }
-                Err(DnsError::Code { .. }) => {}
-                Err(error) => return Err(error),
-            }
-            let none = || DnsError::NoZone { server: self.0.clone(), name: name.to_owned() };
-            below = below.split_once('.').ok_or_else(none)?.1;
-        }
-    }
-
-    /// Adds a TXT record, or takes it away.
-    ///
-    /// # Errors
-    /// [`DnsError`].
-    pub async fn update(&self, key: &TsigKey, name: &str, text: &str, add: bool) -> Result<(), DnsError> {
-        let zone = self.zone(name).await?;
-        let id = rand::random();
-        let update = Update { id, zone: &zone, name, text, ttl: add.then_some(TTL) };
-        let unsigned = update.encode().ok_or_else(|| DnsError::Name(name.to_owned()))?;
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let signed = key.sign(&unsigned, id, since);
-        let address = self.address().await?;
-        let response = timeout(TRY * 3, self.by_tcp(address, &signed, id)).await;
-        let response = response.map_err(|_| DnsError::Slow(self.0.clone()))??;
-        match response.code {
-            0 => Ok(()),
-            code => Err(DnsError::Code {
-                server: self.0.clone(),
-                code: message::code(code),
-                name: name.to_owned(),
-            }),
-        }
-    }
+/// The name of an error in the RFCs: `NXDOMAIN`.
+fn code_name(code: ResponseCode) -> String {
+    format!("{code:?}").to_ascii_uppercase()
 }
 
-/// Asks several servers, one after the other until one answers.
-#[derive(Clone, Debug)]
-pub struct Resolvers(Vec<Server>);
-
-impl Resolvers {
-    /// These, or those of the machine if there are none.
-    pub fn new(servers: &[String]) -> Self {
-        if servers.is_empty() {
-            return Self(Server::system());
-        }
-        Self(servers.iter().map(|server| Server::new(server)).collect())
+/// A domain name in lower case, with or without its final dot.
+fn parse_name(text: &str) -> Option<Name> {
+    let labels = text.strip_suffix('.').unwrap_or(text).split('.');
+    let lower: Vec<String> = labels.map(str::to_ascii_lowercase).collect();
+    if lower.iter().any(String::is_empty) {
+        return None;
     }
+    Name::from_labels(lower.iter().map(String::as_bytes)).ok()
+}
 
-    /// The records of a name and kind.
-    ///
-    /// # Errors
-    /// [`DnsError`] of the last server that was asked.
-    pub async fn ask(&self, name: &str, record: Record) -> Result<Vec<Answer>, DnsError> {
-        let mut last = DnsError::Slow("no resolver".to_owned());
-        for server in &self.0 {
-            match server.ask(name, record).await {
-                Err(error @ DnsError::Code { code: "NXDOMAIN", .. }) => return Err(error),
-                Err(error) => last = error,
-                answers => return answers,
-            }
-        }
-        Err(last)
-    }
-
-    /// The addresses of a name.
-    ///
-    /// # Errors
-    /// [`DnsError`].
-    pub async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, DnsError> {
-        let of = |answers: Vec<Answer>| {
-            answers.into_iter().filter_map(|answer| match answer {
-                Answer::Address(address) => Some(address),
-                _ => None,
-            })
-        };
-        let mut found: Vec<IpAddr> = of(self.ask(name, Record::A).await?).collect();
-        found.extend(of(self.ask(name, Record::Aaaa).await.unwrap_or_default()));
-        Ok(found)
-    }
-
-    /// Where a name leads by CNAMEs: itself if it has none.
-    ///
-    /// # Errors
-    /// [`DnsError`].
-    pub async fn follow(&self, name: &str, first: Option<&Server>) -> Result<String, DnsError> {
-        let mut at = name.to_owned();
-        for _ in 0..MOST_ALIASES {
-            let alias = |answers: Vec<Answer>| {
-                answers.into_iter().find_map(|answer| match answer {
-                    Answer::Cname { owner, target } if owner.eq_ignore_ascii_case(&at) => Some(target),
-                    _ => None,
-                })
-            };
-            // The server of the updates knows its own zones best; it need not know others.
-            let of_first = match first {
-                Some(server) => server.ask(&at, Record::Cname).await.ok().and_then(alias),
-                None => None,
-            };
-            let next = match of_first {
-                Some(next) => Some(next),
-                None => match self.ask(&at, Record::Cname).await {
-                    Ok(answers) => alias(answers),
-                    // A name that is not there yet, or that only the first server knows, has no alias.
-                    Err(error) if error.is_nonexistent() || first.is_some() => None,
-                    Err(error) => return Err(error),
-                },
-            };
-            match next {
-                Some(next) => at = next,
-                None => return Ok(at),
-            }
-        }
-        Err(DnsError::Aliases(name.to_owned()))
-    }
+/// A name as text, in lower case and without its final dot.
+fn name_text(name: &Name) -> String {
+    name.to_lowercase().to_ascii().trim_end_matches('.').to_owned()
 }
 
 #[cfg(test)]
@@ -310,16 +99,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_has_port_53_unless_it_says_another() {
-        for (text, address) in [
-            ("192.0.2.1", "192.0.2.1:53"),
-            ("192.0.2.1:54", "192.0.2.1:54"),
-            ("2001:db8::1", "[2001:db8::1]:53"),
-            ("[2001:db8::1]:54", "[2001:db8::1]:54"),
-            ("ns.example.com", "ns.example.com:53"),
-            ("ns.example.com:54", "ns.example.com:54"),
-        ] {
-            assert_eq!(Server::new(text).0, address);
+    fn names_are_in_lower_case_and_within_their_limits() {
+        for name in ["_acme-challenge.Example.com", "_acme-challenge.example.com."] {
+            assert_eq!(
+                parse_name(name).map(|name| name_text(&name)).as_deref(),
+                Some("_acme-challenge.example.com")
+            );
+        }
+        let long = format!("{}.example.com", "a".repeat(64));
+        let deep = "a.".repeat(130);
+        for bad in ["", ".", "a..b", &long, &deep] {
+            assert_eq!(parse_name(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn errors_have_the_names_of_the_rfcs() {
+        for (code, name) in
+            [(3, "NXDOMAIN"), (2, "SERVFAIL"), (5, "REFUSED"), (9, "NOTAUTH"), (10, "NOTZONE")]
+        {
+            assert_eq!(code_name(ResponseCode::from(0, code)), name);
         }
     }
 }

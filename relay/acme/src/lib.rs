@@ -1,30 +1,32 @@
-//! Certificates by ACME (RFC 8555): what a standalone relay and the operator have in common.
+//! Certificates by ACME (RFC 8555), for standalone relays and the operator.
 //!
-//! [`decide`] says, without looking at anything, what to do next for a certificate; [`Issuer::advance`] does it. Orders
-//! and keys are in the store before they are needed, so that whoever comes next goes on where another one was killed;
-//! a fence in the store keeps two from doing the same.
+//! [`decide`] decides the next step for a certificate and is pure; [`Issuer::advance`] takes the step. Orders and keys are
+//! in the store before they are used, so that the next process continues where another one was killed. A fence in the
+//! store keeps two processes from issuing the same certificate.
 
 mod account;
-mod after;
+mod account_lock;
+mod advance;
 pub mod certificate;
 mod client;
 pub mod decide;
+mod distribute;
 pub mod dns;
-mod failure;
+mod error;
 mod issuer;
 mod order;
 mod proof;
+mod renewal;
 mod request;
 mod retry;
 mod seal;
-mod spread;
-mod turn;
 
+pub use advance::{CertificateState, IssueProgress};
 pub use certificate::KeyAlgorithm;
 pub use client::{CallError, ClientError};
-pub use failure::{Failure, Refused};
-pub use issuer::{Issuer, Progress, State};
-pub use proof::CONFIRM_SECONDS;
+pub use distribute::{Distribution, open_key};
+pub use error::{CaRefusal, IssueError};
+pub use issuer::Issuer;
+pub use proof::RELAY_ALIVE_SECONDS;
 pub use request::{Binding, Ca, Dns01, Proof, Request, digest};
 pub use seal::{SealError, SealingKey, seal};
-pub use spread::{Spread, open_key};

@@ -1,17 +1,18 @@
-//! One order, from wherever it stands to a certificate.
+//! One order, from its current state to a certificate.
 
 use crate::{
     account::account,
     certificate,
     client::Http,
-    failure::{Failure, Refused},
+    error::{CaRefusal, IssueError},
     issuer::Issuer,
-    proof::{Prover, Set, Wanted},
+    proof::{Challenge, ChallengeSolver, TxtRecord},
     request::{Proof, Request},
-    retry::{again, attempt},
+    retry::{attempt, retry_delay},
     seal::seal,
 };
 use adit_store::{Fence, StoredCertificate, StoredOrder};
+use adit_system::clock;
 use instant_acme::{
     Account, AuthorizationStatus, CertificateIdentifier, ChallengeStatus, ChallengeType, Error, Identifier,
     NewOrder, Order, OrderStatus,
@@ -21,16 +22,16 @@ use serde_json::json;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How long the CA may take for what it does by itself.
-const POLL: Duration = Duration::from_secs(60);
-/// An order that is older than this is not gone on with, in seconds: it would end before it is done.
-const ORDER_SECONDS: u64 = 3600;
-/// How often what the CA has forgotten is begun anew.
-const FORGOTTEN: usize = 3;
-/// What private keys are sealed for while they wait for their certificate.
+/// The maximum time that the CA may take for a validation or for signing.
+const MAX_CA_TIME: Duration = Duration::from_secs(60);
+/// The maximum age of an order that is continued, in seconds. An older one could expire before it is done.
+const MAX_ORDER_AGE_SECONDS: u64 = 3600;
+/// The maximum number of times that an attempt starts again because the CA does not know the account or the order.
+const MAX_RESTARTS: usize = 3;
+/// The purpose that private keys of pending orders are sealed for.
 const ORDER_PURPOSE: &str = "acme order";
 
-/// What one attempt works with.
+/// One attempt to get a certificate.
 pub(crate) struct Attempt<'a> {
     pub(crate) issuer: &'a Issuer,
     pub(crate) http: &'a Http,
@@ -41,16 +42,16 @@ pub(crate) struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// Gets a certificate and puts it into the store.
-    pub(crate) async fn run(&mut self) -> Result<(), Failure> {
+    /// Gets a certificate and stores it.
+    pub(crate) async fn run(&mut self) -> Result<(), IssueError> {
         let mut tries = 0;
         loop {
             match self.once().await {
-                Err(failure) if failure.is_forgotten() && tries < FORGOTTEN => {
+                Err(failure) if failure.is_forgotten() && tries < MAX_RESTARTS => {
                     tracing::info!(
                         certificate = self.request.id,
-                        failure = failure.words(),
-                        "the CA knows the account or the order no more: both are made anew"
+                        failure = failure.error_chain(),
+                        "the CA does not know the account or the order; creating both again"
                     );
                     self.forget().await?;
                     tries += 1;
@@ -60,30 +61,30 @@ impl Attempt<'_> {
         }
     }
 
-    /// Begins anew with another account and another order.
-    async fn forget(&mut self) -> Result<(), Failure> {
-        let account = self.request.account_id(&self.issuer.keeper.public_text());
+    /// Drops the account and the order, so that both are created again.
+    async fn forget(&mut self) -> Result<(), IssueError> {
+        let account = self.request.account_id(&self.issuer.operator_key.public_text());
         self.issuer.store.put_acme_account(&account, None).await?;
         (self.row.url, self.row.key) = (None, None);
         self.save().await
     }
 
-    async fn save(&self) -> Result<(), Failure> {
+    async fn save(&self) -> Result<(), IssueError> {
         match self.issuer.store.put_acme_order(&self.row, self.fence).await? {
             true => Ok(()),
-            false => Err(Failure::Lost),
+            false => Err(IssueError::FenceLost),
         }
     }
 
-    async fn once(&mut self) -> Result<(), Failure> {
+    async fn once(&mut self) -> Result<(), IssueError> {
         let account = account(self.issuer, self.http, self.request).await?;
         let (mut order, key) = self.order(&account).await?;
         let names = self.request.names.len();
         if order.state().status == OrderStatus::Pending {
             let mut set = Vec::new();
-            let proven = self.prove(&mut order, &mut set).await;
-            self.prover().clean_up(&set).await;
-            proven?;
+            let solved = self.solve_challenges(&mut order, &mut set).await;
+            self.solver().clean_up(&set).await;
+            solved?;
         }
         if order.state().status == OrderStatus::Ready {
             self.row.state = "ready".to_owned();
@@ -92,7 +93,7 @@ impl Attempt<'_> {
             params.distinguished_name = DistinguishedName::new();
             let csr = params.serialize_request(&key)?;
             let finalized = attempt!(names, order.finalize_csr(csr.der()).await);
-            // Whoever was killed in between finds an order that is finalized already.
+            // A process that was killed after this call finds the order finalized.
             if let Err(failure) = finalized {
                 attempt!(names, order.refresh().await.map(drop))?;
                 if order.state().status == OrderStatus::Ready {
@@ -103,12 +104,12 @@ impl Attempt<'_> {
         self.poll(&mut order, &[OrderStatus::Processing, OrderStatus::Ready], "the CA's signing").await?;
         self.fail_if_invalid(&mut order).await?;
         let chain = attempt!(names, order.certificate().await)?
-            .ok_or(Failure::Protocol(Error::Str("no certificate")))?;
+            .ok_or(IssueError::Protocol(Error::Str("no certificate")))?;
         self.issuer.put(self.request, chain, &key.serialize_pem(), self.fence).await
     }
 
-    fn prover(&self) -> Prover<'_> {
-        Prover {
+    fn solver(&self) -> ChallengeSolver<'_> {
+        ChallengeSolver {
             store: &self.issuer.store,
             http: self.http,
             resolvers: &self.issuer.resolvers,
@@ -120,12 +121,12 @@ impl Attempt<'_> {
         }
     }
 
-    /// The order that is under way, or a new one; in the store before anything is done with it.
-    async fn order(&mut self, account: &Account) -> Result<(Order, KeyPair), Failure> {
+    /// The pending order, or a new one. It is in the store before it is used.
+    async fn order(&mut self, account: &Account) -> Result<(Order, KeyPair), IssueError> {
         let made_for = self.request.made_for();
         let names = self.request.names.len();
-        let now = crate::issuer::now();
-        let young = self.row.made_for == made_for && self.row.ordered_at + ORDER_SECONDS > now;
+        let now = clock::now();
+        let young = self.row.made_for == made_for && self.row.ordered_at + MAX_ORDER_AGE_SECONDS > now;
         if let (Some(url), Some(key), true) = (&self.row.url, self.key_of_the_order(), young) {
             let mut order = attempt!(names, account.order(url.clone()).await)?;
             if order.state().status != OrderStatus::Invalid {
@@ -133,19 +134,20 @@ impl Attempt<'_> {
             }
         }
         let key = self.key().await?;
-        let sealed = seal(&self.issuer.keeper.public_text(), ORDER_PURPOSE, key.serialize_pem().as_bytes())?;
+        let sealed =
+            seal(&self.issuer.operator_key.public_text(), ORDER_PURPOSE, key.serialize_pem().as_bytes())?;
         let mut order = self.new_order(account).await?;
         self.row.made_for = made_for;
         self.row.url = Some(order.url().to_owned());
         self.row.key = Some(sealed);
         self.row.ordered_at = now;
-        self.row.state = state(order.state().status).to_owned();
+        self.row.state = state_name(order.state().status).to_owned();
         self.row.challenges = "[]".to_owned();
         self.save().await?;
         Ok((order, key))
     }
 
-    async fn new_order(&self, account: &Account) -> Result<Order, Failure> {
+    async fn new_order(&self, account: &Account) -> Result<Order, IssueError> {
         let identifiers: Vec<_> =
             self.request.names.iter().map(|name| Identifier::Dns(name.clone())).collect();
         let wanted = || match &self.request.ca.profile {
@@ -162,8 +164,8 @@ impl Attempt<'_> {
                 // Without the hint that it is a renewal it is an order like any other. A CA that has just issued may not
                 // find its own order yet, and calls that an error of its own; one whose account was another then calls it
                 // unauthorized.
-                Err(Failure::Protocol(Error::Unsupported(_) | Error::Other(_))) => {}
-                Err(Failure::Ca(refused))
+                Err(IssueError::Protocol(Error::Unsupported(_) | Error::Other(_))) => {}
+                Err(IssueError::Ca(refused))
                     if ["alreadyReplaced", "malformed", "conflict", "serverInternal", "unauthorized"]
                         .contains(&refused.kind.as_str()) => {}
                 Err(other) => return Err(other),
@@ -172,18 +174,18 @@ impl Attempt<'_> {
         attempt!(identifiers.len(), account.new_order(&wanted()).await)
     }
 
-    /// The key of the order that is under way. One that cannot be opened, as what it was sealed to is lost, costs a new
-    /// order and nothing else.
+    /// The key of the pending order. If it cannot be opened, because the key that it was sealed to is lost, a new order is
+    /// made.
     fn key_of_the_order(&self) -> Option<KeyPair> {
-        let opened = self.issuer.keeper.open(ORDER_PURPOSE, self.row.key.as_ref()?);
+        let opened = self.issuer.operator_key.open(ORDER_PURPOSE, self.row.key.as_ref()?);
         let key = opened.inspect_err(|error| {
-            tracing::warn!(certificate = self.request.id, %error, "another order is made");
+            tracing::warn!(certificate = self.request.id, %error, "cannot open the key of the order; creating another order");
         });
         KeyPair::from_pem(&String::from_utf8_lossy(&key.ok()?)).ok()
     }
 
-    /// The key for a new order: another one, or that of the certificate before unless it cannot be opened any more.
-    async fn key(&self) -> Result<KeyPair, Failure> {
+    /// The key for a new order: a new one, or the stored certificate's unless it cannot be opened.
+    async fn key(&self) -> Result<KeyPair, IssueError> {
         if !self.request.rotate
             && let Some(stored) = self.stored
             && let Some(pem) = self.key_of_the_certificate(&stored.id).await?
@@ -195,21 +197,25 @@ impl Attempt<'_> {
         Ok(self.request.algorithm.generate()?)
     }
 
-    async fn key_of_the_certificate(&self, id: &str) -> Result<Option<String>, Failure> {
+    async fn key_of_the_certificate(&self, id: &str) -> Result<Option<String>, IssueError> {
         match self.issuer.open_key(id).await {
-            Err(Failure::Seal(error)) => {
-                tracing::warn!(certificate = id, %error, "its key is lost: it gets another one");
+            Err(IssueError::Seal(error)) => {
+                tracing::warn!(certificate = id, %error, "cannot open the key of the certificate; creating another key");
                 Ok(None)
             }
             opened => opened,
         }
     }
 
-    /// Has the CA believe in every name.
-    async fn prove(&mut self, order: &mut Order, set: &mut Vec<Set>) -> Result<(), Failure> {
+    /// Solves the challenges of all names that the CA has not validated.
+    async fn solve_challenges(
+        &mut self,
+        order: &mut Order,
+        set: &mut Vec<TxtRecord>,
+    ) -> Result<(), IssueError> {
         let kind = self.request.proof.challenge_type();
         let names = self.request.names.len();
-        load(order, names).await?;
+        load_authorizations(order, names).await?;
         let mut wanted = Vec::new();
         let mut authorizations = order.authorizations();
         while let Some(authorization) = authorizations.next().await {
@@ -223,24 +229,24 @@ impl Attempt<'_> {
                 authorization.challenges.iter().map(|one| type_name(&one.r#type)).collect();
             let Some(challenge) = authorization.challenge(kind.clone()) else {
                 let kind = self.request.proof.name();
-                return Err(Failure::NoChallenge { name, kind, offered: offered.join(", ") });
+                return Err(IssueError::NoChallenge { name, kind, offered: offered.join(", ") });
             };
             let answer = challenge.key_authorization();
-            wanted.push(Wanted {
+            wanted.push(Challenge {
                 name,
                 token: challenge.token.clone(),
                 answer: answer.as_str().to_owned(),
                 text: answer.dns_value(),
             });
         }
-        self.prover().prepare(&wanted, set).await?;
-        self.ready(order).await?;
+        self.solver().prepare(&wanted, set).await?;
+        self.set_ready(order).await?;
         self.poll(order, &[OrderStatus::Pending], "the CA's validation").await?;
         self.fail_if_invalid(order).await
     }
 
-    /// Tells the CA to look.
-    async fn ready(&mut self, order: &mut Order) -> Result<(), Failure> {
+    /// Tells the CA that all challenges are ready.
+    async fn set_ready(&mut self, order: &mut Order) -> Result<(), IssueError> {
         let kind = self.request.proof.challenge_type();
         let (mut nonces, mut connects) = (0, 0);
         let names = self.request.names.len();
@@ -257,15 +263,15 @@ impl Attempt<'_> {
                 }
                 match challenge.set_ready().await {
                     Ok(()) => {}
-                    Err(error) => match again(&error, &mut nonces, &mut connects, names) {
+                    Err(error) => match retry_delay(&error, &mut nonces, &mut connects, names) {
                         Some(pause) => {
                             sleep(pause).await;
-                            // What was told already is no longer pending.
+                            // Challenges that the CA has accepted are no longer pending.
                             attempt!(names, order.refresh().await.map(drop))?;
-                            load(order, names).await?;
+                            load_authorizations(order, names).await?;
                             continue 'all;
                         }
-                        // A validation that has failed already is told with its name below.
+                        // The caller reports a validation that has failed, with its name.
                         None if matches!(error, Error::Api(_)) => break 'all,
                         None => return Err(error.into()),
                     },
@@ -282,13 +288,13 @@ impl Attempt<'_> {
         order: &mut Order,
         states: &[OrderStatus],
         what: &'static str,
-    ) -> Result<(), Failure> {
-        let deadline = Instant::now() + POLL;
+    ) -> Result<(), IssueError> {
+        let deadline = Instant::now() + MAX_CA_TIME;
         let mut pause = Duration::from_millis(100);
         let names = self.request.names.len();
         while states.contains(&order.state().status) {
             if Instant::now() >= deadline {
-                return Err(Failure::Slow(what));
+                return Err(IssueError::Timeout(what));
             }
             sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(2));
@@ -297,13 +303,13 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// What the CA says of an order that has come to nothing.
-    async fn fail_if_invalid(&mut self, order: &mut Order) -> Result<(), Failure> {
+    /// Fails with the CA's reason if the order is invalid, and notes the failed validations.
+    async fn fail_if_invalid(&mut self, order: &mut Order) -> Result<(), IssueError> {
         if order.state().status != OrderStatus::Invalid {
             return Ok(());
         }
-        let own = order.state().error.as_ref().map(Refused::from);
-        load(order, self.request.names.len()).await?;
+        let own = order.state().error.as_ref().map(CaRefusal::from);
+        load_authorizations(order, self.request.names.len()).await?;
         let mut shown = Vec::new();
         let mut first = None;
         let mut failed = Vec::new();
@@ -312,7 +318,7 @@ impl Attempt<'_> {
             let authorization = authorization?;
             let name = authorization.identifier().to_string();
             let problem = authorization.challenges.iter().find_map(|challenge| challenge.error.as_ref());
-            let refused = problem.map(Refused::from);
+            let refused = problem.map(CaRefusal::from);
             let state = format!("{:?}", authorization.status).to_ascii_lowercase();
             shown.push(
                 json!({ "name": name, "state": state, "problem": refused.as_ref().map(ToString::to_string) }),
@@ -324,22 +330,22 @@ impl Attempt<'_> {
         }
         let directory = &self.request.ca.directory;
         for (url, name) in failed {
-            let now = crate::issuer::now();
+            let now = clock::now();
             self.issuer.store.note_failed_validation(&url, directory, &name, now).await?;
         }
         self.row.challenges = json!(shown).to_string();
         self.row.state = "invalid".to_owned();
         (self.row.url, self.row.key) = (None, None);
         match (first, own) {
-            (Some((name, refused)), _) => Err(Failure::Validation { name, refused }),
-            (None, Some(refused)) => Err(Failure::Ca(refused)),
-            (None, None) => Err(Failure::Protocol(Error::Str("an invalid order without a reason"))),
+            (Some((name, refused)), _) => Err(IssueError::Validation { name, refused }),
+            (None, Some(refused)) => Err(IssueError::Ca(refused)),
+            (None, None) => Err(IssueError::Protocol(Error::Str("an invalid order without a reason"))),
         }
     }
 }
 
-/// Reads all authorizations of an order.
-async fn load(order: &mut Order, names: usize) -> Result<(), Failure> {
+/// Fetches all authorizations of an order.
+async fn load_authorizations(order: &mut Order, names: usize) -> Result<(), IssueError> {
     attempt!(names, {
         let mut all = order.authorizations();
         let mut loaded = Ok(());
@@ -363,7 +369,7 @@ fn algorithm_of(key: &KeyPair) -> certificate::KeyAlgorithm {
     }
 }
 
-fn state(status: OrderStatus) -> &'static str {
+fn state_name(status: OrderStatus) -> &'static str {
     match status {
         OrderStatus::Pending => "pending",
         OrderStatus::Ready => "ready",

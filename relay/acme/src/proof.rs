@@ -1,40 +1,39 @@
-//! Proofs of control over names: answers that relays give, or TXT records.
+//! Challenges: makes relays answer them, or sets TXT records, and checks the answer before the CA does.
 
-mod look;
+mod self_check;
 
 use crate::{
     client::Http,
-    dns::{Answer, DnsError, Record, Resolvers, Server},
-    failure::Failure,
+    dns::{DnsError, Resolvers, Server},
+    error::IssueError,
     request::{Dns01, Proof, Request},
 };
 use adit_store::{ChallengeKind, Store, StoredChallenge};
+use adit_system::clock::now;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
+use hickory_proto::rr::{RData, Record, RecordType};
 use http_body_util::Full;
 use instant_acme::ChallengeType;
-use look::{Sight, look};
-use std::{
-    net::SocketAddr,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use self_check::{Observation, self_check};
+use std::{net::SocketAddr, time::Duration};
 use tokio::time::{Instant, sleep};
 
-/// For how many seconds after its last report a relay counts as alive: it has to confirm challenges.
-pub const CONFIRM_SECONDS: u64 = 30;
-/// How long relays may take for that. One that was killed does not count any more by then.
-const CONFIRM: Duration = Duration::from_secs(40);
-/// How long challenges are answered at most, in seconds.
-const ANSWERED_SECONDS: u64 = 3600;
-/// How long a TXT record may take to arrive at the name server itself.
-const ARRIVE: Duration = Duration::from_secs(20);
-/// How often one's own answer is looked for.
-const LOOKS: usize = 4;
-const POLL: Duration = Duration::from_millis(100);
+/// The seconds after its last report during which a relay counts as alive and must confirm challenges.
+pub const RELAY_ALIVE_SECONDS: u64 = 30;
+/// The maximum time for that. It is longer than [`RELAY_ALIVE_SECONDS`], so that a killed relay does not count any more.
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(40);
+/// The maximum time for which relays answer a challenge, in seconds.
+const CHALLENGE_TTL_SECONDS: u64 = 3600;
+/// The maximum time until the name server itself has a TXT record.
+const TXT_TIMEOUT: Duration = Duration::from_secs(20);
+/// The maximum number of self-checks of one answer.
+const MAX_SELF_CHECKS: usize = 4;
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What the CA wants to see for one name.
+/// A challenge of the CA for one name.
 #[derive(Clone, Debug)]
-pub(crate) struct Wanted {
+pub(crate) struct Challenge {
     /// The name, without a wildcard.
     pub(crate) name: String,
     /// The CA's token.
@@ -64,78 +63,77 @@ impl Proof {
 }
 
 /// A TXT record that was set.
-pub(crate) struct Set {
+pub(crate) struct TxtRecord {
     name: String,
     text: String,
 }
 
-/// Where proofs are put and looked for.
-pub(crate) struct Prover<'a> {
+/// Solves the challenges of one order.
+pub(crate) struct ChallengeSolver<'a> {
     pub(crate) store: &'a Store,
     pub(crate) http: &'a Http,
     pub(crate) resolvers: &'a Resolvers,
-    /// Where this very relay answers; absent: wherever the names lead to.
+    /// The address at which this process answers; absent: the addresses of the names.
     pub(crate) own: Option<SocketAddr>,
     pub(crate) request: &'a Request,
 }
 
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-impl Prover<'_> {
-    /// Makes everything ready for the CA to look, and has looked itself when this returns. What was set in DNS is noted
-    /// in `set` before anything can fail.
-    pub(crate) async fn prepare(&self, wanted: &[Wanted], set: &mut Vec<Set>) -> Result<(), Failure> {
+impl ChallengeSolver<'_> {
+    /// Makes the answers available to the CA and checks them. TXT records are noted in `set` before anything can fail.
+    pub(crate) async fn prepare(
+        &self,
+        wanted: &[Challenge],
+        set: &mut Vec<TxtRecord>,
+    ) -> Result<(), IssueError> {
         let kind = match &self.request.proof {
             Proof::Http01 => ChallengeKind::Http01,
             Proof::TlsAlpn01 => ChallengeKind::TlsAlpn01,
             Proof::Dns01(dns) => return self.set_records(dns, wanted, set).await,
         };
-        let challenge = |one: &Wanted| StoredChallenge {
+        let challenge = |one: &Challenge| StoredChallenge {
             kind,
             name: one.name.clone(),
             token: one.token.clone(),
             answer: one.answer.clone(),
-            expires: now() + ANSWERED_SECONDS,
+            expires: now() + CHALLENGE_TTL_SECONDS,
         };
         let challenges: Vec<_> = wanted.iter().map(challenge).collect();
         let version = self.store.put_challenges(&self.request.id, &challenges, now()).await?;
-        self.confirmed(version).await?;
+        self.wait_for_relays(version).await?;
         for one in wanted {
-            self.look(kind, one).await?;
+            self.check_answer(kind, one).await?;
         }
         Ok(())
     }
 
-    /// Waits until every live relay answers the challenges of this version.
-    async fn confirmed(&self, version: u64) -> Result<(), Failure> {
-        let deadline = Instant::now() + CONFIRM;
+    /// Waits until every live relay has confirmed that it answers the challenges of this version.
+    async fn wait_for_relays(&self, version: u64) -> Result<(), IssueError> {
+        let deadline = Instant::now() + CONFIRM_TIMEOUT;
         loop {
             let relays = self.store.relays_seen().await?;
-            let since = now().saturating_sub(CONFIRM_SECONDS);
+            let since = now().saturating_sub(RELAY_ALIVE_SECONDS);
             let live = relays.iter().filter(|relay| relay.seen >= since);
             let missing: Vec<_> = live.filter(|relay| relay.challenges_version < version).collect();
             let Some(first) = missing.first() else { return Ok(()) };
             if Instant::now() >= deadline {
-                return Err(Failure::Unconfirmed(format!("relay {} of {}", first.relay, first.region)));
+                return Err(IssueError::Unconfirmed(format!("relay {} of {}", first.relay, first.region)));
             }
-            sleep(POLL).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// Looks for one's own answer as the CA would. A wrong answer, and a name that does not exist, would only cost one
-    /// of the few validations that may fail; a network that does not let one reach one's own address says nothing.
-    async fn look(&self, kind: ChallengeKind, wanted: &Wanted) -> Result<(), Failure> {
+    /// Checks an answer as the CA would. A wrong answer or a name that does not exist would cost one of the few validations
+    /// that may fail. A network in which this process cannot reach its own public address proves nothing.
+    async fn check_answer(&self, kind: ChallengeKind, wanted: &Challenge) -> Result<(), IssueError> {
         let port = match kind {
             ChallengeKind::Http01 => 80,
             ChallengeKind::TlsAlpn01 => 443,
         };
-        let unanswered = |found: String| Failure::Unanswered { name: wanted.name.clone(), found };
+        let unanswered = |found: String| IssueError::Unanswered { name: wanted.name.clone(), found };
         let mut found = String::new();
-        for turn in 0..LOOKS {
+        for turn in 0..MAX_SELF_CHECKS {
             if turn > 0 {
-                sleep(POLL * 5).await;
+                sleep(POLL_INTERVAL * 5).await;
             }
             let address = match self.own {
                 Some(own) => own,
@@ -152,16 +150,16 @@ impl Prover<'_> {
                         continue;
                     }
                     Err(error) => {
-                        tracing::debug!(name = wanted.name, %error, "a name cannot be looked up: the CA will see");
+                        tracing::debug!(name = wanted.name, %error, "self-check skipped: the name cannot be looked up");
                         return Ok(());
                     }
                 },
             };
-            match look(kind, address, wanted).await {
-                Sight::Answer => return Ok(()),
-                Sight::Other(other) => found = other,
-                Sight::Nothing => {
-                    tracing::debug!(name = wanted.name, %address, "cannot reach one's own address: the CA will see");
+            match self_check(kind, address, wanted).await {
+                Observation::Expected => return Ok(()),
+                Observation::Unexpected(other) => found = other,
+                Observation::Unreachable => {
+                    tracing::debug!(name = wanted.name, %address, "self-check skipped: the address cannot be reached");
                     return Ok(());
                 }
             }
@@ -170,53 +168,58 @@ impl Prover<'_> {
     }
 
     /// The name of the TXT record for a name.
-    async fn record_name(&self, dns: &Dns01, name: &str) -> Result<String, Failure> {
+    async fn record_name(&self, dns: &Dns01, name: &str) -> Result<String, IssueError> {
         let own = format!("_acme-challenge.{name}");
         let first = match dns {
             Dns01::Rfc2136 { server, .. } => Some(Server::new(server)),
             Dns01::HttpReq { .. } => None,
         };
-        let failed = |source| Failure::Dns { name: name.to_owned(), source };
-        self.resolvers.follow(&own, first.as_ref()).await.map_err(failed)
+        let failed = |source| IssueError::Dns { name: name.to_owned(), source };
+        self.resolvers.follow_aliases(&own, first.as_ref()).await.map_err(failed)
     }
 
-    async fn set_records(&self, dns: &Dns01, wanted: &[Wanted], set: &mut Vec<Set>) -> Result<(), Failure> {
+    async fn set_records(
+        &self,
+        dns: &Dns01,
+        wanted: &[Challenge],
+        set: &mut Vec<TxtRecord>,
+    ) -> Result<(), IssueError> {
         for one in wanted {
             let name = self.record_name(dns, &one.name).await?;
-            set.push(Set { name: name.clone(), text: one.text.clone() });
+            set.push(TxtRecord { name: name.clone(), text: one.text.clone() });
             self.change(dns, &name, &one.text, true).await?;
         }
         if let Dns01::Rfc2136 { server, .. } = dns {
             let server = Server::new(server);
             for one in set.iter() {
-                self.arrived(&server, one).await?;
+                self.wait_for_record(&server, one).await?;
             }
         }
         Ok(())
     }
 
     /// Waits until the name server itself has the record.
-    async fn arrived(&self, server: &Server, set: &Set) -> Result<(), Failure> {
-        let deadline = Instant::now() + ARRIVE;
+    async fn wait_for_record(&self, server: &Server, set: &TxtRecord) -> Result<(), IssueError> {
+        let deadline = Instant::now() + TXT_TIMEOUT;
         loop {
-            let found = server.ask(&set.name, Record::Txt).await;
-            let has = |answer: &Answer| matches!(answer, Answer::Txt(text) if *text == set.text);
+            let found = server.lookup(&set.name, RecordType::TXT).await;
+            let has = |record: &Record| matches!(&record.data, RData::TXT(txt) if txt.txt_data.concat() == set.text.as_bytes());
             match found {
                 Ok(answers) if answers.iter().any(has) => return Ok(()),
-                Ok(_) | Err(DnsError::Code { .. }) if Instant::now() < deadline => sleep(POLL).await,
+                Ok(_) | Err(DnsError::Code { .. }) if Instant::now() < deadline => sleep(POLL_INTERVAL).await,
                 Ok(_) => {
                     let found = "the name server does not have the TXT record that it was given".to_owned();
-                    return Err(Failure::Unanswered { name: set.name.clone(), found });
+                    return Err(IssueError::Unanswered { name: set.name.clone(), found });
                 }
-                Err(source) => return Err(Failure::Dns { name: set.name.clone(), source }),
+                Err(source) => return Err(IssueError::Dns { name: set.name.clone(), source }),
             }
         }
     }
 
-    async fn change(&self, dns: &Dns01, name: &str, text: &str, add: bool) -> Result<(), Failure> {
+    async fn change(&self, dns: &Dns01, name: &str, text: &str, add: bool) -> Result<(), IssueError> {
         match dns {
             Dns01::Rfc2136 { server, key } => {
-                let failed = |source| Failure::Dns { name: name.to_owned(), source };
+                let failed = |source| IssueError::Dns { name: name.to_owned(), source };
                 Server::new(server).update(key, name, text, add).await.map_err(failed)
             }
             Dns01::HttpReq { url, login } => {
@@ -228,8 +231,11 @@ impl Prover<'_> {
                     let value = format!("Basic {}", BASE64_STANDARD.encode(login));
                     request = request.header(http::header::AUTHORIZATION, value);
                 }
-                let refused =
-                    |answer: String| Failure::HttpReq { name: name.to_owned(), service: url.clone(), answer };
+                let refused = |answer: String| IssueError::HttpReq {
+                    name: name.to_owned(),
+                    service: url.clone(),
+                    answer,
+                };
                 let request =
                     request.body(Full::new(Bytes::from(body))).map_err(|error| refused(error.to_string()))?;
                 let response = self.http.call(request).await.map_err(|error| refused(error.to_string()))?;
@@ -242,12 +248,16 @@ impl Prover<'_> {
         }
     }
 
-    /// Takes everything away again. What fails here costs nothing but order.
-    pub(crate) async fn clean_up(&self, set: &[Set]) {
+    /// Removes the TXT records. A failure is only logged: a record that stays does no harm.
+    pub(crate) async fn clean_up(&self, set: &[TxtRecord]) {
         if let Proof::Dns01(dns) = &self.request.proof {
             for one in set {
                 if let Err(error) = self.change(dns, &one.name, &one.text, false).await {
-                    tracing::debug!(name = one.name, error = error.words(), "a TXT record stays");
+                    tracing::debug!(
+                        name = one.name,
+                        error = error.error_chain(),
+                        "removing a TXT record failed"
+                    );
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! What is asked for.
+//! The request for a certificate: names, CA, and the way to solve challenges.
 
 use crate::{
     certificate::{KeyAlgorithm, hex},
@@ -7,26 +7,26 @@ use crate::{
 use aws_lc_rs::digest::{Context, SHA256};
 use std::fmt;
 
-/// A certificate that is wanted.
+/// A request for a certificate.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Under which it is kept in the store.
+    /// Its id in the store.
     pub id: String,
     /// The DNS names, in lower case, wildcards as `*.example.com`.
     pub names: Vec<String>,
     /// The domains of the regions that serve it; empty: all.
     pub regions: Vec<String>,
-    /// Who issues it.
+    /// The CA that issues it.
     pub ca: Ca,
-    /// How control over the names is proven.
+    /// The way to prove control over the names.
     pub proof: Proof,
-    /// What its key is like.
+    /// The algorithm of its key.
     pub algorithm: KeyAlgorithm,
-    /// Whether a renewal has a new key.
+    /// Whether a renewal gets a new key.
     pub rotate: bool,
-    /// How long before its end it is renewed, in seconds, if the CA suggests no time.
+    /// The time before its end at which it is renewed, in seconds, unless the CA suggests another.
     pub renew_before: Option<u64>,
-    /// A person wants one that is newer than this, in seconds since 1970.
+    /// A time in seconds since 1970: a certificate that was issued before it is renewed at once.
     pub newer_than: Option<u64>,
 }
 
@@ -35,13 +35,13 @@ pub struct Request {
 pub struct Ca {
     /// The URL of its directory.
     pub directory: String,
-    /// Where it writes to.
+    /// The contact of the account.
     pub email: Option<String>,
-    /// The account there that ours is bound to.
+    /// The external account that the account is bound to.
     pub binding: Option<Binding>,
-    /// The CAs that its server's certificate may come from (PEM); absent: those that the system trusts.
+    /// The trust anchors for its server's certificate (PEM); absent: those of the system.
     pub bundle: Option<String>,
-    /// Its profile.
+    /// The certificate profile to ask for.
     pub profile: Option<String>,
 }
 
@@ -60,7 +60,7 @@ impl fmt::Debug for Binding {
     }
 }
 
-/// How control over names is proven.
+/// The challenge type that proves control over names (RFC 8555 section 8).
 #[derive(Clone, Debug)]
 pub enum Proof {
     /// By an answer of the relays on port 80.
@@ -71,19 +71,19 @@ pub enum Proof {
     Dns01(Dns01),
 }
 
-/// How TXT records are set.
+/// The way to set TXT records.
 #[derive(Clone)]
 pub enum Dns01 {
     /// By DNS updates (RFC 2136).
     Rfc2136 {
         /// Host of the name server, with a port if it is not 53.
         server: String,
-        /// What signs the updates.
+        /// The key that signs the updates.
         key: TsigKey,
     },
     /// By lego's HTTP request protocol.
     HttpReq {
-        /// Where to; `/present` and `/cleanup` are put behind it.
+        /// The base URL; `/present` and `/cleanup` are appended.
         url: String,
         /// `user:password`.
         login: Option<String>,
@@ -101,7 +101,7 @@ impl fmt::Debug for Dns01 {
     }
 }
 
-/// A digest of texts, whose limits count: 16 bytes in hexadecimal digits.
+/// A digest of texts with their boundaries: 16 bytes in hexadecimal digits.
 pub fn digest(parts: &[&str]) -> String {
     let mut context = Context::new(&SHA256);
     for part in parts {
@@ -112,7 +112,7 @@ pub fn digest(parts: &[&str]) -> String {
 }
 
 impl Request {
-    /// A digest of all that a new certificate would be needed for if it changed.
+    /// A digest of everything whose change needs a new certificate.
     pub fn made_for(&self) -> String {
         let mut names: Vec<&str> = self.names.iter().map(String::as_str).collect();
         names.sort_unstable();
@@ -125,11 +125,11 @@ impl Request {
         digest(&[&[self.ca.directory.as_str(), profile, algorithm], names.as_slice()].concat())
     }
 
-    /// Under which the account is kept: another address or binding, or another keeper of its key, is another account.
-    pub(crate) fn account_id(&self, keeper: &str) -> String {
+    /// Under which the account is kept: another address or binding, or another operator_key of its key, is another account.
+    pub(crate) fn account_id(&self, operator_key: &str) -> String {
         let ca = &self.ca;
         let binding = ca.binding.as_ref().map_or("", |binding| binding.key_id.as_str());
-        digest(&[&ca.directory, ca.email.as_deref().unwrap_or_default(), binding, keeper])
+        digest(&[&ca.directory, ca.email.as_deref().unwrap_or_default(), binding, operator_key])
     }
 }
 

@@ -1,18 +1,18 @@
-//! Tries after failures that soon pass: a nonce that was refused, a CA that is not at home.
+//! Retries after failures that soon pass: a refused nonce, a CA that does not answer.
 
 use crate::client::CallError;
 use instant_acme::Error;
 use std::time::Duration;
 
-/// How often an operation is tried whose nonce was refused: the ACME crate tries three times within each.
-const NONCE_TRIES: usize = 12;
-/// How often one is tried that found nobody at home: a CA that starts anew is soon back.
-const CONNECT_TRIES: usize = 20;
-/// The pause between those.
-const CONNECT_PAUSE: Duration = Duration::from_secs(1);
+/// The maximum number of tries of an operation whose nonce is refused. The ACME crate tries three times within each.
+const MAX_NONCE_TRIES: usize = 12;
+/// The maximum number of tries of an operation that cannot connect. A CA that restarts is soon back.
+const MAX_CONNECT_TRIES: usize = 20;
+/// The delay between those.
+const CONNECT_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Whether another try may do better, and the pause before it.
-pub(crate) fn again(
+/// The delay before another try, if one may succeed.
+pub(crate) fn retry_delay(
     error: &Error,
     nonces: &mut usize,
     connects: &mut usize,
@@ -21,12 +21,12 @@ pub(crate) fn again(
     match error {
         Error::Api(problem) if problem.r#type.as_deref().is_some_and(|kind| kind.ends_with(":badNonce")) => {
             *nonces += 1;
-            (*nonces < NONCE_TRIES + names).then_some(Duration::ZERO)
+            (*nonces < MAX_NONCE_TRIES + names).then_some(Duration::ZERO)
         }
         Error::Other(other) => match other.downcast_ref::<CallError>()? {
             CallError::Connect(..) | CallError::Broken(..) => {
                 *connects += 1;
-                (*connects < CONNECT_TRIES).then_some(CONNECT_PAUSE)
+                (*connects < MAX_CONNECT_TRIES).then_some(CONNECT_RETRY_DELAY)
             }
             _ => None,
         },
@@ -41,9 +41,9 @@ macro_rules! attempt {
         let (mut nonces, mut connects) = (0, 0);
         loop {
             match $operation {
-                Err(error) => match $crate::retry::again(&error, &mut nonces, &mut connects, $names) {
+                Err(error) => match $crate::retry::retry_delay(&error, &mut nonces, &mut connects, $names) {
                     Some(pause) => tokio::time::sleep(pause).await,
-                    None => break Err($crate::failure::Failure::from(error)),
+                    None => break Err($crate::error::IssueError::from(error)),
                 },
                 Ok(done) => break Ok(done),
             }

@@ -4,7 +4,7 @@ use crate::{
     config::Acme,
     ops::metrics::{MetricKind, Metrics},
 };
-use adit_acme::{Issuer, KeyAlgorithm, Progress, Request, State};
+use adit_acme::{Issuer, KeyAlgorithm, IssueProgress, Request, CertificateState};
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
@@ -50,11 +50,11 @@ impl IssuanceCounters {
         counts
     }
 
-    fn note(&self, progress: &Progress) {
-        let failed = matches!(progress.state, State::Failed { .. });
-        self.attempts.fetch_add(u64::from(failed || progress.state == State::Issued), Ordering::Relaxed);
+    fn note(&self, progress: &IssueProgress) {
+        let failed = matches!(progress.state, CertificateState::Failed { .. });
+        self.attempts.fetch_add(u64::from(failed || progress.state == CertificateState::Issued), Ordering::Relaxed);
         self.failures.fetch_add(u64::from(failed), Ordering::Relaxed);
-        let waits = failed || matches!(progress.state, State::Waiting { .. });
+        let waits = failed || matches!(progress.state, CertificateState::Waiting { .. });
         let next = progress.order.as_ref().filter(|_| waits).map_or(0, |order| order.next_attempt);
         self.next_attempt.store(next, Ordering::Relaxed);
     }
@@ -109,16 +109,16 @@ async fn advance(
     domain: &str,
     counts: &IssuanceCounters,
 ) -> Result<Duration, adit_store::StoreError> {
-    issuer.store.put_region(domain, &issuer.keeper.public_text()).await?;
+    issuer.store.put_region(domain, &issuer.operator_key.public_text()).await?;
     let progress = issuer.advance(request).await?;
     counts.note(&progress);
     if let Some(ahead) = progress.clock_ahead.filter(|ahead| ahead.abs() > 600) {
         tracing::warn!(seconds = ahead, "the CA's clock differs from this one; certificates have its times");
     }
-    if progress.state == State::Issued {
+    if progress.state == CertificateState::Issued {
         tracing::info!(names = request.names.join(","), "certificate issued");
     }
-    Ok(progress.again)
+    Ok(progress.next_check)
 }
 
 /// Where this process itself reaches an address that it listens on.

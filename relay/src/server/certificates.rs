@@ -94,10 +94,10 @@ pub(super) fn own_certificate(
     acme: Acme,
     own: (Option<SocketAddr>, Option<SocketAddr>),
 ) -> OwnCertificate {
-    let keeper = relay.keys.region.sealing_keys().into_iter().next().expect("a region has at least one key");
+    let operator_key = relay.keys.region.sealing_keys().into_iter().next().expect("a region has at least one key");
     let issuer = Issuer {
         store: relay.store.clone(),
-        keeper,
+        operator_key,
         holder: format!("{}-{:08x}", relay.routing.relay, rand::random::<u32>()),
         resolvers: Resolvers::new(&acme.resolvers),
         own_http: own.0.map(reachable),

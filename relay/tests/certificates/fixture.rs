@@ -1,7 +1,7 @@
 //! A CA, a name server, and an issuer that works as the operator does.
 
 use adit_acme::{
-    Ca, Dns01, Issuer, KeyAlgorithm, Proof, Request, SealingKey, State,
+    Ca, CertificateState, Dns01, Issuer, KeyAlgorithm, Proof, Request, SealingKey,
     dns::{Resolvers, TsigKey},
 };
 use adit_relay::auth::RegionKeys;
@@ -67,7 +67,7 @@ impl Authorities {
         };
         let issuer = Issuer {
             store,
-            keeper: SealingKey::of(&[1; 32]),
+            operator_key: SealingKey::of(&[1; 32]),
             holder: "test".to_owned(),
             resolvers: Resolvers::new(&[self.bind.address()]),
             own_http: None,
@@ -87,7 +87,7 @@ impl Operator {
     /// Issues another certificate.
     pub(crate) async fn issue(&self) -> StoredCertificate {
         let progress = self.issuer.advance(&self.request).await.unwrap();
-        assert_eq!(progress.state, State::Issued, "{:?}", progress.order);
+        assert_eq!(progress.state, CertificateState::Issued, "{:?}", progress.order);
         progress.stored.unwrap()
     }
 

@@ -97,7 +97,7 @@ fn a_live_relay_that_does_not_serve_it_counts() {
     observation.relays[1].certificate_problem = Some("a.example: ended".into());
     assert_eq!(short(&observation, "RolledOut"), pair("False", "RefusedByRelay"));
     observation.relays[1].certificate_problem = None;
-    observation.relays[1].seen = NOW - CONFIRM_SECONDS;
+    observation.relays[1].seen = NOW - RELAY_ALIVE_SECONDS;
     assert_eq!(short(&observation, "RolledOut"), pair("True", "RolledOut"));
     observation.relays.clear();
     assert_eq!(short(&observation, "RolledOut"), pair("False", "NoRelays"));

@@ -24,7 +24,7 @@ fn situation<'a>(
     order: Option<&'a StoredOrder>,
     now: u64,
 ) -> Situation<'a> {
-    Situation { made_for: "x", renew_before: None, forced: false, stored, order, names_free_at: 0, now }
+    Situation { made_for: "x", renew_before: None, forced: false, stored, order, names_allowed_at: 0, now }
 }
 
 /// The CA has been asked when to renew, and need not be asked again.
@@ -65,10 +65,16 @@ fn the_ca_s_suggestion_goes_first() {
 #[test]
 fn a_ca_is_asked_first_and_then_every_few_hours() {
     let stored = certificate(NOW, 90);
-    assert_eq!(decide(&situation(Some(&stored), None, NOW)), Step::AskWhen);
-    let order = StoredOrder { renewal_asked: NOW + ASK_SECONDS, ..asked() };
-    assert_eq!(decide(&situation(Some(&stored), Some(&order), NOW)), Step::Keep { until: NOW + ASK_SECONDS });
-    assert_eq!(decide(&situation(Some(&stored), Some(&order), NOW + ASK_SECONDS)), Step::AskWhen);
+    assert_eq!(decide(&situation(Some(&stored), None, NOW)), Step::FetchRenewalInfo);
+    let order = StoredOrder { renewal_asked: NOW + RENEWAL_INFO_INTERVAL_SECONDS, ..asked() };
+    assert_eq!(
+        decide(&situation(Some(&stored), Some(&order), NOW)),
+        Step::Keep { until: NOW + RENEWAL_INFO_INTERVAL_SECONDS }
+    );
+    assert_eq!(
+        decide(&situation(Some(&stored), Some(&order), NOW + RENEWAL_INFO_INTERVAL_SECONDS)),
+        Step::FetchRenewalInfo
+    );
 }
 
 #[test]
@@ -90,22 +96,30 @@ fn a_life_shorter_than_renew_before_makes_no_loop() {
 
 #[test]
 fn pauses_grow_to_a_day_and_the_ca_can_make_them_longer() {
-    let pauses: Vec<u64> = (0..7).map(|failures| pause(failures, Cause::Refusal, None)).collect();
+    let pauses: Vec<u64> =
+        (0..7).map(|failures| retry_delay(failures, FailureCause::Refusal, None)).collect();
     assert_eq!(pauses, [60, 60, 600, 6_000, 86_400, 86_400, 86_400]);
-    assert_eq!(pause(1, Cause::Refusal, Some(10)), 60);
-    assert_eq!(pause(1, Cause::Refusal, Some(5_000)), 5_000);
-    assert_eq!(pause(9, Cause::Refusal, Some(u64::MAX)), 7 * DAY);
+    assert_eq!(retry_delay(1, FailureCause::Refusal, Some(10)), 60);
+    assert_eq!(retry_delay(1, FailureCause::Refusal, Some(5_000)), 5_000);
+    assert_eq!(retry_delay(9, FailureCause::Refusal, Some(u64::MAX)), 7 * DAY);
 }
 
 #[test]
 fn an_outage_is_retried_in_minutes_and_delays_no_refusal() {
-    use Cause::{Outage, Refusal};
-    let pauses: Vec<u64> = (0..7).map(|failures| pause(failures, Outage, None)).collect();
+    use FailureCause::{Outage, Refusal};
+    let pauses: Vec<u64> = (0..7).map(|failures| retry_delay(failures, Outage, None)).collect();
     assert_eq!(pauses, [10, 10, 20, 60, 300, 600, 600]);
-    assert_eq!(pause(1, Outage, Some(120)), 120, "the CA can say so with a 503");
-    assert_eq!([count(0, Refusal, Outage), count(7, Outage, Outage), count(2, Refusal, Refusal)], [1, 8, 3]);
-    assert_eq!(count(7, Outage, Refusal), 2);
-    assert_eq!(count(u64::MAX, Refusal, Refusal), u64::MAX);
+    assert_eq!(retry_delay(1, Outage, Some(120)), 120, "the CA can say so with a 503");
+    assert_eq!(
+        [
+            count_failure(0, Refusal, Outage),
+            count_failure(7, Outage, Outage),
+            count_failure(2, Refusal, Refusal)
+        ],
+        [1, 8, 3]
+    );
+    assert_eq!(count_failure(7, Outage, Refusal), 2);
+    assert_eq!(count_failure(u64::MAX, Refusal, Refusal), u64::MAX);
 }
 
 #[test]
@@ -126,9 +140,9 @@ fn after_a_failure_nothing_is_tried_until_the_pause_is_over() {
 
 #[test]
 fn a_name_waits_after_three_failed_validations_in_an_hour() {
-    assert_eq!(free_at(&[NOW, NOW - 10]), 0);
-    assert_eq!(free_at(&[NOW, NOW - 10, NOW - 1000, NOW - 2000]), NOW - 1000 + LEDGER_SECONDS);
-    let limited = Situation { names_free_at: NOW + 5, ..situation(None, None, NOW) };
+    assert_eq!(validation_allowed_at(&[NOW, NOW - 10]), 0);
+    assert_eq!(validation_allowed_at(&[NOW, NOW - 10, NOW - 1000, NOW - 2000]), NOW - 1000 + FAILED_VALIDATION_WINDOW_SECONDS);
+    let limited = Situation { names_allowed_at: NOW + 5, ..situation(None, None, NOW) };
     assert_eq!(decide(&limited), Step::Wait { until: NOW + 5, validations: true });
 }
 
@@ -168,18 +182,18 @@ proptest! {
     fn no_numbers_panic(
         times: [u64; 8], failures: u64, suggested: Option<u64>, renew_before: Option<u64>, forced: bool,
     ) {
-        let [not_before, not_after, issued_at, ordered_at, next_attempt, renewal_asked, names_free_at, now] = times;
+        let [not_before, not_after, issued_at, ordered_at, next_attempt, renewal_asked, names_allowed_at, now] = times;
         let stored = StoredCertificate { not_before, not_after, issued_at, ..certificate(NOW, 1) };
         let order = StoredOrder {
             failures, ordered_at, next_attempt, renewal_asked, renewal_at: suggested, ..asked()
         };
         let situation = Situation {
-            renew_before, forced, names_free_at, ..situation(Some(&stored), Some(&order), now)
+            renew_before, forced, names_allowed_at, ..situation(Some(&stored), Some(&order), now)
         };
         decide(&situation);
-        for cause in [Cause::Refusal, Cause::Outage] {
-            pause(count(failures, cause, Cause::Refusal), cause, suggested);
+        for cause in [FailureCause::Refusal, FailureCause::Outage] {
+            retry_delay(count_failure(failures, cause, FailureCause::Refusal), cause, suggested);
         }
-        free_at(&times);
+        validation_allowed_at(&times);
     }
 }

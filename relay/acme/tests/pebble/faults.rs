@@ -1,7 +1,7 @@
 //! Faults of the CA, the name server and the issuer, and how they are reported.
 
 use crate::fixture::AcmeFixture;
-use adit_acme::{Ca, Dns01, Issuer, Proof, Request, State, dns::TsigKey};
+use adit_acme::{Ca, CertificateState, Dns01, Issuer, Proof, Request, dns::TsigKey};
 use adit_store::StoredOrder;
 use adit_testkit::soak::{Record, scale};
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ async fn a_ca_that_refuses_half_of_all_nonces_issues_all_the_same() {
     for n in 0..count {
         let name = format!("n{n}.example.test");
         let progress = fixture.advance(&fixture.request(&[&name])).await;
-        assert_eq!(progress.state, State::Issued, "{n}: {:?}", progress.order);
+        assert_eq!(progress.state, CertificateState::Issued, "{n}: {:?}", progress.order);
     }
     record.end(format!("{count} certificates of {count}"));
 }
@@ -27,11 +27,11 @@ async fn a_ca_that_refuses_half_of_all_nonces_issues_all_the_same() {
 async fn a_ca_that_forgot_account_and_order_still_issues() {
     let mut fixture = AcmeFixture::new().await;
     let first = fixture.request(&["first.example.test"]);
-    assert_eq!(fixture.advance(&first).await.state, State::Issued);
+    assert_eq!(fixture.advance(&first).await.state, CertificateState::Issued);
     fixture.pebble.restart();
     let second = fixture.request(&["second.example.test"]);
     let progress = fixture.advance(&second).await;
-    assert_eq!(progress.state, State::Issued, "{:?}", progress.order);
+    assert_eq!(progress.state, CertificateState::Issued, "{:?}", progress.order);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -66,7 +66,7 @@ async fn is_issued_by_a_ca_that_starts_anew(pause: Duration) {
     let fixture = fixture.await.unwrap();
     let progress = advancing.await.unwrap();
     // Where the two met decides whether this attempt could still succeed; the one after does, and is made soon.
-    if progress.state != State::Issued {
+    if progress.state != CertificateState::Issued {
         let failed = order(&fixture, &fixture.request(&["shop.example.test"])).await;
         assert_eq!(failed.failures, 1, "{failed:?}");
         assert!(failed.next_attempt <= adit_now() + 10, "{failed:?}");
@@ -88,7 +88,7 @@ async fn two_who_issue_at_once_make_one_order() {
     for task in tasks {
         states.push(task.await.unwrap());
     }
-    assert_eq!(states.iter().filter(|state| **state == State::Issued).count(), 1, "{states:?}");
+    assert_eq!(states.iter().filter(|state| **state == CertificateState::Issued).count(), 1, "{states:?}");
     assert_eq!(
         fixture.pebble.log().matches("Issued certificate serial").count(),
         1,
@@ -113,7 +113,7 @@ async fn a_killed_issuer_has_a_successor_that_continues_the_order() {
             Ok(progress) => progress.unwrap(),
             Err(_) => fixture.issuer("killed").advance(&request).await.unwrap(),
         };
-        assert_eq!(progress.state, State::Issued, "{step}: {:?}", progress.order);
+        assert_eq!(progress.state, CertificateState::Issued, "{step}: {:?}", progress.order);
         let orders = fixture.pebble.log().lines().filter(|line| line.contains("Added order")).count();
         assert!(orders <= 2 * (step + 1), "{orders} orders after {step}");
     }
@@ -124,14 +124,14 @@ async fn a_ca_s_own_words_are_kept_and_the_pauses_grow() {
     let fixture = AcmeFixture::new().await;
     let request = fixture.request(&["shop.blocked.test"]);
     let before = adit_now();
-    assert_eq!(fixture.advance(&request).await.state, State::Failed { reason: "NameRejected" });
+    assert_eq!(fixture.advance(&request).await.state, CertificateState::Failed { reason: "NameRejected" });
     let failed = order(&fixture, &request).await;
     let problem = failed.problem.clone().unwrap();
     assert!(problem.contains("blocked"), "{problem}");
     assert_eq!(failed.failures, 1);
     assert!((before + 60..=adit_now() + 60).contains(&failed.next_attempt), "{before}: {failed:?}");
     let waiting = fixture.advance(&request).await;
-    assert!(matches!(waiting.state, State::Waiting { validations: false, .. }), "{waiting:?}");
+    assert!(matches!(waiting.state, CertificateState::Waiting { validations: false, .. }), "{waiting:?}");
     assert_eq!(order(&fixture, &request).await, failed, "while it waits nothing is tried");
 }
 
@@ -153,7 +153,7 @@ async fn a_failing_name_server_is_named_and_the_ca_is_not_asked() {
         (with_key("shop.broken.test", fixture.bind.key()), "serves no zone with"),
     ] {
         let progress = fixture.advance(&request).await;
-        assert_eq!(progress.state, State::Failed { reason: "DNSUpdateFailed" }, "{progress:?}");
+        assert_eq!(progress.state, CertificateState::Failed { reason: "DNSUpdateFailed" }, "{progress:?}");
         let problem = order(&fixture, &request).await.problem.unwrap();
         assert!(problem.contains(words), "{problem}");
     }
@@ -170,7 +170,12 @@ async fn a_stranger_at_the_own_address_is_found_before_the_ca_looks() {
     for proof in [Proof::Http01, Proof::TlsAlpn01] {
         let request = Request { id: format!("{proof:?}"), proof, ..fixture.request(&["shop.example.test"]) };
         let progress = issuer.advance(&request).await.unwrap();
-        assert_eq!(progress.state, State::Failed { reason: "SelfCheckFailed" }, "{:?}", progress.order);
+        assert_eq!(
+            progress.state,
+            CertificateState::Failed { reason: "SelfCheckFailed" },
+            "{:?}",
+            progress.order
+        );
         assert!(
             order(&fixture, &request).await.problem.unwrap().contains(&fixture.pebble.address().to_string())
         );
@@ -200,7 +205,7 @@ async fn a_ca_that_is_away_or_is_somebody_else_is_named() {
     {
         let request = Request { id: format!("c{n}"), ca, ..good.clone() };
         let progress = fixture.advance(&request).await;
-        assert_eq!(progress.state, State::Failed { reason }, "{:?}", progress.order);
+        assert_eq!(progress.state, CertificateState::Failed { reason }, "{:?}", progress.order);
     }
     drop(other);
 }

@@ -1,7 +1,7 @@
 //! A CA that fails: its own words are kept, and its Retry-After is obeyed.
 
 use crate::fixture::AcmeFixture;
-use adit_acme::{Ca, Proof, Request, State, certificate};
+use adit_acme::{Ca, CertificateState, Proof, Request, certificate};
 use adit_store::StoredOrder;
 use adit_testkit::faulty_ca::{Fault, FaultyCa};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -32,7 +32,7 @@ impl FaultyCaFixture {
     async fn fails(&self, request: &Request, reason: &'static str, pause: u64) -> StoredOrder {
         let before = now();
         let progress = self.fixture.advance(request).await;
-        assert_eq!(progress.state, State::Failed { reason }, "{:?}", progress.order);
+        assert_eq!(progress.state, CertificateState::Failed { reason }, "{:?}", progress.order);
         let order = self.fixture.store.acme_order(&request.id).await.unwrap().unwrap();
         // However slow the machine is: the attempt ended somewhere between the two looks at the clock.
         assert!(
@@ -54,7 +54,7 @@ async fn a_limit_is_told_in_the_ca_s_words_and_its_retry_after_obeyed() {
         assert!(problem.contains("too many certificates already issued for example.test"), "{problem}");
         let asked = faulty.ca.request_count("/");
         let waits = faulty.fixture.advance(&request).await;
-        assert!(matches!(waits.state, State::Waiting { .. }), "{waits:?}");
+        assert!(matches!(waits.state, CertificateState::Waiting { .. }), "{waits:?}");
         assert_eq!(faulty.ca.request_count("/"), asked, "it is left alone meanwhile");
     }
 }
@@ -67,7 +67,7 @@ async fn a_retry_after_can_be_a_date() {
     faulty.ca.inject("/order-plz", 1, Fault::problem(429, "rateLimited", "too many").retry_after(date));
     let request = faulty.request("shop.example.test");
     let progress = faulty.fixture.advance(&request).await;
-    assert_eq!(progress.state, State::Failed { reason: "RateLimited" }, "{:?}", progress.order);
+    assert_eq!(progress.state, CertificateState::Failed { reason: "RateLimited" }, "{:?}", progress.order);
     let order = faulty.fixture.store.acme_order(&request.id).await.unwrap().unwrap();
     // It is a date again only once the attempt has ended, and seconds in between.
     assert!((until..=now() + 7_200).contains(&order.next_attempt), "{until}: {order:?}");
@@ -113,7 +113,7 @@ async fn a_ca_that_cuts_connections_is_asked_again_within_the_attempt() {
     faulty.ca.inject("/order-plz", 2, Fault::Disconnect);
     faulty.ca.inject("/finalize-order", 2, Fault::Disconnect);
     let progress = faulty.fixture.advance(&faulty.request("shop.example.test")).await;
-    assert_eq!(progress.state, State::Issued, "{:?}", progress.order);
+    assert_eq!(progress.state, CertificateState::Issued, "{:?}", progress.order);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -156,7 +156,7 @@ async fn a_renewal_names_its_predecessor_unless_the_ca_refuses_that() {
     let request = faulty.request("shop.example.test");
     let first = faulty.fixture.until_issued(&request).await.stored.unwrap();
     let forced = Request { newer_than: Some(u64::MAX), ..request };
-    assert_eq!(faulty.fixture.advance(&forced).await.state, State::Issued);
+    assert_eq!(faulty.fixture.advance(&forced).await.state, CertificateState::Issued);
     let orders = faulty.ca.payloads("/order-plz");
     assert_eq!(orders[0]["replaces"], serde_json::Value::Null, "{orders:?}");
     // Key and serial number of the one before (RFC 9773 section 4.1).
@@ -173,7 +173,7 @@ async fn a_renewal_names_its_predecessor_unless_the_ca_refuses_that() {
             Fault::problem(status, kind, "no such order, or another one already"),
         );
         let renewed = faulty.fixture.advance(&forced).await;
-        assert_eq!(renewed.state, State::Issued, "{kind}: {:?}", renewed.order);
+        assert_eq!(renewed.state, CertificateState::Issued, "{kind}: {:?}", renewed.order);
         assert_eq!(faulty.ca.payloads("/order-plz").last().unwrap()["replaces"], serde_json::Value::Null);
     }
 }

@@ -1,7 +1,7 @@
 //! A CA, a name server and a store.
 
 use adit_acme::{
-    Ca, Dns01, Issuer, KeyAlgorithm, Progress, Proof, Request, SealingKey, State,
+    Ca, CertificateState, Dns01, IssueProgress, Issuer, KeyAlgorithm, Proof, Request, SealingKey,
     dns::{Resolvers, TsigKey},
 };
 use adit_store::Store;
@@ -39,7 +39,7 @@ impl AcmeFixture {
     pub(crate) fn issuer(&self, holder: &str) -> Issuer {
         Issuer {
             store: self.store.clone(),
-            keeper: SealingKey::of(&[1; 32]),
+            operator_key: SealingKey::of(&[1; 32]),
             holder: holder.to_owned(),
             resolvers: Resolvers::new(&[self.bind.address()]),
             own_http: None,
@@ -74,18 +74,18 @@ impl AcmeFixture {
         }
     }
 
-    pub(crate) async fn advance(&self, request: &Request) -> Progress {
+    pub(crate) async fn advance(&self, request: &Request) -> IssueProgress {
         self.issuer("one").advance(request).await.unwrap()
     }
 
     /// Advances a request until its certificate is issued.
-    pub(crate) async fn until_issued(&self, request: &Request) -> Progress {
+    pub(crate) async fn until_issued(&self, request: &Request) -> IssueProgress {
         until_ok("the certificate is issued", async || {
             let progress = self.advance(request).await;
-            if progress.state == State::Issued {
+            if progress.state == CertificateState::Issued {
                 return Ok(progress);
             }
-            tokio::time::sleep(progress.again.min(Duration::from_secs(1))).await;
+            tokio::time::sleep(progress.next_check.min(Duration::from_secs(1))).await;
             Err(progress)
         })
         .await

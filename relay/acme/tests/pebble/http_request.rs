@@ -2,7 +2,7 @@
 
 use crate::fixture::AcmeFixture;
 use adit_acme::{
-    Dns01, Proof, Request, State,
+    CertificateState, Dns01, Proof, Request,
     dns::{Server, TsigKey},
 };
 use adit_testkit::bind::KEY_NAME;
@@ -81,7 +81,7 @@ async fn a_record_is_set_and_taken_away_by_a_service_of_one_s_own() {
         Request { id: id.to_owned(), proof, ..fixture.request(names) }
     };
     let refused = fixture.advance(&with("refused", None, &["shop.example.test"])).await;
-    assert_eq!(refused.state, State::Failed { reason: "DNSUpdateFailed" }, "{:?}", refused.order);
+    assert_eq!(refused.state, CertificateState::Failed { reason: "DNSUpdateFailed" }, "{:?}", refused.order);
     let problem = refused.order.unwrap().problem.unwrap();
     assert!(problem.contains("401"), "{problem}");
     assert!(!fixture.pebble.log().contains("/chalZ/"), "the CA was not told to look");
@@ -89,7 +89,7 @@ async fn a_record_is_set_and_taken_away_by_a_service_of_one_s_own() {
     // A wildcard, and one behind a CNAME.
     let names = ["shop.example.test", "*.shop.example.test", "alias.example.test"];
     let issued = fixture.advance(&with("good", Some(LOGIN), &names)).await;
-    assert_eq!(issued.state, State::Issued, "{:?}", issued.order);
+    assert_eq!(issued.state, CertificateState::Issued, "{:?}", issued.order);
     let mut asked = service.asked.lock().unwrap().clone();
     asked.sort();
     assert_eq!(

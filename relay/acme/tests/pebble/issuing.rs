@@ -1,14 +1,16 @@
 //! Certificates that are issued, renewed and sealed.
 
 use crate::fixture::AcmeFixture;
-use adit_acme::{Binding, Ca, Issuer, KeyAlgorithm, Request, SealingKey, State, certificate, open_key};
+use adit_acme::{
+    Binding, Ca, CertificateState, Issuer, KeyAlgorithm, Request, SealingKey, certificate, open_key,
+};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use std::time::Duration;
 
 /// Issues; returns the certificate's facts and its key as the region unseals it.
 async fn issue(fixture: &AcmeFixture, request: &Request) -> (certificate::Facts, String) {
     let progress = fixture.advance(request).await;
-    assert_eq!(progress.state, State::Issued, "{progress:?}\n{}", fixture.pebble.log());
+    assert_eq!(progress.state, CertificateState::Issued, "{progress:?}\n{}", fixture.pebble.log());
     let set = fixture.store.certificates_for("eu.example").await.unwrap();
     let (stored, sealed) = set.list.iter().find(|(stored, _)| stored.id == request.id).unwrap();
     let key = open_key(&SealingKey::of(&[7; 32]), &stored.id, sealed).unwrap();
@@ -34,7 +36,7 @@ async fn a_wildcard_is_issued_and_only_its_regions_can_open_the_key() {
     // Another region joins: the key is sealed to it, without another certificate.
     let wider = Request { regions: vec![], ..request };
     let progress = fixture.advance(&wider).await;
-    assert_eq!(progress.state, State::Kept);
+    assert_eq!(progress.state, CertificateState::UpToDate);
     assert_eq!(fixture.store.certificates_for("us.example").await.unwrap().list.len(), 1);
     assert_eq!(progress.stored.unwrap().revision, 1);
 }
@@ -50,7 +52,7 @@ async fn a_renewal_replaces_its_predecessor_and_may_keep_the_key() {
     let fixture = AcmeFixture::new().await;
     let request = Request { rotate: false, ..fixture.request(&["shop.example.test"]) };
     let (first, key) = issue(&fixture, &request).await;
-    assert_eq!(fixture.advance(&request).await.state, State::Kept);
+    assert_eq!(fixture.advance(&request).await.state, CertificateState::UpToDate);
     let forced = Request { newer_than: Some(u64::MAX), ..request.clone() };
     let (second, same) = issue(&fixture, &forced).await;
     assert_ne!(first.fingerprint, second.fingerprint);
@@ -85,10 +87,10 @@ async fn who_has_lost_the_account_renews_with_another_one() {
     let request = fixture.request(&["shop.example.test"]);
     issue(&fixture, &request).await;
     // What was sealed to the key before cannot be opened any more.
-    let other = Issuer { keeper: SealingKey::of(&[2; 32]), ..fixture.issuer("two") };
+    let other = Issuer { operator_key: SealingKey::of(&[2; 32]), ..fixture.issuer("two") };
     let forced = Request { newer_than: Some(u64::MAX), ..request };
     let progress = other.advance(&forced).await.unwrap();
-    assert_eq!(progress.state, State::Issued, "{:?}", progress.order);
+    assert_eq!(progress.state, CertificateState::Issued, "{:?}", progress.order);
     assert_eq!(progress.stored.unwrap().revision, 2);
 }
 
@@ -108,9 +110,9 @@ async fn lost_keys_are_replaced_in_the_middle_of_an_order() {
         progress = one.advance(&forced) => panic!("{progress:?}"),
         () = begun => {}
     }
-    let other = Issuer { keeper: SealingKey::of(&[2; 32]), ..one };
+    let other = Issuer { operator_key: SealingKey::of(&[2; 32]), ..one };
     let progress = other.advance(&forced).await.unwrap();
-    assert_eq!(progress.state, State::Issued, "{:?}", progress.order);
+    assert_eq!(progress.state, CertificateState::Issued, "{:?}", progress.order);
     let set = fixture.store.certificates_for("eu.example").await.unwrap();
     let (stored, sealed) = &set.list[0];
     let key = open_key(&SealingKey::of(&[7; 32]), &stored.id, sealed).unwrap();
@@ -123,13 +125,13 @@ async fn a_region_added_after_a_key_loss_gets_a_certificate_at_once() {
     let fixture = AcmeFixture::new().await;
     let request = fixture.request(&["shop.example.test"]);
     let (before, _) = issue(&fixture, &request).await;
-    let other = Issuer { keeper: SealingKey::of(&[2; 32]), ..fixture.issuer("two") };
+    let other = Issuer { operator_key: SealingKey::of(&[2; 32]), ..fixture.issuer("two") };
     // Relays have it and it is not due: the loss alone costs no certificate.
     let progress = other.advance(&request).await.unwrap();
     assert_eq!(progress.stored.unwrap().fingerprint, before.fingerprint);
     fixture.store.put_region("us.example", &SealingKey::of(&[8; 32]).public_text()).await.unwrap();
     let progress = other.advance(&request).await.unwrap();
-    assert_eq!(progress.state, State::Issued, "{:?}", progress.order);
+    assert_eq!(progress.state, CertificateState::Issued, "{:?}", progress.order);
     for (region, key) in [("eu.example", [7; 32]), ("us.example", [8; 32])] {
         let set = fixture.store.certificates_for(region).await.unwrap();
         let (stored, sealed) = &set.list[0];
@@ -138,7 +140,7 @@ async fn a_region_added_after_a_key_loss_gets_a_certificate_at_once() {
         assert_ne!(facts.fingerprint, before.fingerprint, "{region}");
     }
     let again = other.advance(&request).await.unwrap();
-    assert_ne!(again.state, State::Issued);
+    assert_ne!(again.state, CertificateState::Issued);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -173,7 +175,7 @@ async fn an_account_can_be_bound_to_another_one() {
     let fixture = AcmeFixture::with(|behaviour| behaviour.binding = Some(("kid-1".to_owned(), key))).await;
     let request = fixture.request(&["bound.example.test"]);
     let refused = fixture.advance(&request).await;
-    assert_eq!(refused.state, State::Failed { reason: "ExternalAccountRequired" }, "{refused:?}");
+    assert_eq!(refused.state, CertificateState::Failed { reason: "ExternalAccountRequired" }, "{refused:?}");
     let binding = Some(Binding { key_id: "kid-1".to_owned(), key: vec![9; 32] });
     let bound = Request { id: "bound".to_owned(), ca: Ca { binding, ..request.ca.clone() }, ..request };
     issue(&fixture, &bound).await;

@@ -1,6 +1,6 @@
-//! One look at one's own answer, as a CA does it.
+//! Checks one answer as a CA does.
 
-use super::Wanted;
+use super::Challenge;
 use adit_store::ChallengeKind;
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
@@ -16,45 +16,49 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
 
-/// How long one look takes at most.
-const LOOK: Duration = Duration::from_secs(5);
-/// The ALPN name of CAs that look (RFC 8737 section 3).
+/// The maximum time of one check.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+/// The ALPN name with which CAs check (RFC 8737 section 3).
 const ALPN: &[u8] = b"acme-tls/1";
 /// The OID of the extension with the answer, 1.3.6.1.5.5.7.1.31, as it is written in a certificate.
 const ACME_IDENTIFIER: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x01, 0x1f];
 /// Before the 32 bytes of the answer: an OCTET STRING of them.
 const OCTETS: [u8; 2] = [0x04, 0x20];
 
-/// What was seen.
+/// The answer that a self-check found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Sight {
-    /// The answer.
-    Answer,
-    /// Something else, in words.
-    Other(String),
-    /// Nobody: many networks do not let one reach one's own public address.
-    Nothing,
+pub(super) enum Observation {
+    /// The expected answer.
+    Expected,
+    /// Another answer; the text describes it.
+    Unexpected(String),
+    /// No answer. In many networks a host cannot reach its own public address.
+    Unreachable,
 }
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Looks at an answer.
-pub(super) async fn look(kind: ChallengeKind, address: SocketAddr, wanted: &Wanted) -> Sight {
-    let seen = timeout(LOOK, async {
+/// Checks the answer of an address to a challenge.
+pub(super) async fn self_check(
+    kind: ChallengeKind,
+    address: SocketAddr,
+    challenge: &Challenge,
+) -> Observation {
+    let seen = timeout(CHECK_TIMEOUT, async {
         match kind {
-            ChallengeKind::Http01 => http(address, wanted).await,
-            ChallengeKind::TlsAlpn01 => tls(address, wanted).await,
+            ChallengeKind::Http01 => http(address, challenge).await,
+            ChallengeKind::TlsAlpn01 => tls(address, challenge).await,
         }
     });
-    seen.await.ok().and_then(Result::ok).unwrap_or(Sight::Nothing)
+    seen.await.ok().and_then(Result::ok).unwrap_or(Observation::Unreachable)
 }
 
-async fn http(address: SocketAddr, wanted: &Wanted) -> Result<Sight, AnyError> {
+async fn http(address: SocketAddr, challenge: &Challenge) -> Result<Observation, AnyError> {
     let tcp = TcpStream::connect(address).await?;
     let (mut send, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tcp)).await?;
     let driver = tokio::spawn(connection);
-    let request = http::Request::get(format!("/.well-known/acme-challenge/{}", wanted.token))
-        .header(http::header::HOST, &wanted.name)
+    let request = http::Request::get(format!("/.well-known/acme-challenge/{}", challenge.token))
+        .header(http::header::HOST, &challenge.name)
         .header(http::header::CONNECTION, "close")
         .body(Full::<Bytes>::default())?;
     let answered = async {
@@ -66,17 +70,17 @@ async fn http(address: SocketAddr, wanted: &Wanted) -> Result<Sight, AnyError> {
     .await;
     driver.abort();
     answered.map(|(status, body)| {
-        if status == 200 && body.trim_ascii() == wanted.answer.as_bytes() {
-            Sight::Answer
+        if status == 200 && body.trim_ascii() == challenge.answer.as_bytes() {
+            Observation::Expected
         } else {
-            Sight::Other(format!(
+            Observation::Unexpected(format!(
                 "http://{address} answers its challenge with {status} and not with the key authorization"
             ))
         }
     })
 }
 
-async fn tls(address: SocketAddr, wanted: &Wanted) -> Result<Sight, AnyError> {
+async fn tls(address: SocketAddr, challenge: &Challenge) -> Result<Observation, AnyError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()?
@@ -85,23 +89,25 @@ async fn tls(address: SocketAddr, wanted: &Wanted) -> Result<Sight, AnyError> {
         .with_no_client_auth();
     config.alpn_protocols = vec![ALPN.to_vec()];
     let tcp = TcpStream::connect(address).await?;
-    let name = ServerName::try_from(wanted.name.clone())?;
+    let name = ServerName::try_from(challenge.name.clone())?;
     let stream = match TlsConnector::from(Arc::new(config)).connect(name, tcp).await {
         Ok(stream) => stream,
         Err(error) => {
             let refused = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
             let refused =
                 refused.map(|error| format!("{address} refuses a handshake for acme-tls/1: {error}"));
-            return refused.map(Sight::Other).ok_or_else(|| error.into());
+            return refused.map(Observation::Unexpected).ok_or_else(|| error.into());
         }
     };
     let (_, connection) = stream.get_ref();
     let is_meant = connection.alpn_protocol() == Some(ALPN);
     let leaf = connection.peer_certificates().and_then(|chain| chain.first());
-    Ok(if is_meant && leaf.is_some_and(|leaf| proves(leaf, &wanted.answer)) {
-        Sight::Answer
+    Ok(if is_meant && leaf.is_some_and(|leaf| proves(leaf, &challenge.answer)) {
+        Observation::Expected
     } else {
-        Sight::Other(format!("{address} answers acme-tls/1 with another certificate than that of the proof"))
+        Observation::Unexpected(format!(
+            "{address} answers acme-tls/1 with another certificate than that of the proof"
+        ))
     })
 }
 
@@ -166,9 +172,9 @@ mod tests {
     };
     use tokio::{io::AsyncReadExt, net::TcpListener};
 
-    fn wanted(answer: &str) -> Wanted {
+    fn challenge(answer: &str) -> Challenge {
         let (name, token) = ("a.example".to_owned(), "token".to_owned());
-        Wanted { name, token, answer: answer.to_owned(), text: String::new() }
+        Challenge { name, token, answer: answer.to_owned(), text: String::new() }
     }
 
     /// A server that proves a name with this answer.
@@ -202,13 +208,19 @@ mod tests {
 
     #[tokio::test]
     async fn the_answer_is_told_from_another_one_and_from_nobody() {
-        let look = async |address| look(ChallengeKind::TlsAlpn01, address, &wanted("right")).await;
-        assert_eq!(look(server("right", ALPN).await).await, Sight::Answer);
-        let other = look(server("wrong", ALPN).await).await;
-        assert!(matches!(&other, Sight::Other(words) if words.contains("another certificate")), "{other:?}");
-        let refused = look(server("right", b"h2").await).await;
-        assert!(matches!(&refused, Sight::Other(words) if words.contains("refuses")), "{refused:?}");
+        let check = async |address| self_check(ChallengeKind::TlsAlpn01, address, &challenge("right")).await;
+        assert_eq!(check(server("right", ALPN).await).await, Observation::Expected);
+        let other = check(server("wrong", ALPN).await).await;
+        assert!(
+            matches!(&other, Observation::Unexpected(words) if words.contains("another certificate")),
+            "{other:?}"
+        );
+        let refused = check(server("right", b"h2").await).await;
+        assert!(
+            matches!(&refused, Observation::Unexpected(words) if words.contains("refuses")),
+            "{refused:?}"
+        );
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        assert_eq!(look(closed).await, Sight::Nothing);
+        assert_eq!(check(closed).await, Observation::Unreachable);
     }
 }

@@ -1,62 +1,62 @@
-//! Why there is no certificate yet.
+//! Errors of issuing.
 
 use crate::{
-    certificate::Unfit,
+    certificate::InvalidCertificate,
     client::{CallError, ClientError},
-    decide::Cause,
+    decide::FailureCause,
     dns::DnsError,
     seal::SealError,
 };
 use adit_store::StoreError;
 use instant_acme::{Error as AcmeError, Problem};
 
-/// The reason of all that is an outage.
+/// The reason of outages.
 const UNREACHABLE: &str = "CAUnreachable";
 /// The prefix of the CA's own error types.
 const URN: &str = "urn:ietf:params:acme:error:";
 
-/// Why there is no certificate yet.
+/// A certificate that could not be issued.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// The CA said no, in its own words.
+pub enum IssueError {
+    /// The CA refused.
     #[error("{0}")]
-    Ca(Refused),
+    Ca(CaRefusal),
     /// The CA could not be called.
     #[error("the CA could not be called")]
     Call(#[source] CallError),
     /// The CA broke the protocol.
-    #[error("the CA's answer makes no sense")]
+    #[error("the CA broke the ACME protocol")]
     Protocol(#[source] AcmeError),
     /// The CA cannot be called with these settings.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// The CA did not believe in a name.
+    /// The CA could not validate a name.
     #[error("{name}: {refused}")]
     Validation {
         /// The name.
         name: String,
         /// What the CA said.
-        refused: Refused,
+        refused: CaRefusal,
     },
-    /// The CA offers no such proof.
+    /// The CA does not offer the challenge type.
     #[error("{name}: the CA offers no {kind}, only {offered}")]
     NoChallenge {
         /// The name.
         name: String,
-        /// What was asked for.
+        /// The type that was configured.
         kind: &'static str,
-        /// What there is.
+        /// The types that the CA offers.
         offered: String,
     },
-    /// Relays have not confirmed that they answer.
+    /// A relay has not confirmed that it answers the challenges.
     #[error("{0} does not confirm that it answers the challenges; the CA was not asked")]
     Unconfirmed(String),
-    /// The relays' answer does not arrive where the CA would look for it.
+    /// The self-check did not find the answer.
     #[error("{name}: {found}; the CA was not asked")]
     Unanswered {
         /// The name.
         name: String,
-        /// What was found instead.
+        /// The thing that it found instead.
         found: String,
     },
     /// A TXT record could not be set.
@@ -79,45 +79,45 @@ pub enum Failure {
     },
     /// It took too long.
     #[error("{0} took longer than it may")]
-    Slow(&'static str),
-    /// What the CA issued cannot be served.
-    #[error("the certificate that the CA issued cannot be used")]
-    Unfit(#[from] Unfit),
+    Timeout(&'static str),
+    /// The certificate that the CA issued cannot be served.
+    #[error("the CA issued a certificate that cannot be served")]
+    InvalidCertificate(#[from] InvalidCertificate),
     /// A key could not be made.
     #[error("cannot make a private key")]
     Key(#[from] rcgen::Error),
     /// A key could not be sealed or opened.
     #[error("cannot seal or open a key")]
     Seal(#[from] SealError),
-    /// The store is away.
-    #[error("the store is away")]
+    /// The store does not answer.
+    #[error("the store does not answer")]
     Store(#[from] StoreError),
-    /// Somebody else issues it now.
-    #[error("somebody else issues this certificate now")]
-    Lost,
+    /// The fence is lost: another process issues the certificate.
+    #[error("another process issues this certificate")]
+    FenceLost,
 }
 
-/// The cause of a failure that was kept as its reason and words.
-pub(crate) fn cause(problem: &str) -> Cause {
-    if problem.starts_with(UNREACHABLE) { Cause::Outage } else { Cause::Refusal }
+/// The cause of an error that was stored as its reason and message.
+pub(crate) fn cause(problem: &str) -> FailureCause {
+    if problem.starts_with(UNREACHABLE) { FailureCause::Outage } else { FailureCause::Refusal }
 }
 
-/// A CA's own words.
+/// A problem document of the CA (RFC 7807).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub struct CaRefusal {
     /// The type of the error without its prefix, like `caa` or `rateLimited`.
     pub kind: String,
-    /// Everything that the CA said.
+    /// The details of the problem and its subproblems.
     pub text: String,
 }
 
-impl std::fmt::Display for Refused {
+impl std::fmt::Display for CaRefusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.kind, self.text)
     }
 }
 
-impl From<&Problem> for Refused {
+impl From<&Problem> for CaRefusal {
     fn from(problem: &Problem) -> Self {
         let kind = problem.r#type.as_deref().unwrap_or("unknown");
         let mut text = problem.detail.clone().unwrap_or_default();
@@ -132,7 +132,7 @@ impl From<&Problem> for Refused {
     }
 }
 
-impl From<AcmeError> for Failure {
+impl From<AcmeError> for IssueError {
     fn from(error: AcmeError) -> Self {
         match error {
             AcmeError::Api(problem) => Self::Ca((&problem).into()),
@@ -145,8 +145,8 @@ impl From<AcmeError> for Failure {
     }
 }
 
-impl Failure {
-    /// A word for what failed, for metrics and conditions.
+impl IssueError {
+    /// The reason for metrics and conditions, in CamelCase.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Ca(refused) => match refused.kind.as_str() {
@@ -160,31 +160,31 @@ impl Failure {
             },
             Self::Validation { refused, .. } if refused.kind == "caa" => "CAAForbids",
             Self::Validation { .. } => "ValidationFailed",
-            Self::Call(_) | Self::Slow(_) => UNREACHABLE,
+            Self::Call(_) | Self::Timeout(_) => UNREACHABLE,
             Self::Protocol(_) => "CAProtocolError",
             Self::Client(_) => "BadCABundle",
             Self::NoChallenge { .. } => "ChallengeNotOffered",
             Self::Unconfirmed(_) => "RelaysUnconfirmed",
             Self::Unanswered { .. } => "SelfCheckFailed",
             Self::Dns { .. } | Self::HttpReq { .. } => "DNSUpdateFailed",
-            Self::Unfit(_) => "CertificateUnfit",
+            Self::InvalidCertificate(_) => "CertificateUnfit",
             Self::Key(_) | Self::Seal(_) => "KeyFailed",
             Self::Store(_) => "StoreUnreachable",
-            Self::Lost => "IssuedElsewhere",
+            Self::FenceLost => "IssuedElsewhere",
         }
     }
 
-    /// Whether somebody has said no, or the CA could not answer.
-    pub(crate) fn cause(&self) -> Cause {
+    /// Whether the error is a refusal or an outage.
+    pub(crate) fn cause(&self) -> FailureCause {
         cause(self.reason())
     }
 
-    /// Whether it counts as an attempt: what was the store's fault or somebody else's turn does not.
+    /// Whether it counts as a failed attempt. Errors of the store and a lost fence do not.
     pub fn is_attempt(&self) -> bool {
-        !matches!(self, Self::Store(_) | Self::Lost)
+        !matches!(self, Self::Store(_) | Self::FenceLost)
     }
 
-    /// Whether the CA has forgotten what it was asked to go on with.
+    /// Whether the CA does not know the account or the order any more.
     pub(crate) fn is_forgotten(&self) -> bool {
         match self {
             Self::Ca(refused) => {
@@ -199,8 +199,8 @@ impl Failure {
         }
     }
 
-    /// All levels of it in one line.
-    pub fn words(&self) -> String {
+    /// The error and its sources in one line.
+    pub fn error_chain(&self) -> String {
         let mut words = self.to_string();
         let mut source = std::error::Error::source(self);
         while let Some(cause) = source {
@@ -208,5 +208,19 @@ impl Failure {
             source = cause.source();
         }
         words
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_level_of_an_error_is_printed_once() {
+        let connect = CallError::Connect("ca.example:443".to_owned(), std::io::Error::other("no route"));
+        assert_eq!(
+            IssueError::Call(connect).error_chain(),
+            "the CA could not be called: cannot connect to ca.example:443: no route"
+        );
     }
 }

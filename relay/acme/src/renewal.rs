@@ -1,28 +1,28 @@
-//! What the CA is asked about a certificate that it has issued: when to renew it (RFC 9773), to revoke it (RFC 8555,
-//! section 7.6).
+//! Requests about an issued certificate: renewal information (RFC 9773) and revocation (RFC 8555 section 7.6).
 
 use crate::{
-    account::account, certificate, client::Http, failure::Failure, issuer::Issuer, request::Request,
+    account::account, certificate, client::Http, error::IssueError, issuer::Issuer, request::Request,
     retry::attempt,
 };
 use adit_store::StoredCertificate;
 use instant_acme::CertificateIdentifier;
 
-/// When the CA suggests to renew a certificate, in seconds since 1970: a moment within its window that is the same
-/// whoever asks; and after how many seconds to ask again. Nothing from a CA that does not say.
-pub(crate) async fn renewal(
+/// The time at which the CA suggests to renew a certificate, in seconds since 1970, and the seconds until the next request
+/// for it. The time is a point of the CA's window that depends only on the certificate. `None` if the CA has no renewal
+/// information.
+pub(crate) async fn window(
     issuer: &Issuer,
     http: &Http,
     request: &Request,
     stored: &StoredCertificate,
-) -> Result<Option<(u64, u64)>, Failure> {
+) -> Result<Option<(u64, u64)>, IssueError> {
     let chain = certificate::chain(&stored.chain)?;
     let Ok(id) = CertificateIdentifier::try_from(&chain[0]) else { return Ok(None) };
     let account = account(issuer, http, request).await?;
     let asked = attempt!(1, account.renewal_info(&id).await);
     let (info, again) = match asked {
         Ok(asked) => asked,
-        Err(Failure::Protocol(_)) => return Ok(None),
+        Err(IssueError::Protocol(_)) => return Ok(None),
         Err(failure) => return Err(failure),
     };
     let seconds = |at: time::OffsetDateTime| u64::try_from(at.unix_timestamp()).unwrap_or(0);
@@ -38,7 +38,7 @@ pub(crate) async fn revoke(
     http: &Http,
     request: &Request,
     stored: &StoredCertificate,
-) -> Result<(), Failure> {
+) -> Result<(), IssueError> {
     let chain = certificate::chain(&stored.chain)?;
     let account = account(issuer, http, request).await?;
     let wanted = instant_acme::RevocationRequest {
@@ -46,7 +46,7 @@ pub(crate) async fn revoke(
         reason: Some(instant_acme::RevocationReason::CessationOfOperation),
     };
     match attempt!(1, account.revoke(&wanted).await) {
-        Err(Failure::Ca(refused)) if refused.kind == "alreadyRevoked" => Ok(()),
+        Err(IssueError::Ca(refused)) if refused.kind == "alreadyRevoked" => Ok(()),
         done => done,
     }
 }
