@@ -1,7 +1,7 @@
 //! The operator's copy of what relays report in the store, read for all regions at once.
 
 use crate::{clock::unix_seconds, error_chain::error_chain};
-use adit_store::{RelaySeen, Store};
+use adit_store::{RelayStatus, Store};
 use std::{
     collections::{BTreeMap, HashSet},
     sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard},
@@ -57,8 +57,8 @@ pub(crate) struct RelayReport {
     pub(crate) certificate_problem: Option<String>,
 }
 
-impl From<&RelaySeen> for RelayReport {
-    fn from(relay: &RelaySeen) -> Self {
+impl From<&RelayStatus> for RelayReport {
+    fn from(relay: &RelayStatus) -> Self {
         Self {
             revision: relay.config_revision.clone(),
             is_draining: relay.draining,
@@ -103,7 +103,7 @@ impl StoreView {
     }
 
     /// Records what was read at `now`. Returns the domains of the regions whose reports have changed.
-    pub(crate) fn record(&self, relays: &[RelaySeen], now: u64) -> HashSet<String> {
+    pub(crate) fn record(&self, relays: &[RelayStatus], now: u64) -> HashSet<String> {
         let mut reports: BTreeMap<String, BTreeMap<String, RelayReport>> = BTreeMap::new();
         for relay in relays.iter().filter(|relay| now.saturating_sub(relay.seen) < MAX_REPORT_AGE_SECONDS) {
             reports.entry(relay.region.clone()).or_default().insert(relay.relay.to_string(), relay.into());
@@ -216,8 +216,8 @@ async fn read(store: &Store, view: &StoreView, wake: &mpsc::Sender<Wake>) {
 mod tests {
     use super::*;
 
-    fn seen(region: &str, relay: &str, at: u64) -> RelaySeen {
-        RelaySeen {
+    fn seen(region: &str, relay: &str, at: u64) -> RelayStatus {
+        RelayStatus {
             region: region.to_owned(),
             relay: relay.parse().unwrap(),
             started: 0,
@@ -241,7 +241,7 @@ mod tests {
         let both = [seen("eu.example.com", "a", 100), seen("us.example.com", "b", 100)];
         assert_eq!(view.record(&both, 100).len(), 2);
         assert_eq!(view.record(&both, 110).len(), 0, "a later report without changes");
-        let changed = [RelaySeen { sessions: 2, ..both[0].clone() }, both[1].clone()];
+        let changed = [RelayStatus { sessions: 2, ..both[0].clone() }, both[1].clone()];
         assert_eq!(view.record(&changed, 110), HashSet::from(["eu.example.com".to_owned()]));
         assert_eq!(view.record(&both[..1], 120).len(), 2, "one has changed, the other is gone");
         assert_eq!(

@@ -10,7 +10,7 @@ use crate::{
     region::desired::HTTPS_PORT,
 };
 use adit_api::Region;
-use adit_store::{RelaySeen, StoredCertificate};
+use adit_store::{RelayStatus, StoredCertificate};
 use futures_util::{StreamExt, stream};
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::Pod;
@@ -104,7 +104,11 @@ impl RelayProber {
     }
 
     /// Probes these relays for a certificate. Returns the results in the order of the relays' names.
-    pub(super) async fn probe(&self, stored: &StoredCertificate, relays: &[&RelaySeen]) -> Vec<ProbeResult> {
+    pub(super) async fn probe(
+        &self,
+        stored: &StoredCertificate,
+        relays: &[&RelayStatus],
+    ) -> Vec<ProbeResult> {
         let deadline = Instant::now() + PROBE_TIMEOUT;
         let names = &server_names(&stored.names);
         let (targets, mut results) = targets(self.region_pods().await.as_ref(), relays);
@@ -189,7 +193,7 @@ fn address(pod: &Pod) -> Option<SocketAddr> {
 }
 
 /// The pods to probe, each once, and the results of the relays that cannot be probed.
-fn targets(regions: &RegionPods, relays: &[&RelaySeen]) -> (Vec<Target>, Vec<ProbeResult>) {
+fn targets(regions: &RegionPods, relays: &[&RelayStatus]) -> (Vec<Target>, Vec<ProbeResult>) {
     let mut targets: BTreeMap<String, Target> = BTreeMap::new();
     let mut not_probed = Vec::new();
     for relay in relays {
@@ -217,7 +221,7 @@ type NamedPod = (String, SocketAddr);
 /// The pods that may run a relay, and the load balancers of its region.
 fn pods_of<'a>(
     regions: &'a RegionPods,
-    relay: &RelaySeen,
+    relay: &RelayStatus,
 ) -> Result<(Vec<&'a NamedPod>, &'a Arc<[IpNet]>), String> {
     let regions = regions.as_ref().map_err(String::clone)?;
     let region = regions.get(&relay.region).ok_or("its Region is not in this cluster")?;

@@ -7,7 +7,7 @@ use adit_api::{
     Certificate, CertificateStatus,
     certificate::{ChallengeStatus, OrderStatus, RegionServed, ServedCounts},
 };
-use adit_store::{RelaySeen, StoredCertificate, StoredOrder};
+use adit_store::{RelayStatus, StoredCertificate, StoredOrder};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -44,7 +44,7 @@ pub(super) struct CertificateObservation {
     /// When the certificate will be renewed, in seconds since 1970.
     pub(super) renewal_at: Option<u64>,
     /// The relays' reports.
-    pub(super) relays: Vec<RelaySeen>,
+    pub(super) relays: Vec<RelayStatus>,
     /// What relays serve; `None` before they are probed.
     pub(super) probes: Option<Vec<ProbeResult>>,
     /// How far the CA's clock is ahead, in seconds.
@@ -125,14 +125,14 @@ fn order_status(order: &StoredOrder) -> Option<OrderStatus> {
 fn live_relays<'a>(
     certificate: &'a Certificate,
     observation: &'a CertificateObservation,
-) -> impl Iterator<Item = &'a RelaySeen> {
+) -> impl Iterator<Item = &'a RelayStatus> {
     let regions = &certificate.spec.regions;
-    let is_live = |relay: &&RelaySeen| observation.now.saturating_sub(relay.seen) < RELAY_ALIVE_SECONDS;
-    let is_meant = |relay: &&RelaySeen| regions.is_empty() || regions.contains(&relay.region);
+    let is_live = |relay: &&RelayStatus| observation.now.saturating_sub(relay.seen) < RELAY_ALIVE_SECONDS;
+    let is_meant = |relay: &&RelayStatus| regions.is_empty() || regions.contains(&relay.region);
     observation.relays.iter().filter(is_live).filter(is_meant)
 }
 
-fn has_confirmed(relay: &RelaySeen, observation: &CertificateObservation) -> bool {
+fn has_confirmed(relay: &RelayStatus, observation: &CertificateObservation) -> bool {
     observation.stored.as_ref().is_some_and(|stored| relay.served.contains(&stored.fingerprint))
 }
 
@@ -140,7 +140,7 @@ fn has_confirmed(relay: &RelaySeen, observation: &CertificateObservation) -> boo
 pub(super) fn relays_to_probe<'a>(
     certificate: &'a Certificate,
     observation: &'a CertificateObservation,
-) -> Vec<&'a RelaySeen> {
+) -> Vec<&'a RelayStatus> {
     let mut relays = live_relays(certificate, observation);
     if !observation.is_current || !relays.all(|relay| has_confirmed(relay, observation)) {
         return Vec::new();

@@ -5,7 +5,7 @@ use adit_api::{
     Complaint,
     complaint::{Against, Category, DECIDED_BY_ANNOTATION, REASON_ANNOTATION, Reporter},
 };
-use adit_store::{Filing, Subject, UnclearSubject};
+use adit_store::{Filing, Subject, InvalidSubject};
 use kube::ResourceExt;
 
 /// What a Complaint is about, as it was written.
@@ -18,8 +18,8 @@ pub(super) fn against(complaint: &Complaint) -> &str {
 /// A Complaint as the store keeps it.
 ///
 /// # Errors
-/// [`UnclearSubject`] if `spec.against` names neither a tunnel nor an account.
-pub(super) fn filing(complaint: &Complaint) -> Result<Filing, UnclearSubject> {
+/// [`InvalidSubject`] if `spec.against` names neither a tunnel nor an account.
+pub(super) fn filing(complaint: &Complaint) -> Result<Filing, InvalidSubject> {
     let spec = &complaint.spec;
     let subject = match &spec.against {
         Against::Url(url) => Subject::of_url(url)?,

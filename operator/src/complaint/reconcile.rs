@@ -15,7 +15,7 @@ use adit_api::{
     Complaint, ComplaintStatus,
     complaint::{FINALIZER, GIVE_UP_ANNOTATION, OnDelete, Phase},
 };
-use adit_store::{Judged, Standing, Store};
+use adit_store::{ComplaintOutcome, EnforcementProgress, Store};
 use k8s_openapi::jiff::Timestamp;
 use kube::{ResourceExt, runtime::controller::Action};
 use std::time::Duration;
@@ -113,9 +113,9 @@ impl ComplaintContext {
 
     /// How far the enforcement has come. Only reports that were read after the decision can prove that all relays have
     /// confirmed it.
-    async fn enforcement(&self, store: &Store, judged: Judged) -> Enforcement {
+    async fn enforcement(&self, store: &Store, judged: ComplaintOutcome) -> Enforcement {
         if let Some(relays) = self.reports.get() {
-            let progress = Standing::of(&judged.complaint, &relays, unix_seconds());
+            let progress = EnforcementProgress::of(&judged.complaint, &relays, unix_seconds());
             if progress.phase != adit_store::Phase::Enforced || judged.complaint.enforced_at.is_some() {
                 return Enforcement::Known(Box::new(judged), progress);
             }
@@ -124,7 +124,7 @@ impl ComplaintContext {
             return Enforcement::RelaysUnknown(Box::new(judged));
         }
         let relays = self.reports.get().unwrap_or_default();
-        let progress = Standing::of(&judged.complaint, &relays, unix_seconds());
+        let progress = EnforcementProgress::of(&judged.complaint, &relays, unix_seconds());
         if progress.phase != adit_store::Phase::Enforced {
             return Enforcement::Known(Box::new(judged), progress);
         }
@@ -167,7 +167,7 @@ impl ComplaintContext {
 
 /// Records in the store that all relays have confirmed a Complaint. Returns it with the number of sessions that were closed
 /// until then; `None` if the store does not answer or the Complaint has changed.
-async fn record_enforced(store: &Store, judged: &Judged) -> Option<Judged> {
+async fn record_enforced(store: &Store, judged: &ComplaintOutcome) -> Option<ComplaintOutcome> {
     let (id, version) = (&judged.complaint.filing.id, judged.complaint.version);
     let complaint = store.complaint_enforced(id, version, unix_seconds()).await.ok()??;
     store.judge(&complaint.filing, unix_seconds()).await.ok()

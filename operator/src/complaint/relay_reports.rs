@@ -7,7 +7,7 @@ use crate::{
     pods::{has_name_prefix, pod_name_prefix},
 };
 use adit_api::Region;
-use adit_store::{RelaySeen, Store, StoreError};
+use adit_store::{RelayStatus, Store, StoreError};
 use adit_system::POISONED;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
@@ -24,11 +24,11 @@ const MAX_REPORT_AGE_SECONDS: u64 = 30;
 
 /// The relays' last reports; `None` before the first read and while the store is unavailable.
 #[derive(Debug, Default)]
-pub(super) struct RelayReports(RwLock<Option<Vec<RelaySeen>>>);
+pub(super) struct RelayReports(RwLock<Option<Vec<RelayStatus>>>);
 
 impl RelayReports {
     /// The reports, as they were last read.
-    pub(super) fn get(&self) -> Option<Vec<RelaySeen>> {
+    pub(super) fn get(&self) -> Option<Vec<RelayStatus>> {
         self.0.read().expect(POISONED).clone()
     }
 
@@ -51,7 +51,7 @@ impl RelayReports {
     }
 }
 
-fn confirmed_versions(relays: &[RelaySeen]) -> Vec<(&str, &str, u64)> {
+fn confirmed_versions(relays: &[RelayStatus]) -> Vec<(&str, &str, u64)> {
     relays.iter().map(|one| (one.region.as_str(), one.relay.as_str(), one.suspensions_version)).collect()
 }
 
@@ -106,11 +106,11 @@ async fn pod_names(
 
 /// The relays that are proven gone.
 fn lost_relays<'a>(
-    relays: &'a [RelaySeen],
+    relays: &'a [RelayStatus],
     pods: &HashMap<String, HashSet<String>>,
     now: u64,
-) -> Vec<&'a RelaySeen> {
-    let is_lost = |relay: &&RelaySeen| {
+) -> Vec<&'a RelayStatus> {
+    let is_lost = |relay: &&RelayStatus| {
         let is_silent = now.saturating_sub(relay.seen) >= MAX_REPORT_AGE_SECONDS;
         let (Some(names), Some(prefix)) = (pods.get(&relay.region), pod_name_prefix(&relay.relay)) else {
             return false;
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_relay_is_lost_when_its_pod_is_gone() {
-        let relay = |region: &str, id: &str, started, seen| RelaySeen {
+        let relay = |region: &str, id: &str, started, seen| RelayStatus {
             region: region.to_owned(),
             relay: id.parse().unwrap(),
             started,

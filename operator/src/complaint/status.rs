@@ -3,7 +3,7 @@
 use super::{convert, filing};
 use crate::controller::{Blocked, ConditionValue, conditions, find_condition};
 use adit_api::{Complaint, ComplaintStatus, complaint::ConfirmedCounts};
-use adit_store::{Judged, Phase, Scope, Standing, Subject};
+use adit_store::{ComplaintOutcome, Phase, Scope, EnforcementProgress, Subject};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 /// Maximum relays that a message names.
@@ -15,9 +15,9 @@ const OUTSTANDING_BEFORE: &str = "; before that: ";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Enforcement {
     /// The store has applied the decision, and these relays are known.
-    Known(Box<Judged>, Standing),
+    Known(Box<ComplaintOutcome>, EnforcementProgress),
     /// The store has applied the decision, but does not say which relays there are.
-    RelaysUnknown(Box<Judged>),
+    RelaysUnknown(Box<ComplaintOutcome>),
     /// The decision cannot be applied.
     Blocked(Blocked),
 }
@@ -75,7 +75,7 @@ fn outstanding_before(old: &ComplaintStatus) -> String {
 }
 
 /// Copies what the store knows of a Complaint.
-fn copy_facts(status: &mut ComplaintStatus, judged: &Judged) {
+fn copy_facts(status: &mut ComplaintStatus, judged: &ComplaintOutcome) {
     let complaint = &judged.complaint;
     let time = |seconds: Option<u64>| {
         let seconds = i64::try_from(seconds?).ok()?;
@@ -88,7 +88,7 @@ fn copy_facts(status: &mut ComplaintStatus, judged: &Judged) {
     status.enforced_at = time(complaint.enforced_at);
 }
 
-fn confirmed_counts(progress: &Standing) -> ConfirmedCounts {
+fn confirmed_counts(progress: &EnforcementProgress) -> ConfirmedCounts {
     if !is_in_force(progress.phase) {
         return ConfirmedCounts::default();
     }
@@ -105,7 +105,7 @@ fn is_in_force(phase: Phase) -> bool {
 }
 
 /// Which relays have not confirmed a decision.
-fn outstanding(progress: &Standing) -> String {
+fn outstanding(progress: &EnforcementProgress) -> String {
     let all = &progress.outstanding;
     let mut names: Vec<String> =
         all.iter().take(MAX_NAMED_RELAYS).map(|(region, relay)| format!("{relay} of {region}")).collect();
@@ -115,7 +115,7 @@ fn outstanding(progress: &Standing) -> String {
     format!("{} of {} relays have not confirmed it: {}", all.len(), progress.relays, names.join(", "))
 }
 
-fn enforced(progress: &Standing) -> ConditionValue {
+fn enforced(progress: &EnforcementProgress) -> ConditionValue {
     match progress.phase {
         Phase::Open => ConditionValue::no("Open", "No decision has been made"),
         Phase::Enforcing => ConditionValue::no("Waiting", outstanding(progress)),
@@ -128,7 +128,7 @@ fn enforced(progress: &Standing) -> ConditionValue {
     }
 }
 
-fn readiness(judged: &Judged, progress: &Standing) -> ConditionValue {
+fn readiness(judged: &ComplaintOutcome, progress: &EnforcementProgress) -> ConditionValue {
     let filing = &judged.complaint.filing;
     let is_unseen = judged.complaint.account.is_none()
         || (judged.complaint.hostnames.is_empty() && matches!(filing.subject, Subject::Account(_)));
@@ -163,7 +163,7 @@ fn readiness(judged: &Judged, progress: &Standing) -> ConditionValue {
 mod tests {
     use super::*;
     use adit_api::complaint::Phase;
-    use adit_store::RelaySeen;
+    use adit_store::RelayStatus;
     use serde_json::json;
 
     fn complaint(decision: &str) -> Complaint {
@@ -175,8 +175,8 @@ mod tests {
         .unwrap()
     }
 
-    fn judged(complaint: &Complaint, account: Option<&str>) -> Judged {
-        Judged {
+    fn judged(complaint: &Complaint, account: Option<&str>) -> ComplaintOutcome {
+        ComplaintOutcome {
             complaint: adit_store::Complaint {
                 filing: filing::filing(complaint).unwrap(),
                 filed_at: 1,
@@ -192,8 +192,8 @@ mod tests {
         }
     }
 
-    fn relay(id: &str, version: u64) -> RelaySeen {
-        RelaySeen {
+    fn relay(id: &str, version: u64) -> RelayStatus {
+        RelayStatus {
             region: "eu.example.com".to_owned(),
             relay: id.parse().unwrap(),
             started: 0,
@@ -220,8 +220,13 @@ mod tests {
         (&one.status, &one.reason, &one.message)
     }
 
-    fn known(complaint: &Complaint, judged: &Judged, relays: &[RelaySeen], second: i64) -> ComplaintStatus {
-        let progress = Standing::of(&judged.complaint, relays, second.unsigned_abs());
+    fn known(
+        complaint: &Complaint,
+        judged: &ComplaintOutcome,
+        relays: &[RelayStatus],
+        second: i64,
+    ) -> ComplaintStatus {
+        let progress = EnforcementProgress::of(&judged.complaint, relays, second.unsigned_abs());
         status(complaint, &Enforcement::Known(Box::new(judged.clone()), progress), at(second))
     }
 
@@ -268,7 +273,7 @@ mod tests {
         assert_eq!(value(&unseen, "Ready").1, "NotYetSeen");
         assert_eq!(unseen.phase, Some(Phase::Enforced));
         let dismissed = complaint("Dismissed");
-        let held = Judged { others: vec!["cpl-2".to_owned()], ..judged(&dismissed, Some("eve")) };
+        let held = ComplaintOutcome { others: vec!["cpl-2".to_owned()], ..judged(&dismissed, Some("eve")) };
         let message = "The complaint has been dismissed; the same target stays offline because of cpl-2 too";
         let held = known(&dismissed, &held, &[relay("a", 1)], 10);
         assert_eq!(value(&held, "Ready"), ("True", "Dismissed", message));

@@ -8,7 +8,7 @@ mod shown;
 use crate::cluster::{Cluster, MAX_WAIT, until};
 use adit_acme::{KeyAlgorithm, SealingKey, certificate::self_signed};
 use adit_api::Certificate;
-use adit_store::{RelaySeen, Store};
+use adit_store::{RelayStatus, Store};
 use adit_testkit::{
     bind::{Bind, KEY_NAME},
     pebble::{Pebble, PebbleOptions},
@@ -108,7 +108,7 @@ impl CertificateFixture {
             let key = adit_acme::open_key(&SealingKey::of(&[7; 32]), &stored.id, sealed).unwrap();
             adit_acme::certificate::check(&stored.chain, &key, &stored.names, now).unwrap().fingerprint
         };
-        let seen = RelaySeen {
+        let seen = RelayStatus {
             region: REGION.to_owned(),
             relay: RELAY.parse().unwrap(),
             started: now,

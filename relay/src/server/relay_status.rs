@@ -2,7 +2,7 @@
 
 use super::relay::Relay;
 use crate::{config::RegistryUrl, ops::clock::now};
-use adit_store::RelaySeen;
+use adit_store::RelayStatus;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
@@ -68,10 +68,10 @@ async fn forget_predecessors(relay: &Relay) {
     }
 }
 
-fn seen(relay: &Relay, started: u64) -> RelaySeen {
+fn seen(relay: &Relay, started: u64) -> RelayStatus {
     let revision = relay.status.revision().clone();
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-    RelaySeen {
+    RelayStatus {
         region: relay.config.domain.clone(),
         relay: relay.routing.relay.clone(),
         started,

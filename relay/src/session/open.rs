@@ -11,7 +11,7 @@ use crate::{
 use adit_protocol::{
     Code, Endpoint, InstanceId, Name, OpenTunnel, OpenedTunnel, RefusedTunnel, SessionId, name::InvalidName,
 };
-use adit_store::{Origin, Reserve, ReserveError};
+use adit_store::{Origin, ReservationRequest, ReserveError};
 use rand::seq::SliceRandom;
 use std::sync::Arc;
 
@@ -275,7 +275,7 @@ async fn reserve(
     let permit = place(sessions, identity, &endpoint)?;
     let reservation = sessions
         .store
-        .reserve(&Reserve {
+        .reserve(&ReservationRequest {
             endpoint: endpoint.clone(),
             account: identity.credential.account.clone(),
             instance: identity.instance.clone(),

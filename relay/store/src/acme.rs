@@ -1,4 +1,4 @@
-//! What lies between a request for a certificate and the certificate: accounts, orders, challenges, failures.
+//! The state of ACME: accounts, orders, challenges and failed validations.
 
 use crate::{
     Store, StoreError,
@@ -10,41 +10,41 @@ use crate::{
 };
 use sqlx::Row;
 
-/// The order that is under way for a certificate, and what came of the attempts before.
+/// The pending order of a certificate, and the result of the last attempts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoredOrder {
     /// The certificate's id.
     pub certificate: String,
-    /// A digest of what was asked for: an order for something else is of no use.
+    /// The digest of the request: an order of another request is not continued.
     pub made_for: String,
-    /// Where the order is at the CA; absent between two orders.
+    /// The URL of the order at the CA; absent between two orders.
     pub url: Option<String>,
-    /// The private key that the certificate will have, sealed to who issues.
+    /// The private key of the certificate, sealed to the issuer.
     pub key: Option<String>,
-    /// When the order was made, in seconds since 1970.
+    /// The time of the order in seconds since 1970.
     pub ordered_at: u64,
-    /// Its state, as the CA calls it.
+    /// Its ACME status.
     pub state: String,
-    /// Its challenges (JSON), for people.
+    /// Its challenges as JSON, for display.
     pub challenges: String,
-    /// What was wrong the last time, in the CA's own words if it said any.
+    /// The error of the last attempt, with the CA's details.
     pub problem: Option<String>,
-    /// How many attempts in a row have failed.
+    /// The number of failed attempts in a row.
     pub failures: u64,
-    /// When the next attempt may be made, in seconds since 1970.
+    /// The earliest time of the next attempt in seconds since 1970.
     pub next_attempt: u64,
-    /// When the CA suggests to renew the certificate that is served.
+    /// The time at which the CA suggests to renew the certificate, in seconds since 1970.
     pub renewal_at: Option<u64>,
-    /// When the CA is to be asked that again.
+    /// The time of the next request for renewal information, in seconds since 1970.
     pub renewal_asked: u64,
 }
 
-/// How a relay answers a CA.
+/// The type of a challenge that relays answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChallengeKind {
-    /// By a text at a path of port 80.
+    /// A text at a path on port 80.
     Http01,
-    /// By a certificate for the ALPN name `acme-tls/1`.
+    /// A certificate for the ALPN name `acme-tls/1`.
     TlsAlpn01,
 }
 
@@ -57,32 +57,32 @@ impl ChallengeKind {
     }
 }
 
-/// What relays answer a CA.
+/// A challenge that relays answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredChallenge {
-    /// How.
+    /// The type.
     pub kind: ChallengeKind,
-    /// The name that is to be proven.
+    /// The name that the CA validates.
     pub name: String,
     /// The CA's token.
     pub token: String,
     /// The key authorization (RFC 8555 section 8.1).
     pub answer: String,
-    /// Until when it is needed at most, in seconds since 1970.
+    /// The time after which it is not answered, in seconds since 1970.
     pub expires: u64,
 }
 
-/// All challenges that are open.
+/// All open challenges.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChallengeSet {
     /// Grows with each change.
     pub version: u64,
-    /// In the order of their names.
+    /// The challenges, sorted by name.
     pub list: Vec<StoredChallenge>,
 }
 
 impl Store {
-    /// The credentials of an account at a CA, sealed to who issues.
+    /// The credentials of an account at a CA, sealed to the issuer.
     pub async fn acme_account(&self, id: &str) -> Result<Option<String>, StoreError> {
         let id = id.to_owned();
         statement!(self, |connection| {
@@ -93,7 +93,7 @@ impl Store {
         })
     }
 
-    /// Keeps the credentials of an account, unless it has some: who comes first has made it. None: forgets the account.
+    /// Stores the credentials of an account unless it has some: the first writer wins. `None` removes the account.
     pub async fn put_acme_account(&self, id: &str, credentials: Option<&str>) -> Result<(), StoreError> {
         let (id, credentials) = (id.to_owned(), credentials.map(str::to_owned));
         statement!(self, |connection| {
@@ -148,7 +148,7 @@ impl Store {
         })
     }
 
-    /// Keeps an order in place of the one before. Answers whether the fence still held; without it nothing is written.
+    /// Stores an order in place of the last one. Returns whether the fence was held; otherwise nothing is written.
     pub async fn put_acme_order(&self, order: &StoredOrder, fence: &Fence) -> Result<bool, StoreError> {
         let (order, fence) = (order.clone(), fence.clone());
         transaction!(self, |connection| {
@@ -188,8 +188,8 @@ impl Store {
         })
     }
 
-    /// Has relays answer these challenges for a certificate, in place of those before. Returns the version from which on
-    /// they are in the set.
+    /// Stores the challenges of a certificate for relays to answer, in place of the last ones. Returns the first version of
+    /// the set with them.
     pub async fn put_challenges(
         &self,
         certificate: &str,
@@ -223,7 +223,7 @@ impl Store {
         Ok(version)
     }
 
-    /// All challenges that are open.
+    /// All open challenges.
     pub async fn challenges(&self, now: u64) -> Result<ChallengeSet, StoreError> {
         statement!(self, |connection| {
             let rows = sqlx::query(
@@ -256,7 +256,7 @@ impl Store {
         })
     }
 
-    /// Notes that a CA has refused to believe in a name, once for each id, and forgets what is older than a day.
+    /// Notes a failed validation of a name, once for each id, and deletes those older than a day.
     pub async fn note_failed_validation(
         &self,
         id: &str,
@@ -284,7 +284,7 @@ impl Store {
         })
     }
 
-    /// When a CA has refused to believe in a name since a time, the newest first.
+    /// The times of the failed validations of a name at a CA since a time, the newest first.
     pub async fn failed_validations(
         &self,
         directory: &str,

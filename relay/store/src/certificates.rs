@@ -13,9 +13,9 @@ use sqlx::Row;
 /// A certificate that relays serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredCertificate {
-    /// Chosen by who issues; the next certificate under the same id takes its place.
+    /// Its id, chosen by the issuer. The next certificate with the same id replaces it.
     pub id: String,
-    /// The DNS names that it was made for, wildcards as `*.example.com`.
+    /// The requested DNS names, wildcards as `*.example.com`.
     pub names: Vec<String>,
     /// The domains of the regions that serve it; empty: all.
     pub regions: Vec<String>,
@@ -23,24 +23,24 @@ pub struct StoredCertificate {
     pub chain: String,
     /// The SHA-256 of the leaf, in hexadecimal digits.
     pub fingerprint: String,
-    /// From when it is valid, in seconds since 1970.
+    /// The start of its validity in seconds since 1970.
     pub not_before: u64,
-    /// Until when.
+    /// The end of its validity in seconds since 1970.
     pub not_after: u64,
-    /// How many certificates there were under this id, this one included. The store counts.
+    /// The number of certificates with this id so far, counted by the store.
     pub revision: u64,
-    /// When it was put here, in seconds since 1970.
+    /// The time at which it was stored, in seconds since 1970.
     pub issued_at: u64,
-    /// A digest of what was asked for: another one makes it out of date.
+    /// The digest of the request: another one needs another certificate.
     pub made_for: String,
 }
 
 /// A private key that only its recipient can open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SealedKey {
-    /// The domain of a region, or the name of who issues.
+    /// The domain of a region, or the name of the issuer.
     pub recipient: String,
-    /// What was sealed.
+    /// The sealed key.
     pub sealed: String,
 }
 
@@ -49,11 +49,11 @@ pub struct SealedKey {
 pub struct CertificateSet {
     /// Grows with each change.
     pub version: u64,
-    /// In the order of their ids, each with its sealed key.
+    /// The certificates, sorted by id, each with its sealed key.
     pub list: Vec<(StoredCertificate, String)>,
 }
 
-/// A list as one column has it.
+/// A list as a column stores it.
 fn joined(list: &[String]) -> String {
     list.join(",")
 }
@@ -80,7 +80,7 @@ macro_rules! read_certificate {
     }};
 }
 
-/// One statement, so that the version and the rows are of one moment.
+/// One statement, so that version and rows belong together.
 const OF_RECIPIENT: &str = "SELECT v.version, k.sealed, c.id, c.names, c.regions, c.chain, c.fingerprint, \
        c.not_before, c.not_after, c.revision, c.issued_at, c.made_for \
      FROM versions v LEFT JOIN certificate_keys k ON k.recipient = $1 \
@@ -88,7 +88,7 @@ const OF_RECIPIENT: &str = "SELECT v.version, k.sealed, c.id, c.names, c.regions
      WHERE v.name = 'certificates' ORDER BY c.id";
 
 impl Store {
-    /// Says what a region's keys are sealed to from now on. Changes nothing if that is so.
+    /// Stores the public key that a region's keys are sealed to.
     pub async fn put_region(&self, region: &str, public_key: &str) -> Result<(), StoreError> {
         let (region, public_key) = (region.to_owned(), public_key.to_owned());
         statement!(self, |connection| {
@@ -104,7 +104,7 @@ impl Store {
         })
     }
 
-    /// Forgets what a region's keys are sealed to.
+    /// Removes the public key of a region.
     pub async fn remove_region(&self, region: &str) -> Result<(), StoreError> {
         let region = region.to_owned();
         statement!(self, |connection| {
@@ -122,8 +122,8 @@ impl Store {
         })
     }
 
-    /// Puts a certificate in the place of the one before, ends its order and its challenges, and wakes the relays: all
-    /// of it or nothing. Answers whether the fence still held; without it nothing is written.
+    /// Replaces a certificate, removes its order and challenges, and wakes the relays, in one transaction. Returns whether
+    /// the fence was held; otherwise nothing is written.
     pub async fn put_certificate(
         &self,
         certificate: &StoredCertificate,
@@ -210,7 +210,7 @@ impl Store {
         })
     }
 
-    /// The private keys of one certificate, for each who may have it.
+    /// The sealed private keys of one certificate, one for each recipient.
     pub async fn certificate_keys(&self, id: &str) -> Result<Vec<SealedKey>, StoreError> {
         let id = id.to_owned();
         statement!(self, |connection| {
@@ -224,7 +224,7 @@ impl Store {
         })
     }
 
-    /// All certificates whose key one recipient can open.
+    /// All certificates that have a key for a recipient.
     pub async fn certificates_for(&self, recipient: &str) -> Result<CertificateSet, StoreError> {
         let recipient = recipient.to_owned();
         statement!(self, |connection| {
@@ -240,7 +240,7 @@ impl Store {
         })
     }
 
-    /// Takes a certificate and all that belongs to it away; relays stop serving it. Answers whether there was one.
+    /// Removes a certificate, its keys, order and challenges, so that relays stop serving it. Returns whether there was one.
     pub async fn remove_certificate(&self, id: &str) -> Result<bool, StoreError> {
         let id = id.to_owned();
         let removed = transaction!(self, |connection| {

@@ -1,4 +1,4 @@
-//! Wake-ups without a payload: whoever is woken reads again.
+//! Wake-ups without a payload: the reader that is woken reads again.
 
 use std::time::Duration;
 use tokio::{
@@ -6,22 +6,22 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
-/// The longest time between two wake-ups: a notification that is lost is a delay of this, never a loss.
+/// The maximum time between two wake-ups. A lost notification causes a delay of this, never a lost change.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How a process learns of changes that others make.
+/// The source of wake-ups after changes by other processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wakeups {
-    /// Changes are made by this process; those of other processes on the same file are found by reading every 5 s.
+    /// This process itself. Changes by other processes on the same file are found by reading every 5 s.
     InProcess,
-    /// Postgres' notifications arrive, as a probe of the last minute has shown.
+    /// Notifications of Postgres, which arrive: a probe of the last minute did.
     Notified,
     /// Notifications do not arrive (nobody has asked for changes yet, the store is away, or a transaction pooler
     /// stands in front of it): changes are found by reading every 5 s.
     PollingOnly,
 }
 
-/// What rings for every [`Changes`] of one store.
+/// Wakes every [`Changes`] of one store.
 pub(crate) struct Bell {
     rung: watch::Sender<()>,
     poll: Duration,
@@ -50,9 +50,9 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Returns at the first call at once, then after each change, each time that the connection which listens has
-    /// been made anew, and at the latest 5 s after the last return. Changes that come close together may wake once.
-    /// May be dropped at any await without losing a wake-up.
+    /// Waits for the next wake-up: at once at the first call, then after each change, after each reconnect of the listening
+    /// connection, and at the latest 5 s after the last return. Changes that come close together may cause one wake-up.
+    /// Cancel safe.
     pub async fn next(&mut self) {
         if let Some(poll) = self.next_poll {
             match timeout_at(poll, self.rung.changed()).await {

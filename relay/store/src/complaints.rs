@@ -1,16 +1,16 @@
-//! Complaints: what was decided about whom, and the suspensions that follow from it.
+//! Complaints, decisions about them, and the suspensions that follow.
 //!
-//! A complaint comes from a custom resource or from the admin API, as often as its source likes: [`Store::judge`] does
-//! whatever is not done yet, in one transaction, and nothing twice. What happened stays in its history.
+//! A complaint comes from a custom resource or from the admin API, as often as its source likes. [`Store::judge`] does what
+//! is not done yet in one transaction. All steps stay in the history.
 
 mod plan;
 mod records;
 mod standing;
 mod subject;
 
-pub use records::{Complaint, Decision, Entry, Filing, Judged, Scope};
-pub use standing::{Phase, Standing};
-pub use subject::{Subject, UnclearSubject};
+pub use records::{Complaint, Decision, Entry, Filing, ComplaintOutcome, Scope};
+pub use standing::{Phase, EnforcementProgress};
+pub use subject::{Subject, InvalidSubject};
 
 use crate::{
     Store, StoreError, Suspended,
@@ -22,10 +22,10 @@ use crate::{
 use adit_protocol::Account;
 use plan::{Effect, Found, Plan, looks, plan, target};
 
-/// The most endpoints of an account that a complaint remembers.
-const NAMES: i64 = 1000;
+/// The maximum number of an account's endpoints that a complaint records.
+const MAX_NAMES: i64 = 1000;
 
-/// Keeps others who judge the same complaint waiting until the end of the transaction, and reads it.
+/// Reads a complaint and locks it until the end of the transaction.
 macro_rules! read_locked {
     ($connection:ident, $id:expr) => {{
         sqlx::query("UPDATE complaints SET source = source WHERE id = $1")
@@ -68,7 +68,7 @@ macro_rules! remember {
     };
 }
 
-/// Finds out who is behind a subject.
+/// Finds the account of a subject and its endpoints.
 macro_rules! find {
     ($connection:ident, $subject:expr, $now:expr) => {{
         let account = match ($subject, $subject.key()) {
@@ -92,7 +92,7 @@ macro_rules! find {
                 .bind(&account.issuer)
                 .bind(&account.subject)
                 .bind(number($now))
-                .bind(NAMES)
+                .bind(MAX_NAMES)
                 .fetch_all(&mut *$connection)
                 .await?
             }
@@ -102,10 +102,10 @@ macro_rules! find {
     }};
 }
 
-/// Whether a suspension is of the target that is bound as $1 to $3: issuer, subject, host name.
+/// The SQL condition that a suspension has the target $1 to $3: issuer, subject, host name.
 const SAME_TARGET: &str = "(s.hostname = $3 OR (s.issuer = $1 AND s.subject = $2))";
 
-/// Lifts one suspension within a transaction; gives the new version if it was in force.
+/// Lifts a suspension within a transaction; returns the new version if it was in force.
 macro_rules! lift_one {
     ($connection:ident, $id:expr, $now:expr) => {{
         let done = sqlx::query("UPDATE suspensions SET lifted_at = $2 WHERE id = $1 AND lifted_at IS NULL")
@@ -121,7 +121,7 @@ macro_rules! lift_one {
     }};
 }
 
-/// Carries out a plan within a transaction; gives the version from which on it holds, if that is a new one.
+/// Carries out a plan within a transaction; returns the new version of the suspensions, if there is one.
 macro_rules! carry_out {
     ($connection:ident, $plan:expr, $now:expr) => {{
         let filing = &$plan.after.filing;
@@ -156,9 +156,9 @@ fn read(document: &str) -> Result<Complaint, sqlx::Error> {
 }
 
 impl Store {
-    /// Does what follows from a complaint as its source has it now, unless it is done already, and wakes the relays if
-    /// anything has changed for them. What it says again and again changes nothing.
-    pub async fn judge(&self, filing: &Filing, now: u64) -> Result<Judged, StoreError> {
+    /// Stores a complaint, suspends or lifts as it demands, and wakes the relays if that changes anything for them.
+    /// Idempotent.
+    pub async fn judge(&self, filing: &Filing, now: u64) -> Result<ComplaintOutcome, StoreError> {
         let filing = filing.clone();
         let (judged, changed) = transaction!(self, |connection| {
             sqlx::query(
@@ -216,7 +216,7 @@ impl Store {
             .fetch_all(&mut *connection)
             .await?;
             Ok((
-                Judged { complaint: plan.after, sessions_closed: unsigned(closed), others },
+                ComplaintOutcome { complaint: plan.after, sessions_closed: unsigned(closed), others },
                 version.is_some(),
             ))
         })?;
@@ -226,7 +226,7 @@ impl Store {
         Ok(judged)
     }
 
-    /// Notes that all relays have confirmed this version of a complaint. The first time counts; gives the complaint.
+    /// Notes that all relays have confirmed this version of a complaint, if that is not noted yet; returns the complaint.
     pub async fn complaint_enforced(
         &self,
         id: &str,
@@ -248,8 +248,8 @@ impl Store {
         })
     }
 
-    /// The object of a complaint has been deleted. Its suspension stays, unless it is to be lifted; the complaint and
-    /// its history stay in any case.
+    /// Notes that the object of a complaint has been deleted. Its suspension stays unless `lift` is set; the complaint and
+    /// its history stay.
     pub async fn complaint_gone(&self, id: &str, lift: bool, by: &str, now: u64) -> Result<(), StoreError> {
         let (id, by) = (id.to_owned(), by.to_owned());
         let changed = transaction!(self, |connection| {
@@ -283,8 +283,7 @@ impl Store {
         })
     }
 
-    /// Complaints in the order of their ids, those behind `after` if it is given, at most `limit`; also those whose
-    /// object is gone.
+    /// At most `limit` complaints by id, those after `after` if it is given; also those whose object is deleted.
     pub async fn complaints(&self, after: Option<&str>, limit: u32) -> Result<Vec<Complaint>, StoreError> {
         let after = after.unwrap_or_default().to_owned();
         statement!(self, |connection| {
@@ -299,7 +298,7 @@ impl Store {
         })
     }
 
-    /// What has happened to a complaint, the oldest first.
+    /// The history of a complaint, the oldest entry first.
     pub async fn complaint_history(&self, id: &str) -> Result<Vec<Entry>, StoreError> {
         let id = id.to_owned();
         statement!(self, |connection| {

@@ -1,8 +1,8 @@
-//! A few connections to one back end, and the way that every call to it takes.
+//! The connections to one back end, and the retries of every call.
 //!
-//! The driver's own pool waits out its whole time limit when a server refuses connections, and returns a connection
-//! whose call was cut short only after the server has answered, which a frozen one never does. Here a refusal comes
-//! back at once, and a connection that gave any error is dropped.
+//! The driver's own pool waits for its whole time limit when a server refuses connections, and reuses a connection whose
+//! call was cancelled only after the server has answered, which a frozen one never does. Here a refusal fails at once, and a
+//! connection with any error is dropped.
 
 use crate::{
     CALL_TIMEOUT, StoreError,
@@ -16,14 +16,14 @@ use std::{
 };
 use tokio::{runtime::Handle, sync::Semaphore, sync::SemaphorePermit, time::timeout};
 
-/// How long a connection may lie unused before it is asked whether it still lives.
+/// The time after which an idle connection is pinged before it is used.
 const IDLE_TRUSTED: Duration = Duration::from_secs(1);
 
-/// How long it may take to answer. A server that is gone without a word must leave time for a new connection.
+/// The maximum time of that ping; short, to leave time for a new connection.
 const PING_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How often work is begun again after a conflict or on a new connection.
-const TRIES: u32 = 5;
+/// The maximum number of tries of a call, after conflicts or on new connections.
+const MAX_TRIES: u32 = 5;
 
 /// At most `slots` connections to one back end.
 pub(crate) struct Connections<C: Connection> {
@@ -35,11 +35,11 @@ pub(crate) struct Connections<C: Connection> {
     runtime: Handle,
 }
 
-/// The connections that nobody uses.
+/// The idle connections.
 struct Idle<C> {
     all: Vec<(C, Instant)>,
-    /// How often the back end has failed. A connection that was made before that is as doubtful as the one that showed it:
-    /// it may lead to a server whose place another has taken, and which still answers what is read.
+    /// The number of failures of the back end. Connections from before a failure are dropped: they may lead to a server that
+    /// was replaced and still answers reads.
     failures: u64,
 }
 
@@ -61,7 +61,7 @@ where
         &self.runtime
     }
 
-    /// A connection that lives as far as one can tell: an idle one or a new one.
+    /// A connection that seems to work: an idle one or a new one.
     pub(crate) async fn take(&self) -> Result<Taken<'_, C>, sqlx::Error> {
         let permit = self.slots.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
         loop {
@@ -90,7 +90,7 @@ where
         Ok(connection)
     }
 
-    /// Runs one call on the store's runtime, within the time limit, whatever becomes of the caller.
+    /// Runs one call on the store's runtime within the time limit, also if the caller is dropped.
     pub(crate) async fn bounded<T: Send + 'static>(
         &self,
         call: impl Future<Output = Result<T, StoreError>> + Send + 'static,
@@ -127,8 +127,8 @@ pub(crate) struct Taken<'a, C: Connection> {
     permit: SemaphorePermit<'a>,
 }
 
-/// What becomes of the others by what becomes of one connection. Dropped before that is known, because there was no answer
-/// in time, it counts as a failure of the back end.
+/// The fate of the other connections after the use of one. Dropped without a result, because there was no answer in time,
+/// it counts as a failure of the back end.
 struct Outcome<'a, C: Connection> {
     home: &'a Connections<C>,
     failures: u64,
@@ -136,7 +136,7 @@ struct Outcome<'a, C: Connection> {
 }
 
 impl<C: Connection> Outcome<'_, C> {
-    /// All went well: the connection is kept, unless another one has failed meanwhile.
+    /// Keeps the connection after a success, unless another one has failed meanwhile.
     fn keep(mut self, connection: C) {
         self.is_known = true;
         let mut idle = self.home.idle();
@@ -145,7 +145,7 @@ impl<C: Connection> Outcome<'_, C> {
         }
     }
 
-    /// An error that says nothing of the others.
+    /// Drops this connection only: the error says nothing about the others.
     fn alone(mut self) {
         self.is_known = true;
     }
@@ -163,14 +163,14 @@ impl<C: Connection> Drop for Outcome<'_, C> {
     }
 }
 
-/// What follows from the result of one try.
+/// The step after one try.
 pub(crate) enum Settled<T> {
     Done(Result<T, StoreError>),
     Again,
 }
 
 impl<C: Connection> Taken<'_, C> {
-    /// Gives the connection back if all went well, and says whether the work is worth another try.
+    /// Returns the connection after a success, and decides about another try.
     pub(crate) fn settle<T>(self, result: Result<T, sqlx::Error>, tries: &mut u32) -> Settled<T> {
         *tries += 1;
         match result {
@@ -184,8 +184,8 @@ impl<C: Connection> Taken<'_, C> {
                 if !is_lost {
                     self.outcome.alone();
                 }
-                if *tries < TRIES && ((self.reused && is_lost) || is_conflict(&error)) {
-                    tracing::debug!(%error, tries, "the store's call is tried again");
+                if *tries < MAX_TRIES && ((self.reused && is_lost) || is_conflict(&error)) {
+                    tracing::debug!(%error, tries, "store call failed; retrying");
                     Settled::Again
                 } else {
                     Settled::Done(Err(StoreError::from_driver(error)))
@@ -195,7 +195,7 @@ impl<C: Connection> Taken<'_, C> {
     }
 }
 
-/// The error of a connection that could not be had.
+/// The error of a connection that could not be made.
 pub(crate) fn no_connection(error: sqlx::Error) -> StoreError {
     StoreError::Unreachable(Cause(error))
 }

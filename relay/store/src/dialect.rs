@@ -1,4 +1,4 @@
-//! The few statements that the back ends do not share.
+//! The statements that differ between the back ends.
 
 use crate::{Lease, number, reservations::key};
 use adit_protocol::Account;
@@ -25,12 +25,12 @@ impl OwnedNames {
 }
 
 pub(crate) trait Dialect {
-    /// Keeps other reservations of the account waiting until the end of the transaction, so that several at once
-    /// cannot all find a last name left.
+    /// Locks the account's reservations until the end of the transaction, so that several at once cannot all take the last
+    /// name.
     async fn lock_account(&mut self, account: &Account) -> Result<(), sqlx::Error>;
 
-    /// Sets the leases of those names that still have this owner and generation, and returns their keys. An end that
-    /// is later already stays: clocks of relays differ.
+    /// Extends the leases of the names that still have this owner and generation, and returns their keys. A later end
+    /// stays, because the clocks of relays differ.
     async fn extend(
         &mut self,
         names: &OwnedNames,
@@ -40,7 +40,7 @@ pub(crate) trait Dialect {
 }
 
 impl Dialect for SqliteConnection {
-    /// The transaction has the lock for writing, which is for the whole file.
+    /// Nothing to do: the transaction has the write lock of the whole file.
     async fn lock_account(&mut self, _: &Account) -> Result<(), sqlx::Error> {
         Ok(())
     }
@@ -80,8 +80,8 @@ impl Dialect for PgConnection {
         lock.execute(self).await.map(drop)
     }
 
-    /// The rows are locked in the order of their names: two relays with sessions of the same tunnels extend the same
-    /// rows, and would block each other for good if each began at its own end.
+    /// The rows are locked in the order of their names. Two relays with sessions of the same tunnels extend the same rows
+    /// and would deadlock otherwise.
     async fn extend(
         &mut self,
         names: &OwnedNames,

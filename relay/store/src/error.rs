@@ -1,8 +1,8 @@
-//! What can go wrong between a relay and its store.
+//! Errors of the store.
 
 use std::{io, path::PathBuf};
 
-/// A store could not be opened. Nothing has been sent to a server yet: a Postgres that is away is no such error.
+/// A store that cannot be opened. Nothing has been sent to a server yet.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The URL is not valid.
@@ -13,7 +13,7 @@ pub enum OpenError {
     File {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: io::Error,
     },
@@ -22,23 +22,23 @@ pub enum OpenError {
     Runtime,
 }
 
-/// The driver's own words for a failure.
+/// The error of the driver.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct Cause(pub(crate) sqlx::Error);
 
-/// The store's tables could not be brought up to date.
+/// Tables that could not be migrated.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
-    /// The store is not there.
+    /// The store does not answer.
     #[error("the store is unavailable")]
     Unavailable(#[source] StoreError),
-    /// A migration failed, or one that ran before is not the one that this program knows.
+    /// A migration failed, or an applied one differs from this program's.
     #[error("the store's tables cannot be migrated")]
     Migration(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// A call got no answer. Whether a change has been made is not known: every call may be repeated.
+/// A call that failed. The change may have been made all the same; every call may be repeated.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// There is no connection, or it broke.
@@ -47,7 +47,7 @@ pub enum StoreError {
     /// No answer within [`crate::CALL_TIMEOUT`].
     #[error("the store did not answer within {} s", crate::CALL_TIMEOUT.as_secs())]
     Timeout,
-    /// Others held what the call needed, for as long as it could wait: a SQLite file that another program writes to.
+    /// The call waited too long for a lock, as of a SQLite file that another program writes to.
     #[error("the store is busy")]
     Busy(#[source] Cause),
     /// The store refused: tables are missing, a right is missing, the disk is full.
@@ -69,8 +69,7 @@ impl StoreError {
         }
     }
 
-    /// Whether the server's TLS is not what the store's URL asks for, an untrusted certificate for example: waiting does not
-    /// mend that.
+    /// Whether the TLS handshake failed as the URL requires it, as for an untrusted certificate. A retry does not help then.
     pub fn is_distrust(&self) -> bool {
         match self {
             Self::Unreachable(Cause(sqlx::Error::Tls(_))) => true,
@@ -82,7 +81,7 @@ impl StoreError {
     }
 }
 
-/// Whether the connection that gave this error is of no more use, and a new one may be.
+/// Whether the connection is useless after this error, and a new one may work.
 ///
 /// Of Postgres' own errors these are classes 08 (connection) and 57P (the server shuts down or starts), 53300 (too
 /// many connections) and 25006: a primary that has become a standby only takes reads.
@@ -98,7 +97,7 @@ pub(crate) fn is_connection_lost(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether the same work may succeed at once on the same store: a deadlock (40P01), a transaction that lost a race
+/// Whether an immediate retry may succeed: a deadlock (40P01), a transaction that lost a race
 /// (40001), or a SQLite file that another process holds (SQLITE_BUSY and its extended codes).
 pub(crate) fn is_conflict(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(error) = error else { return false };

@@ -1,21 +1,21 @@
-//! Who may do what only one may do at a time.
+//! Fences: named locks with a time limit, which writes of their holder check.
 
 use crate::{Store, StoreError, connections::statement, number, unsigned};
 
-/// The right to do something, until it ends or somebody else has it.
+/// A lock that its holder has until it expires or another one takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fence {
-    /// What it is about.
+    /// The name of the lock.
     pub name: String,
-    /// Grows whenever it changes hands.
+    /// Grows with each change of the holder.
     pub epoch: u64,
 }
 
-/// The condition under which a write of the fence's holder counts: `$1` is the name, `$2` the epoch.
+/// The SQL condition that the fence is still held: `$1` is the name, `$2` the epoch.
 pub(crate) const HELD: &str = "SELECT epoch FROM fences WHERE name = $1 AND epoch = $2";
 
 impl Store {
-    /// Takes a fence, or holds on to it, for some seconds. Nothing while somebody else has it.
+    /// Takes or renews a fence for some seconds. `None` while another holder has it.
     pub async fn take_fence(
         &self,
         name: &str,
@@ -41,7 +41,7 @@ impl Store {
         })
     }
 
-    /// Lets the next one take a fence at once.
+    /// Releases a fence.
     pub async fn leave_fence(&self, fence: &Fence) -> Result<(), StoreError> {
         let fence = fence.clone();
         statement!(self, |connection| {

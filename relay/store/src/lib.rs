@@ -5,8 +5,8 @@
 //! `tests/contract.rs` is one suite that runs against each.
 //!
 //! Every call is bounded by [`CALL_TIMEOUT`], runs on the runtime in which the store was opened (so that the caller
-//! may be on any other), goes on when its caller is dropped, and may be repeated without harm. Times are seconds
-//! since 1970 and come from the caller. [`Store::changes`] says when to read again.
+//! may be on any other), continues when its caller is dropped, and is idempotent. Times are seconds since 1970 and come
+//! from the caller. [`Store::changes`] wakes the caller when it should read again.
 
 mod acme;
 mod certificates;
@@ -32,15 +32,15 @@ pub use acme::{ChallengeKind, ChallengeSet, StoredChallenge, StoredOrder};
 pub use certificates::{CertificateSet, SealedKey, StoredCertificate};
 pub use changes::{Changes, POLL_INTERVAL, Wakeups};
 pub use complaints::{
-    Complaint, Decision, Entry, Filing, Judged, Phase, Scope, Standing, Subject, UnclearSubject,
+    Complaint, Decision, Entry, Filing, ComplaintOutcome, Phase, Scope, EnforcementProgress, Subject, InvalidSubject,
 };
 pub use credentials::{BindCredentialError, BoundCredential, RevokedCredentials};
 pub use error::{Cause, MigrateError, OpenError, StoreError};
 pub use fences::Fence;
 pub use postgres::Postgres;
 pub use prune::Pruned;
-pub use relays::RelaySeen;
-pub use reservations::{HeldName, Lease, Origin, Reservation, Reserve, ReserveError};
+pub use relays::RelayStatus;
+pub use reservations::{HeldName, Lease, Origin, Reservation, ReservationRequest, ReserveError};
 pub use reservations::{LEASE_SECONDS, QUARANTINE_SECONDS};
 pub use sqlite::Sqlite;
 pub use suspensions::{Suspended, Suspension, Suspensions};
@@ -49,7 +49,7 @@ pub use url::{InvalidStoreUrl, StoreUrl};
 
 use std::time::Duration;
 
-/// The longest that a call takes, an error included. [`Store::migrate`] alone may take longer.
+/// The maximum time of a call, also of one that fails. Only [`Store::migrate`] may take longer.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A provider's store. Clones share their connections.
@@ -62,8 +62,8 @@ pub enum Store {
 }
 
 impl Store {
-    /// Opens a store without a call to it: a Postgres that is away is found out at the first call. The runtime of
-    /// the caller does the store's work from now on and must outlive it.
+    /// Opens a store without connecting: the first call fails if Postgres does not answer. The store's work runs on the
+    /// caller's runtime, which must outlive it.
     pub fn open(url: &StoreUrl) -> Result<Self, OpenError> {
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| OpenError::Runtime)?;
         match url {
@@ -72,8 +72,8 @@ impl Store {
         }
     }
 
-    /// Brings the tables up to date. Several programs may do so at once. Tables of a later version are left alone, so
-    /// that a relay of the version before runs on them. Takes at most a minute.
+    /// Migrates the tables, in at most a minute. Several programs may do so at once. Tables of a later version stay as they
+    /// are, so that a relay of the previous version runs on them.
     pub async fn migrate(&self) -> Result<(), MigrateError> {
         match self {
             Self::Sqlite(sqlite) => sqlite.migrate().await,
@@ -81,8 +81,8 @@ impl Store {
         }
     }
 
-    /// Gives a role of a Postgres store what a relay needs, without a right to change the schema; a file has no roles.
-    /// The caller's own role has to own the tables.
+    /// Grants a Postgres role the rights that a relay needs, without the right to change the schema. The caller's role must
+    /// own the tables. Does nothing for SQLite, which has no roles.
     pub async fn grant_relay(&self, role: &str) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(_) => Ok(()),
@@ -98,7 +98,7 @@ impl Store {
         })
     }
 
-    /// Wake-ups for whoever holds a part of the store in memory. The first [`Changes::next`] returns at once.
+    /// Wake-ups for readers that hold a part of the store in memory. The first [`Changes::next`] returns at once.
     pub fn changes(&self) -> Changes {
         match self {
             Self::Sqlite(sqlite) => sqlite.changes(),
@@ -106,8 +106,8 @@ impl Store {
         }
     }
 
-    /// Wake-ups for whoever waits for relays to enforce suspensions: when one has confirmed a version, begins or is gone,
-    /// and as [`Store::changes`] otherwise. In Postgres it costs a connection of its own.
+    /// Wake-ups for readers that wait until relays enforce suspensions: after a relay has confirmed a version, started or
+    /// ended, and whenever [`Store::changes`] wakes. Needs a Postgres connection of its own.
     pub fn confirmations(&self) -> Changes {
         match self {
             Self::Sqlite(sqlite) => sqlite.confirmations(),
@@ -115,7 +115,7 @@ impl Store {
         }
     }
 
-    /// How the wake-ups of [`Store::changes`] come about just now.
+    /// The current source of the wake-ups of [`Store::changes`].
     pub fn wakeups(&self) -> Wakeups {
         match self {
             Self::Sqlite(_) => Wakeups::InProcess,
@@ -123,7 +123,7 @@ impl Store {
         }
     }
 
-    /// Wakes this process after a change of its own: at once, even where notifications do not arrive.
+    /// Wakes the readers of this process after a change of its own, also while notifications do not arrive.
     fn wake(&self) {
         match self {
             Self::Sqlite(sqlite) => sqlite.wake(),
@@ -133,7 +133,7 @@ impl Store {
 }
 
 impl Store {
-    /// Wakes those of this process who wait for confirmations.
+    /// Wakes the readers of this process that wait for confirmations.
     fn wake_confirmed(&self) {
         match self {
             Self::Sqlite(sqlite) => sqlite.wake_confirmed(),
@@ -142,12 +142,12 @@ impl Store {
     }
 }
 
-/// A time or a generation as the back ends have it. What is greater than they can hold is for ever anyway.
+/// A time or a generation as the back ends store it. A greater value than they can hold means forever.
 fn number(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// A number from the store, which never holds a negative one.
+/// A number of the store, which never holds a negative one.
 fn unsigned(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }

@@ -1,7 +1,7 @@
 //! The connection that listens for Postgres' notifications.
 //!
-//! It is a connection of its own, so that no transaction pooler can come between unnoticed: a probe that goes out on
-//! another connection must arrive here. That also finds a listening connection whose network went away without a word.
+//! It probes itself: a notification that is sent on another connection must arrive here. That detects a transaction pooler
+//! in between and a connection whose network is gone.
 
 use crate::{Wakeups, changes::Bell, connections::Connections};
 use sqlx::{
@@ -21,28 +21,28 @@ use tokio::{
     time::{Instant, sleep, timeout, timeout_at},
 };
 
-/// The channel that tells of changes to what relays hold in memory, by the triggers of the migrations.
+/// The channel for changes of the rows that relays hold in memory; triggers of the migrations notify it.
 pub(crate) const CHANGED: &str = "adit";
-/// The channel that tells of what relays have confirmed.
+/// The channel for confirmations by relays.
 pub(crate) const CONFIRMED: &str = "adit_confirmed";
 
-/// How long connecting, a statement or the way of a probe may take.
+/// The maximum time of a connect, a statement, or the way of a probe.
 const STEP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How often a probe is sent.
+/// The interval between two probes.
 const PROBE_INTERVAL: Duration = Duration::from_secs(30);
 
-/// The pause before a lost connection is made anew, at first and at most.
-const RECONNECT_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// The delay before a reconnect: the first and the maximum.
+const RECONNECT_DELAY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
-/// Why listening ended.
+/// The reason why listening ended.
 #[derive(Debug, thiserror::Error)]
 enum ListenError {
-    #[error("the connection that listens is lost")]
+    #[error("the listening connection is lost")]
     Lost(#[source] sqlx::Error),
-    #[error("the connection that listens was closed")]
+    #[error("the listening connection was closed")]
     Closed,
-    #[error("no probe can be sent")]
+    #[error("cannot send a probe")]
     Probe(#[source] crate::StoreError),
     #[error("no answer within {} s", STEP_TIMEOUT.as_secs())]
     Timeout,
@@ -50,7 +50,7 @@ enum ListenError {
     Unheard,
 }
 
-/// The task that listens; it ends when this is dropped.
+/// The listening task. It ends when this is dropped.
 pub(crate) struct Listener {
     task: AbortHandle,
     heard: Arc<AtomicBool>,
@@ -95,12 +95,12 @@ struct Ear {
 
 impl Ear {
     async fn listen_always(self) {
-        let mut pause = RECONNECT_PAUSE.0;
+        let mut pause = RECONNECT_DELAY.0;
         let mut warned = false;
         loop {
             let error = match self.connect().await {
                 Ok(mut listener) => {
-                    pause = RECONNECT_PAUSE.0;
+                    pause = RECONNECT_DELAY.0;
                     // Whatever happened before this connection listened is found by reading now.
                     self.bell.ring();
                     self.listen(&mut listener).await
@@ -110,14 +110,14 @@ impl Ear {
             self.heard.store(false, Ordering::Relaxed);
             if matches!(error, ListenError::Unheard) {
                 if !std::mem::replace(&mut warned, true) {
-                    tracing::warn!("{error} Changes are found by reading every 5 s.");
+                    tracing::warn!("{error} Polling every 5 s instead.");
                 }
                 pause = PROBE_INTERVAL;
             } else {
-                tracing::debug!(error = &error as &dyn std::error::Error, "listening for changes ended");
+                tracing::debug!(error = &error as &dyn std::error::Error, "listening connection lost; reconnecting");
             }
             sleep(pause).await;
-            pause = (pause * 2).min(RECONNECT_PAUSE.1);
+            pause = (pause * 2).min(RECONNECT_DELAY.1);
         }
     }
 
@@ -138,7 +138,7 @@ impl Ear {
         timeout(STEP_TIMEOUT, connect).await.map_err(|_| ListenError::Timeout)?.map_err(ListenError::Lost)
     }
 
-    /// Listens until something is wrong.
+    /// Listens until an error.
     async fn listen(&self, listener: &mut PgListener) -> ListenError {
         loop {
             if let Err(error) = self.send_probe().await {

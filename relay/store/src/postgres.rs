@@ -15,16 +15,16 @@ use std::{
 };
 use tokio::{runtime::Handle, time::timeout};
 
-/// The connections that one relay has for calls, beside the one that listens.
+/// The number of connections of one relay for calls, beside the listening one.
 const CONNECTIONS: usize = 2;
 
-/// What each connection is told first. The server gives up what the relay no longer waits for, and a database whose
-/// default is a stricter isolation would only add conflicts: every statement here is right at this level. A standby
-/// refuses the last line: what it would answer may be old, and a primary never becomes one while a connection stays.
+/// The first statements of each connection. The server cancels statements that the relay no longer waits for. A stricter
+/// default isolation would only add conflicts, because every statement is correct at this level. A standby refuses the last
+/// statement: its answers may be old, and a primary never becomes a standby while a connection lives.
 const SETUP: &str = "SET statement_timeout = '2s'; SET idle_in_transaction_session_timeout = '2s'; \
      SET default_transaction_isolation = 'read committed'; BEGIN READ WRITE; COMMIT";
 
-/// What a relay does with which tables. It changes no schema, no suspension and nothing of another kind of program.
+/// The rights of a relay by table. It changes no schema, no suspension, and no table of other programs.
 const RELAY_RIGHTS: [(&str, &str); 6] = [
     ("SELECT", "_sqlx_migrations, versions, suspensions"),
     ("SELECT", "certificates, certificate_keys, acme_challenges"),
@@ -34,7 +34,7 @@ const RELAY_RIGHTS: [(&str, &str); 6] = [
     ("SELECT, INSERT, UPDATE", "enforcements"),
 ];
 
-/// The longest that all migrations together may take.
+/// The maximum time of all migrations together.
 const MIGRATE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A Postgres database with two connections for calls and, once [`crate::Store::changes`] was called, one that listens.
@@ -96,7 +96,7 @@ impl Postgres {
         migrated(self.connections.runtime(), run).await
     }
 
-    /// Gives a role what a relay needs of the tables, and nothing else.
+    /// Grants a role the rights of a relay and revokes all others.
     pub(crate) async fn grant_relay(&self, role: &str) -> Result<(), StoreError> {
         let role = role.replace('"', "\"\"");
         let options = self.connections.options().clone();
@@ -139,7 +139,7 @@ impl Postgres {
     }
 }
 
-/// The migrations that are done; nothing if that cannot be told.
+/// The migrations that have been applied; `None` if that is unknown.
 async fn applied(connection: &mut PgConnection) -> Option<Vec<i64>> {
     let query = sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success");
     query.fetch_all(connection).await.ok()

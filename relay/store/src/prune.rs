@@ -1,19 +1,19 @@
-//! Taking out what no longer matters to anyone.
+//! Deletes rows that have expired.
 
 use crate::{Store, StoreError, connections::statement, number};
 
 const DAY: u64 = 24 * 60 * 60;
 
-/// How long an ended token, credential or suspension is kept, beyond any difference between clocks.
-const ENDED_SECONDS: u64 = DAY;
+/// The time for which an ended token, credential or suspension is kept; longer than clocks differ.
+const ENDED_RETENTION_SECONDS: u64 = DAY;
 
-/// How long a free name's generation is remembered. No ticket or session that knows it lives nearly as long.
-const FREE_NAME_SECONDS: u64 = 30 * DAY;
+/// The time for which the generation of a free name is kept; longer than any ticket or session lives.
+const FREE_NAME_RETENTION_SECONDS: u64 = 30 * DAY;
 
-/// The most rows of each kind that one call takes out; the statements below say it too.
-const MOST: u64 = 1000;
+/// The maximum number of rows of each kind that one call deletes. The statements below repeat it.
+const MAX_ROWS: u64 = 1000;
 
-/// How many rows [`Store::prune`] took out.
+/// The number of rows that [`Store::prune`] deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pruned {
     /// Marks of used tokens that ended a day ago.
@@ -25,18 +25,18 @@ pub struct Pruned {
 }
 
 impl Pruned {
-    /// Whether the call took out as many of a kind as it may: there may be more.
+    /// Whether the call reached the maximum of a kind, so that there may be more.
     pub fn is_full(&self) -> bool {
-        [self.used_tokens, self.credentials, self.names].contains(&MOST)
+        [self.used_tokens, self.credentials, self.names].contains(&MAX_ROWS)
     }
 }
 
 impl Store {
-    /// Takes out what has ended, at most 1,000 rows of each kind, so that the call stays short; to be called every
-    /// few minutes. Several relays may do so at once.
+    /// Deletes expired rows, at most 1,000 of each kind to keep the call short. Called every few minutes; several relays may
+    /// call it at once.
     pub async fn prune(&self, now: u64) -> Result<Pruned, StoreError> {
-        let ended = now.saturating_sub(ENDED_SECONDS);
-        let free = now.saturating_sub(FREE_NAME_SECONDS);
+        let ended = now.saturating_sub(ENDED_RETENTION_SECONDS);
+        let free = now.saturating_sub(FREE_NAME_RETENTION_SECONDS);
         let used_tokens = statement!(self, |connection| {
             let done = sqlx::query(
                 "DELETE FROM used_tokens WHERE (issuer, token_id) IN \

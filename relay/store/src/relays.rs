@@ -1,4 +1,4 @@
-//! Which relays the provider has, and what each of them has read.
+//! The relays' reports: the versions that each relay uses, and its load.
 
 use crate::{
     Store, StoreError,
@@ -9,36 +9,36 @@ use crate::{
 use adit_protocol::RelayId;
 use sqlx::Row;
 
-/// The last word of a relay about itself.
+/// The last report of a relay.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RelaySeen {
+pub struct RelayStatus {
     /// The region's domain.
     pub region: String,
     /// Unique in its region.
     pub relay: RelayId,
-    /// When the process began, in seconds since 1970.
+    /// The start of the process in seconds since 1970.
     pub started: u64,
-    /// When it said this, in seconds since 1970.
+    /// The time of the report in seconds since 1970.
     pub seen: u64,
     /// The version of the suspensions that it enforces.
     pub suspensions_version: u64,
-    /// The revision of the configuration that it uses; empty from a relay that does not say.
+    /// The revision of its configuration; empty if it does not report one.
     pub config_revision: String,
-    /// Why it does not use the configuration that it read last; nothing when it does.
+    /// The reason why it does not use the configuration that it read last; `None` if it does.
     pub config_refused: Option<String>,
     /// Whether it is draining.
     pub draining: bool,
-    /// Its sessions.
+    /// The number of its sessions.
     pub sessions: u32,
-    /// The tunnels on them, each counted once.
+    /// The number of tunnels on them, each counted once.
     pub tunnels: u32,
-    /// Whether it reaches the registry.
+    /// Whether the registry answers it.
     pub registry_up: bool,
     /// The version of the challenges that it answers.
     pub challenges_version: u64,
     /// The fingerprints of the certificates of the store that it serves.
     pub served: Vec<String>,
-    /// Why it does not serve a certificate of the store; nothing when it serves all of its region.
+    /// The reason why it does not serve a certificate of the store; `None` if it serves all of its region.
     pub certificate_problem: Option<String>,
 }
 
@@ -57,14 +57,14 @@ const SEEN: &str = "INSERT INTO relays (region, relay, started, seen, suspension
        certificate_problem = excluded.certificate_problem";
 
 impl Store {
-    /// Records that a relay lives and what it enforces, in place of what it said before.
-    pub async fn relay_seen(&self, relay: &RelaySeen) -> Result<(), StoreError> {
+    /// Stores the report of a relay in place of the last one.
+    pub async fn relay_seen(&self, relay: &RelayStatus) -> Result<(), StoreError> {
         self.confirm(relay, &[]).await
     }
 
-    /// The same, together with how many sessions the relay has closed in all because of each of these suspensions. Both
-    /// are in the store, or neither.
-    pub async fn confirm(&self, relay: &RelaySeen, closed: &[(String, u64)]) -> Result<(), StoreError> {
+    /// Stores the report of a relay and the total numbers of sessions that it closed for each of these suspensions, in one
+    /// transaction.
+    pub async fn confirm(&self, relay: &RelayStatus, closed: &[(String, u64)]) -> Result<(), StoreError> {
         let (relay, closed) = (relay.clone(), closed.to_vec());
         transaction!(self, |connection| {
             for (suspension, closed) in &closed {
@@ -99,7 +99,7 @@ impl Store {
         Ok(())
     }
 
-    /// Forgets a relay that has ended in an orderly way, or that is proven gone.
+    /// Removes a relay that has shut down or is proven gone.
     pub async fn relay_gone(&self, region: &str, relay: &RelayId) -> Result<(), StoreError> {
         let (region, relay) = (region.to_owned(), relay.clone());
         statement!(self, |connection| {
@@ -112,8 +112,8 @@ impl Store {
         })
     }
 
-    /// All relays that are not gone, by region and id.
-    pub async fn relays_seen(&self) -> Result<Vec<RelaySeen>, StoreError> {
+    /// The reports of all relays, by region and id.
+    pub async fn relays_seen(&self) -> Result<Vec<RelayStatus>, StoreError> {
         statement!(self, |connection| {
             let rows = sqlx::query(
                 "SELECT region, relay, started, seen, suspensions_version, config_revision, config_refused, \
@@ -125,7 +125,7 @@ impl Store {
             let mut relays = Vec::with_capacity(rows.len());
             for row in &rows {
                 let relay: String = row.try_get(1)?;
-                relays.push(RelaySeen {
+                relays.push(RelayStatus {
                     region: row.try_get(0)?,
                     relay: relay.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
                     started: unsigned(row.try_get(2)?),
@@ -147,7 +147,7 @@ impl Store {
     }
 }
 
-/// A count from the store, which never holds a negative one.
+/// A count of the store, which never holds a negative one.
 fn small(value: i64) -> u32 {
     u32::try_from(value.max(0)).unwrap_or(u32::MAX)
 }

@@ -1,4 +1,4 @@
-//! Who owns a name.
+//! Reservations: the owners of names.
 
 use crate::{
     Store, StoreError,
@@ -10,71 +10,71 @@ use adit_protocol::{Account, Endpoint, InstanceId, Kind};
 use sqlx::Row;
 use std::collections::HashSet;
 
-/// How long a name stays with its tunnel after the last sign of it, in seconds.
+/// The time for which a name stays with its tunnel after the last extension, in seconds.
 pub const LEASE_SECONDS: u64 = 5 * 60;
 
-/// How long a name then stays closed to everyone but its account, in seconds.
+/// The time after the lease for which only its account can have a name, in seconds.
 pub const QUARANTINE_SECONDS: u64 = 7 * 24 * 60 * 60;
 
-/// The most names that one statement extends.
-const BATCH: usize = 500;
+/// The maximum number of names that one statement extends.
+const MAX_BATCH: usize = 500;
 
-/// The most names that [`Store::idle_names`] returns.
-const IDLE_NAMES: i64 = 16;
+/// The maximum number of names that [`Store::idle_names`] returns.
+const MAX_IDLE_NAMES: i64 = 16;
 
-/// Where a wish for a name comes from.
+/// The origin of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// The client asked for it: it counts among the names that the account chose.
+    /// Chosen by the client.
     Chosen,
-    /// The relay drew it: it counts among the account's drawn names.
+    /// Drawn by the relay. Drawn names have a limit of their own.
     Drawn,
-    /// The relay drew it for this account once, and nobody uses it: it counts as before. It is had only while its
-    /// lease is over, so that of two who take it up one gets it.
+    /// Drawn for this account before, and idle. It is reserved only if its lease is over, so that one of two requests at
+    /// once gets it.
     DrawnBefore,
 }
 
-/// A wish for a name.
+/// A request for a name.
 #[derive(Clone, Debug)]
-pub struct Reserve {
+pub struct ReservationRequest {
     /// The host name or the port.
     pub endpoint: Endpoint,
-    /// Who wants it.
+    /// The account.
     pub account: Account,
     /// The run of the client that will serve it.
     pub instance: InstanceId,
     /// The region's domain.
     pub region: String,
-    /// Where the wish comes from.
+    /// The origin of the name.
     pub origin: Origin,
-    /// The most names that the account may hold, those in quarantine included: each keeps others out for a week. So
-    /// many that it chose, and so many that were drawn for it.
+    /// The maximum number of names of each origin, chosen and drawn, that the account may hold. Names in quarantine count,
+    /// because they are closed to others.
     pub names_limit: u32,
     /// Seconds since 1970.
     pub now: u64,
 }
 
-/// A name that was reserved.
+/// A reserved name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reservation {
-    /// Counts the owners of this name, from 1. A greater one is always the later owner.
+    /// The number of owners of this name so far, this one included. A greater one is always the later owner.
     pub generation: u64,
 }
 
-/// Why a name cannot be had.
+/// A name that cannot be reserved.
 #[derive(Debug, thiserror::Error)]
 pub enum ReserveError {
-    /// It belongs to another account, or did within the last week; or one that was to be taken up again is in use.
+    /// It belongs to another account, or did within the last week; or an idle name is in use again.
     #[error("the name belongs to another account")]
     Taken,
-    /// The account holds as many names of this origin as it may, and this is none of them.
-    #[error("the account holds {limit} names, as many as it may")]
+    /// The account has reached its limit of names of this origin.
+    #[error("the account holds {limit} names, its limit")]
     TooManyNames {
-        /// The most names that it may hold.
+        /// The limit.
         limit: u32,
     },
-    /// The store gave no answer.
-    #[error("names cannot be reserved just now")]
+    /// The store did not answer.
+    #[error("the store cannot reserve a name")]
     Unavailable(#[source] StoreError),
 }
 
@@ -89,18 +89,18 @@ pub struct Lease {
     pub generation: u64,
 }
 
-/// What the store holds about one name.
+/// The row of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldName {
     /// The last owner.
     pub account: Account,
     /// The run of the client that the name was last reserved for.
     pub instance: String,
-    /// Counts the owners, from 1.
+    /// The number of owners so far.
     pub generation: u64,
-    /// When the lease ends or ended, in seconds since 1970.
+    /// The end of the lease in seconds since 1970.
     pub leased_until: u64,
-    /// When anyone may have the name again, in seconds since 1970.
+    /// The time from which every account can have the name, in seconds since 1970.
     pub quarantine_until: u64,
 }
 
@@ -115,13 +115,13 @@ enum Outcome {
     TooMany,
 }
 
-/// How many names an account holds that it chose, how many that were drawn, and whether the wanted one is among them.
+/// The numbers of chosen and drawn names that an account holds, and whether the requested one is among them.
 const COUNT: &str = "SELECT COALESCE(SUM(CASE WHEN chosen THEN 1 ELSE 0 END), 0), \
        COALESCE(SUM(CASE WHEN chosen THEN 0 ELSE 1 END), 0), \
        COALESCE(SUM(CASE WHEN endpoint = $3 THEN 1 ELSE 0 END), 0) > 0 \
      FROM reservations WHERE issuer = $1 AND subject = $2 AND quarantine_until > $4";
 
-/// One statement decides who gets the name: the row's lock lets the second of two wait for the first, and look then.
+/// One statement decides: the row lock makes the second of two requests wait for the first.
 const RESERVE: &str = "INSERT INTO reservations \
      (endpoint, region, issuer, subject, instance, generation, reserved_at, leased_until, quarantine_until, chosen) \
      VALUES ($1, $2, $3, $4, $5, 1, $6, $7, $8, $9) \
@@ -140,10 +140,10 @@ const RESERVE: &str = "INSERT INTO reservations \
      RETURNING generation";
 
 impl Store {
-    /// Reserves a name that is free, that belongs to the account already, or whose quarantine is over. The generation
-    /// is a new one only when account or instance differ from those of the last reservation: the newest instance
-    /// wins, and a repeated call changes nothing but the lease.
-    pub async fn reserve(&self, wish: &Reserve) -> Result<Reservation, ReserveError> {
+    /// Reserves a name that is free, belongs to the account, or whose quarantine is over. The generation grows only if the
+    /// account or the instance differs from the last reservation's: the newest instance wins, and a repeated call only
+    /// extends the lease.
+    pub async fn reserve(&self, wish: &ReservationRequest) -> Result<Reservation, ReserveError> {
         let limit = wish.names_limit;
         let wish = wish.clone();
         let endpoint = key(&wish.region, &wish.endpoint);
@@ -186,8 +186,7 @@ impl Store {
         }
     }
 
-    /// Names of a region that were drawn for the account and whose lease is over, the oldest first, at most 16: hosts
-    /// or ports.
+    /// Up to 16 names of a region, hosts or ports, that were drawn for the account and whose lease is over; the oldest first.
     pub async fn idle_names(
         &self,
         region: &str,
@@ -212,15 +211,15 @@ impl Store {
             .bind(i32::try_from(prefix.len()).unwrap_or(i32::MAX))
             .bind(&prefix)
             .bind(kind.is_by_port())
-            .bind(IDLE_NAMES)
+            .bind(MAX_IDLE_NAMES)
             .fetch_all(connection)
             .await
         })?;
         Ok(keys.iter().filter_map(|key| Endpoint::from_provider_key(key, region)).collect())
     }
 
-    /// Extends the leases of names whose tunnels are open, once a minute, all of a relay at once. Returns those that
-    /// have another owner or generation by now, in the order given; nothing of them was changed.
+    /// Extends the leases of names whose tunnels are open. A relay calls it once a minute for all of its names. Returns, in
+    /// the order given, those that have another owner or generation by now; they are unchanged.
     pub async fn extend(
         &self,
         region: &str,
@@ -230,7 +229,7 @@ impl Store {
         let leased_until = now.saturating_add(LEASE_SECONDS);
         let quarantine_until = leased_until.saturating_add(QUARANTINE_SECONDS);
         let mut lost = Vec::new();
-        for batch in leases.chunks(BATCH) {
+        for batch in leases.chunks(MAX_BATCH) {
             let names = OwnedNames::new(region, batch);
             let extended: HashSet<String> = transaction!(self, |connection| {
                 connection.extend(&names, number(leased_until), number(quarantine_until)).await
@@ -241,7 +240,7 @@ impl Store {
         Ok(lost)
     }
 
-    /// Ends a lease now; the quarantine begins. Returns false, and changes nothing, when the name has another owner or
+    /// Ends a lease, so that the quarantine begins. Returns false and changes nothing if the name has another owner or
     /// generation by now.
     pub async fn release(&self, region: &str, lease: &Lease, now: u64) -> Result<bool, StoreError> {
         let endpoint = key(region, &lease.endpoint);
@@ -263,7 +262,7 @@ impl Store {
         })
     }
 
-    /// What is held about a name, also after its lease; nothing when nobody had it in the last month.
+    /// The row of a name, also after its lease. `None` if nobody had it in the last month.
     pub async fn held_name(&self, region: &str, endpoint: &Endpoint) -> Result<Option<HeldName>, StoreError> {
         let endpoint = key(region, endpoint);
         statement!(self, |connection| {
@@ -285,7 +284,7 @@ impl Store {
         })
     }
 
-    /// How many names are held, those in quarantine included.
+    /// The number of names that are held, including those in quarantine.
     pub async fn names(&self, now: u64) -> Result<u64, StoreError> {
         statement!(self, |connection| {
             let count: i64 =

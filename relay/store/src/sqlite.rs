@@ -10,13 +10,13 @@ use sqlx::{
 use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt, path::Path, sync::Arc, time::Duration};
 use tokio::runtime::Handle;
 
-/// How long a statement waits for another process that writes to the same file.
+/// The time for which a statement waits for another process that writes to the same file.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// How long a migration waits for another program's.
+/// The time for which a migration waits for that of another program.
 const MIGRATE_BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A SQLite file with one connection, which puts all calls in a row.
+/// A SQLite file with one connection, which runs calls one after the other.
 #[derive(Clone)]
 pub struct Sqlite {
     connections: Arc<Connections<SqliteConnection>>,

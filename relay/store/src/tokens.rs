@@ -1,19 +1,19 @@
-//! Tokens that buy one credential and are used up by it.
+//! Tokens, each of which can be exchanged for a credential once.
 
 use crate::{Store, StoreError, connections::statement, number};
 use adit_protocol::Account;
 
-/// How long the same key may use a token again, in seconds: the answer to its first use may have been lost.
+/// The seconds for which the same key may use a token again, because the answer to the first use may have been lost.
 pub const TOKEN_REPEAT_SECONDS: u64 = 60;
 
-/// Why a token is not taken.
+/// A token that is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum UseTokenError {
-    /// It has been used, by another key or too long ago.
+    /// It was used by another key, or too long ago.
     #[error("the token has been used")]
     Used,
-    /// The store gave no answer: the token must not be taken, and it may be tried again.
-    #[error("tokens cannot be checked just now")]
+    /// The store did not answer. The token must be refused, and the client may retry.
+    #[error("the store cannot check the token")]
     Unavailable(#[source] StoreError),
 }
 

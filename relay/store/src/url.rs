@@ -1,20 +1,20 @@
-//! Where a store is.
+//! URLs of stores.
 
 use serde::Deserialize;
 use sqlx::postgres::PgConnectOptions;
 use std::{fmt, path::PathBuf, str::FromStr};
 
-/// Where a store is, as it stands in a configuration: `sqlite:/path/to/file` or `postgres://user:password@host/name`.
+/// The URL of a store, as in configurations: `sqlite:/path/to/file` or `postgres://user:password@host/name`.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum StoreUrl {
-    /// A file of this machine. It is created when it is not there.
+    /// A local file, which is created if it is missing.
     Sqlite(PathBuf),
     /// A PostgreSQL database, as a URL that may have a password in it.
     Postgres(String),
 }
 
-/// A text that names no store. None of the variants repeats the text: it may have a password in it.
+/// A text that is not the URL of a store. No variant repeats the text, because it may contain a password.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum InvalidStoreUrl {
     /// Neither of the two schemes.
@@ -23,10 +23,10 @@ pub enum InvalidStoreUrl {
     /// `sqlite:` with nothing behind it, with `?` or with `:memory:`.
     #[error("'sqlite:' must be followed by the path of a file, without '?'")]
     Path,
-    /// `postgres:` with something that is no URL of a database.
+    /// `postgres:` without the URL of a database.
     #[error("the Postgres URL is not valid: {reason}")]
     Postgres {
-        /// What is wrong with it, without the URL itself.
+        /// The reason, without the URL itself.
         reason: &'static str,
     },
 }
@@ -60,7 +60,7 @@ impl FromStr for StoreUrl {
 }
 
 impl StoreUrl {
-    /// The role that a Postgres URL names; a file has none.
+    /// The role of a Postgres URL; `None` for a file.
     pub fn role(&self) -> Option<String> {
         match self {
             Self::Sqlite(_) => None,
@@ -71,7 +71,7 @@ impl StoreUrl {
     }
 }
 
-/// Reads a Postgres URL. The driver's own error is dropped because it can quote what stands in the URL.
+/// Reads a Postgres URL. The driver's own error is dropped because it can quote the URL.
 pub(crate) fn postgres_options(url: &str) -> Result<PgConnectOptions, InvalidStoreUrl> {
     let wrong = |reason| InvalidStoreUrl::Postgres { reason };
     let options: PgConnectOptions = url

@@ -3,7 +3,7 @@
 pub(crate) use crate::clients::{client_without_token, http_tunnel, until_open};
 use adit::{Client, ClientBuilder};
 use adit_protocol::Account;
-use adit_store::{Decision, Filing, Phase, Scope, Standing, Store, StoreError, Subject};
+use adit_store::{Decision, Filing, Phase, Scope, EnforcementProgress, Store, StoreError, Subject};
 use adit_testkit::{
     fleet::RelayFleet,
     http::{Consumer, Service},
@@ -122,8 +122,8 @@ pub(crate) async fn judge(store: &Store, filing: &Filing) -> adit_store::Complai
 }
 
 /// How far a complaint is enforced.
-pub(crate) async fn standing(store: &Store, complaint: &adit_store::Complaint) -> Standing {
-    Standing::of(complaint, &retry(async || store.relays_seen().await).await, unix_now())
+pub(crate) async fn standing(store: &Store, complaint: &adit_store::Complaint) -> EnforcementProgress {
+    EnforcementProgress::of(complaint, &retry(async || store.relays_seen().await).await, unix_now())
 }
 
 /// Waits until every relay has confirmed.

@@ -23,8 +23,8 @@ async fn leave_at_once(name: &'static str, kinds: &[(ConsumerKind, usize)]) {
     let fixture = FaultFixture::start(LIMITS).await;
     let (_http, (_tcp, port)) = (fixture.publish_service().await, fixture.publish_service_tcp().await);
     fixture.assert_answers(1).await;
-    let operator_key = fixture.consumer().connect().await.unwrap();
-    drop(operator_key);
+    let keeper = fixture.consumer().connect().await.unwrap();
+    drop(keeper);
     until("nothing is under way", || fixture.relay.metric("adit_connections_open") == 0).await;
     let before = fixture.counts();
     let rounds = scale(2, 20);

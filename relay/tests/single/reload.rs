@@ -2,7 +2,7 @@
 
 use crate::relay_fixture::{RelayFixture, region};
 use adit::Tunnel;
-use adit_store::{RelaySeen, Store, StoreUrl};
+use adit_store::{RelayStatus, Store, StoreUrl};
 use adit_testkit::{
     http::{Consumer, Service},
     region::DOMAIN,
@@ -53,7 +53,7 @@ impl ReloadFixture {
     }
 
     /// What the relay reports to the store, once `is_wanted` accepts it.
-    async fn report(&self, is_wanted: impl Fn(&RelaySeen) -> bool) -> RelaySeen {
+    async fn report(&self, is_wanted: impl Fn(&RelayStatus) -> bool) -> RelayStatus {
         until_ok("the relay reports to the store", || async {
             let relays = self.store.relays_seen().await.unwrap_or_default();
             relays.iter().find(|seen| is_wanted(seen)).cloned().ok_or(relays)

@@ -22,8 +22,8 @@ fn pod(address: &str, port: u16) -> Pod {
     .unwrap()
 }
 
-fn relay(region: &str, id: &str) -> RelaySeen {
-    RelaySeen {
+fn relay(region: &str, id: &str) -> RelayStatus {
+    RelayStatus {
         region: region.into(),
         relay: id.parse().unwrap(),
         started: 0,

@@ -29,8 +29,8 @@ fn stored() -> StoredCertificate {
     }
 }
 
-fn relay(region: &str, name: &str, served: &[&str]) -> RelaySeen {
-    RelaySeen {
+fn relay(region: &str, name: &str, served: &[&str]) -> RelayStatus {
+    RelayStatus {
         region: region.into(),
         relay: name.parse().unwrap(),
         started: 0,

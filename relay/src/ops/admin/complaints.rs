@@ -5,7 +5,7 @@
 //! - `POST /v1/complaints/{id}/decision`: decides about one, as [`NewDecision`].
 
 use super::{problem::ProblemDetails, view::rfc3339};
-use adit_store::{Complaint, Decision, Entry, Filing, Scope, Standing, Store, StoreError, Subject};
+use adit_store::{Complaint, Decision, Entry, Filing, Scope, EnforcementProgress, Store, StoreError, Subject};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -105,7 +105,7 @@ pub struct ComplaintView {
 }
 
 impl ComplaintView {
-    fn new(complaint: &Complaint, standing: &Standing, history: Vec<Entry>) -> Self {
+    fn new(complaint: &Complaint, standing: &EnforcementProgress, history: Vec<Entry>) -> Self {
         let filing = &complaint.filing;
         let until = |until: u64| {
             let time = OffsetDateTime::from_unix_timestamp(i64::try_from(until).ok()?).ok()?;
@@ -164,7 +164,7 @@ pub(super) async fn list(
     let limit = u32::try_from(limit).unwrap_or(u32::MAX);
     let complaints = store.complaints(after, limit).await.map_err(failed)?;
     let relays = store.relays_seen().await.map_err(failed)?;
-    let view = |complaint| ComplaintView::new(complaint, &Standing::of(complaint, &relays, now), vec![]);
+    let view = |complaint| ComplaintView::new(complaint, &EnforcementProgress::of(complaint, &relays, now), vec![]);
     Ok(complaints.iter().map(view).collect())
 }
 
@@ -172,7 +172,7 @@ pub(super) async fn list(
 pub(super) async fn one(store: &Store, id: &str, now: u64) -> Result<ComplaintView, ProblemDetails> {
     let mut complaint = find(store, id).await?;
     let relays = store.relays_seen().await.map_err(failed)?;
-    let standing = Standing::of(&complaint, &relays, now);
+    let standing = EnforcementProgress::of(&complaint, &relays, now);
     if standing.phase == adit_store::Phase::Enforced && complaint.enforced_at.is_none() {
         let noted = store.complaint_enforced(id, complaint.version, now).await.map_err(failed)?;
         complaint = noted.unwrap_or(complaint);

@@ -1,4 +1,4 @@
-//! What follows from a complaint as it stands now. Pure: what is found out in the store comes in.
+//! Plans the changes that follow from a complaint. Pure: the caller reads the store.
 
 use super::{Complaint, Decision, Filing, Scope, Subject};
 use crate::{Suspended, Suspension};
@@ -13,32 +13,32 @@ pub(super) struct Found {
     pub(super) names: Vec<String>,
 }
 
-/// What is to be done to the suspensions.
+/// The change of the suspensions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// Nothing.
+    /// None.
     Nothing,
-    /// This one is in force, until its end.
+    /// Put this suspension in force until its end.
     Suspend(Suspension),
-    /// The complaint's own is lifted.
+    /// Lift the complaint's suspension.
     LiftOwn,
-    /// The complaint's own is lifted, and those that complaints which are gone have left for the same target.
+    /// Lift the complaint's suspension, and those that deleted complaints left for the same target.
     LiftAll(Suspended),
 }
 
-/// What follows from a complaint.
+/// The changes that follow from a complaint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
     /// The complaint from now on.
     pub(super) after: Complaint,
-    /// What is to be done.
+    /// The change of the suspensions.
     pub(super) effect: Effect,
-    /// What its history remembers of this.
+    /// The entry for its history.
     pub(super) history: Vec<&'static str>,
 }
 
-/// Whether account and host names are found out anew: while nothing is decided, and once with each decision. What was
-/// decided stays about whom it was decided.
+/// Whether the account and its host names are looked up again: while nothing is decided, and once with each decision. A
+/// decision stays about the account that it was made for.
 pub(super) fn looks(before: Option<&Complaint>, filing: &Filing) -> bool {
     let Some(before) = before else { return true };
     match (before.filing.decision, filing.decision) {
@@ -83,7 +83,7 @@ pub(super) fn plan(before: Option<&Complaint>, filing: &Filing, found: Option<Fo
     Plan { after, effect, history }
 }
 
-/// Whom or what a complaint takes offline. A host name that nobody has had is kept out itself.
+/// The target that a complaint suspends: the host name itself if nobody has had it.
 pub(super) fn target(complaint: &Complaint) -> Suspended {
     match (complaint.filing.scope, &complaint.account) {
         (Scope::Account, Some(account)) => Suspended::Account(account.clone()),

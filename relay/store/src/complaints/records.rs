@@ -1,26 +1,26 @@
-//! What is kept of a complaint.
+//! The records of a complaint.
 
 use super::subject::{Subject, account_text};
 use adit_protocol::Account;
 use serde::{Deserialize, Serialize};
 
-/// What was decided.
+/// The decision about a complaint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Decision {
     /// Nothing yet.
     #[default]
     Pending,
-    /// It is right: the offender is taken offline.
+    /// Justified: the offender is taken offline.
     Acknowledged,
-    /// It is not.
+    /// Not justified.
     Dismissed,
-    /// It was right and is over.
+    /// Justified, and over.
     Lifted,
 }
 
 impl Decision {
-    /// As the history says it.
+    /// The word for the history.
     pub(super) fn deed(self) -> &'static str {
         match self {
             Self::Pending => "reopened",
@@ -31,11 +31,11 @@ impl Decision {
     }
 }
 
-/// What is taken offline.
+/// The part that is taken offline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Scope {
-    /// All that the account publishes.
+    /// All tunnels of the account.
     #[default]
     Account,
     /// The host name or port alone.
@@ -48,53 +48,53 @@ pub enum Scope {
 pub struct Filing {
     /// Unique in the provider and never used again.
     pub id: String,
-    /// What people call it: clients are told this.
+    /// The name that people and clients see.
     pub name: String,
-    /// Where it comes from: `namespace/name`, or `admin`.
+    /// The source: `namespace/name`, or `admin`.
     pub source: String,
-    /// What it is about.
+    /// The subject.
     pub subject: Subject,
-    /// The same as it was written.
+    /// The subject as it was written.
     pub against: String,
-    /// One word; clients are told it in lower case.
+    /// The category, one word; clients see it in lower case.
     pub category: String,
-    /// What happened.
+    /// The description.
     pub description: String,
-    /// Who complains.
+    /// The reporter.
     pub reporter: String,
     /// Links.
     pub evidence: Vec<String>,
-    /// What was decided.
+    /// The decision about a complaint.
     pub decision: Decision,
-    /// What is taken offline.
+    /// The part that is taken offline.
     pub scope: Scope,
-    /// When it ends by itself, in seconds since 1970.
+    /// The end of the suspension in seconds since 1970.
     pub until: Option<u64>,
-    /// Who filed it, or decided last.
+    /// The person who filed it or decided last.
     pub by: String,
-    /// Why it was decided so.
+    /// The reason of the decision.
     pub why: String,
 }
 
-/// A complaint as the store has it.
+/// A complaint in the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Complaint {
     /// As its source has it.
     pub filing: Filing,
-    /// When it came, in seconds since 1970, as all times here.
+    /// The time of filing in seconds since 1970, as all times here.
     pub filed_at: u64,
-    /// When it was decided last.
+    /// The time of the last decision.
     pub decided_at: Option<u64>,
-    /// When it was acknowledged last.
+    /// The time of the last acknowledgement.
     pub acknowledged_at: Option<u64>,
-    /// When all relays had confirmed after that.
+    /// The time at which all relays had confirmed that.
     pub enforced_at: Option<u64>,
-    /// The account that it is about, as far as it was known at the decision.
+    /// The account, if it was known at the decision.
     pub account: Option<Account>,
     /// The endpoints of that account then: host names, or `region/tcp:port`.
     pub hostnames: Vec<String>,
-    /// The version of the suspensions from which on the decision holds.
+    /// The first version of the suspensions with the decision.
     pub version: u64,
 }
 
@@ -118,12 +118,12 @@ impl Complaint {
     }
 }
 
-/// What has become of a complaint.
+/// The result of [`crate::Store::judge`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Judged {
+pub struct ComplaintOutcome {
     /// The complaint.
     pub complaint: Complaint,
-    /// How many sessions relays have closed because of it.
+    /// The number of sessions that relays have closed because of it.
     pub sessions_closed: u64,
     /// The names of other complaints that keep the same account or host name offline.
     pub others: Vec<String>,
@@ -133,12 +133,12 @@ pub struct Judged {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
-    /// In seconds since 1970.
+    /// The time in seconds since 1970.
     pub at: u64,
-    /// What was done: filed, acknowledged, changed, enforced, dismissed, lifted, reopened, deleted.
+    /// The step: filed, acknowledged, changed, enforced, dismissed, lifted, reopened, deleted.
     pub what: String,
-    /// Who did it; empty for the program itself.
+    /// The person; empty for the program itself.
     pub who: String,
-    /// Why.
+    /// The reason.
     pub why: String,
 }

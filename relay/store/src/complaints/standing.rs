@@ -1,9 +1,9 @@
-//! How far a complaint has come. Pure.
+//! The progress of a complaint. Pure.
 
 use super::{Complaint, Decision};
-use crate::RelaySeen;
+use crate::RelayStatus;
 
-/// Where a complaint stands.
+/// The phase of a complaint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// It waits for a decision.
@@ -12,16 +12,16 @@ pub enum Phase {
     Enforcing,
     /// All relays have confirmed.
     Enforced,
-    /// It is over.
+    /// Lifted.
     Lifted,
-    /// It was not right.
+    /// Dismissed.
     Dismissed,
-    /// Its time is over.
+    /// Its suspension has expired.
     Expired,
 }
 
 impl Phase {
-    /// The phase as people read it.
+    /// The name of the phase.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Open => "Open",
@@ -34,23 +34,23 @@ impl Phase {
     }
 }
 
-/// How far a complaint has come, and whom it waits for.
+/// The progress of a complaint, and the relays that it waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// Where it stands.
+pub struct EnforcementProgress {
+    /// The phase.
     pub phase: Phase,
-    /// How many relays have read the suspensions since, and closed what they hit.
+    /// The number of relays that have read the suspensions since and closed the sessions that they hit.
     pub confirmed: usize,
-    /// How many relays there are that are not proven gone.
+    /// The number of relays that are not proven gone.
     pub relays: usize,
-    /// Those that have not confirmed: region and id.
+    /// The relays that have not confirmed: region and id.
     pub outstanding: Vec<(String, String)>,
 }
 
-impl Standing {
-    /// Where a complaint stands at `now`. `relays` are all that are not proven gone: silence proves nothing.
-    pub fn of(complaint: &Complaint, relays: &[RelaySeen], now: u64) -> Self {
-        let has_confirmed = |relay: &&RelaySeen| relay.suspensions_version >= complaint.version;
+impl EnforcementProgress {
+    /// The progress at `now`. `relays` are all that are not proven gone, because silence proves nothing.
+    pub fn of(complaint: &Complaint, relays: &[RelayStatus], now: u64) -> Self {
+        let has_confirmed = |relay: &&RelayStatus| relay.suspensions_version >= complaint.version;
         let outstanding: Vec<_> = relays
             .iter()
             .filter(|relay| !has_confirmed(relay))
@@ -95,8 +95,8 @@ mod tests {
         Complaint { version: 7, ..Complaint::filed(filing, 1) }
     }
 
-    fn relay(region: &str, id: &str, version: u64) -> RelaySeen {
-        RelaySeen {
+    fn relay(region: &str, id: &str, version: u64) -> RelayStatus {
+        RelayStatus {
             region: region.to_owned(),
             relay: id.parse().unwrap(),
             started: 0,
@@ -117,12 +117,12 @@ mod tests {
     #[test]
     fn it_is_enforced_once_every_relay_has_confirmed() {
         let relays = [relay("eu", "a", 7), relay("eu", "b", 6), relay("us", "a", 9)];
-        let standing = Standing::of(&complaint(Decision::Acknowledged, None), &relays, 10);
+        let standing = EnforcementProgress::of(&complaint(Decision::Acknowledged, None), &relays, 10);
         assert_eq!((standing.phase, standing.confirmed, standing.relays), (Phase::Enforcing, 2, 3));
         assert_eq!(standing.outstanding, [("eu".to_owned(), "b".to_owned())]);
         let all = [relays[0].clone(), relays[2].clone()];
-        assert_eq!(Standing::of(&complaint(Decision::Acknowledged, None), &all, 10).phase, Phase::Enforced);
-        let phase = |decision, until| Standing::of(&complaint(decision, until), &relays, 10).phase;
+        assert_eq!(EnforcementProgress::of(&complaint(Decision::Acknowledged, None), &all, 10).phase, Phase::Enforced);
+        let phase = |decision, until| EnforcementProgress::of(&complaint(decision, until), &relays, 10).phase;
         assert_eq!(phase(Decision::Acknowledged, Some(10)), Phase::Expired);
         assert_eq!(phase(Decision::Acknowledged, Some(11)), Phase::Enforcing);
         assert_eq!(phase(Decision::Pending, Some(1)), Phase::Open);

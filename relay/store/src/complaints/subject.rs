@@ -1,10 +1,10 @@
-//! What a complaint is about, read from what somebody wrote.
+//! The subject of a complaint, parsed from text.
 
 use crate::Suspended;
 use adit_protocol::Account;
 use serde::{Deserialize, Serialize};
 
-/// What a complaint is about.
+/// The subject of a complaint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Subject {
@@ -21,9 +21,9 @@ pub enum Subject {
     Account(Account),
 }
 
-/// Text that names no tunnel and no account.
+/// A text that names neither a tunnel nor an account.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UnclearSubject {
+pub enum InvalidSubject {
     /// The URL.
     #[error(
         "{0:?} is not a URL of a tunnel: https://name.eu.example.com/path, or tcp://eu.example.com:20022"
@@ -38,12 +38,12 @@ pub enum UnclearSubject {
 }
 
 impl Subject {
-    /// Reads a URL as a person copies it out of a browser, or the address of a TCP tunnel.
+    /// Reads a URL as copied from a browser, or the address of a TCP tunnel.
     ///
     /// # Errors
-    /// [`UnclearSubject::Url`].
-    pub fn of_url(url: &str) -> Result<Self, UnclearSubject> {
-        let unclear = || UnclearSubject::Url(shown(url));
+    /// [`InvalidSubject::Url`].
+    pub fn of_url(url: &str) -> Result<Self, InvalidSubject> {
+        let unclear = || InvalidSubject::Url(shown(url));
         let (scheme, rest) = url.trim().split_once("://").ok_or_else(unclear)?;
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         // What stands before an @ is no host: a favourite of phishers.
@@ -63,24 +63,24 @@ impl Subject {
     /// Reads a host name.
     ///
     /// # Errors
-    /// [`UnclearSubject::Hostname`].
-    pub fn of_hostname(hostname: &str) -> Result<Self, UnclearSubject> {
-        host_name(hostname.trim()).map(Self::Host).ok_or_else(|| UnclearSubject::Hostname(shown(hostname)))
+    /// [`InvalidSubject::Hostname`].
+    pub fn of_hostname(hostname: &str) -> Result<Self, InvalidSubject> {
+        host_name(hostname.trim()).map(Self::Host).ok_or_else(|| InvalidSubject::Hostname(shown(hostname)))
     }
 
     /// Reads an account: `issuer|subject`.
     ///
     /// # Errors
-    /// [`UnclearSubject::Account`].
-    pub fn of_account(text: &str) -> Result<Self, UnclearSubject> {
+    /// [`InvalidSubject::Account`].
+    pub fn of_account(text: &str) -> Result<Self, InvalidSubject> {
         let account = text
             .split_once('|')
             .map(|(issuer, subject)| Account { issuer: issuer.to_owned(), subject: subject.to_owned() });
         let account = account.filter(Account::is_valid);
-        account.map(Self::Account).ok_or_else(|| UnclearSubject::Account(shown(text)))
+        account.map(Self::Account).ok_or_else(|| InvalidSubject::Account(shown(text)))
     }
 
-    /// The same as text: a host name, `region/tcp:port`, or `issuer|subject`.
+    /// The subject as text: a host name, `region/tcp:port`, or `issuer|subject`.
     pub fn text(&self) -> String {
         match self {
             Self::Host(host) => host.clone(),
@@ -89,7 +89,7 @@ impl Subject {
         }
     }
 
-    /// The key of its reservation; none of an account.
+    /// The key of its reservation; `None` for an account.
     pub(super) fn key(&self) -> Option<String> {
         match self {
             Self::Host(_) | Self::Port { .. } => Some(self.text()),
@@ -97,7 +97,7 @@ impl Subject {
         }
     }
 
-    /// What keeps out exactly this.
+    /// The target of a suspension of exactly this subject.
     pub(super) fn suspended(&self) -> Suspended {
         match self {
             Self::Host(host) => Suspended::Hostname(host.clone()),
@@ -107,12 +107,12 @@ impl Subject {
     }
 }
 
-/// An account as complaints write it, the provider's own issuer included.
+/// An account as complaints write it, with the provider's own issuer.
 pub(crate) fn account_text(account: &Account) -> String {
     format!("{}|{}", account.issuer, account.subject)
 }
 
-/// A host name as endpoints have it.
+/// A host name as endpoints write it.
 fn host_name(text: &str) -> Option<String> {
     let host = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
     let label = |label: &str| {
@@ -155,7 +155,7 @@ mod tests {
             "https://a..b",
             "https://a.example.com:99999",
         ] {
-            assert_eq!(Subject::of_url(bad), Err(UnclearSubject::Url(bad.to_owned())), "{bad}");
+            assert_eq!(Subject::of_url(bad), Err(InvalidSubject::Url(bad.to_owned())), "{bad}");
         }
     }
 

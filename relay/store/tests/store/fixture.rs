@@ -1,7 +1,7 @@
 //! A store for one test, on SQLite or Postgres, and the values that tests put into it.
 
 use adit_protocol::{Account, Endpoint, InstanceId};
-use adit_store::{Lease, Origin, Reserve, Store, StoreUrl};
+use adit_store::{Lease, Origin, ReservationRequest, Store, StoreUrl};
 use adit_testkit::postgres::Postgres;
 use tempfile::TempDir;
 
@@ -43,8 +43,8 @@ impl StoreFixture {
 }
 
 /// A request to reserve a host name of the region at [`NOW`], with a high limit of names.
-pub(crate) fn reservation(name: &str, account: &str, instance: &str) -> Reserve {
-    Reserve {
+pub(crate) fn reservation(name: &str, account: &str, instance: &str) -> ReservationRequest {
+    ReservationRequest {
         endpoint: host(name),
         account: Account::managed(account),
         instance: instance.parse::<InstanceId>().unwrap(),
@@ -56,8 +56,8 @@ pub(crate) fn reservation(name: &str, account: &str, instance: &str) -> Reserve 
 }
 
 /// The same request at another time.
-pub(crate) fn at(now: u64, request: Reserve) -> Reserve {
-    Reserve { now, ..request }
+pub(crate) fn at(now: u64, request: ReservationRequest) -> ReservationRequest {
+    ReservationRequest { now, ..request }
 }
 
 pub(crate) fn host(name: &str) -> Endpoint {

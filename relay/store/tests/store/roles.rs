@@ -2,7 +2,7 @@
 
 use crate::fixture::{NOW, REGION, StoreFixture, lease, reservation};
 use adit_protocol::Account;
-use adit_store::{RelaySeen, Store, StoreUrl, Suspended, Suspension};
+use adit_store::{RelayStatus, Store, StoreUrl, Suspended, Suspension};
 use sqlx::{Connection, PgConnection};
 
 /// A role that may log in and nothing more, and the store as it sees it.
@@ -31,7 +31,7 @@ async fn a_relay_works_with_its_rights_and_can_do_no_more() {
     relay.extend(REGION, &[lease("shop", "ada", reserved.generation)], NOW + 60).await.unwrap();
     relay.release(REGION, &lease("shop", "ada", reserved.generation), NOW + 61).await.unwrap();
     relay.use_token(&Account::managed("ada"), "t", "k", NOW + 900, NOW).await.unwrap();
-    let seen = RelaySeen {
+    let seen = RelayStatus {
         region: REGION.to_owned(),
         relay: "r-1".parse().unwrap(),
         started: NOW,

@@ -2,7 +2,7 @@
 
 use crate::fixture::{NOW, REGION, StoreFixture, host, reservation};
 use adit_protocol::Account;
-use adit_store::{Complaint, Decision, Filing, RelaySeen, Scope, Store, Subject, Suspended};
+use adit_store::{Complaint, Decision, Filing, RelayStatus, Scope, Store, Subject, Suspended};
 
 fn filing(id: &str, decision: Decision) -> Filing {
     Filing {
@@ -172,7 +172,7 @@ pub(crate) async fn closed_sessions_are_counted_once_for_each_relay(fixture: Sto
     let store = fixture.open().await;
     names_of_eve(&store).await;
     store.judge(&filing("1", Decision::Acknowledged), NOW).await.unwrap();
-    let relay = |id: &str, version| RelaySeen {
+    let relay = |id: &str, version| RelayStatus {
         region: REGION.to_owned(),
         relay: id.parse().unwrap(),
         started: NOW,

@@ -2,7 +2,7 @@
 
 use crate::fixture::{NOW, REGION, StoreFixture, at, host, lease, reservation};
 use adit_protocol::{Account, Endpoint, Kind};
-use adit_store::{LEASE_SECONDS, Lease, Origin, QUARANTINE_SECONDS, Reserve, ReserveError};
+use adit_store::{LEASE_SECONDS, Lease, Origin, QUARANTINE_SECONDS, ReservationRequest, ReserveError};
 
 pub(crate) async fn a_name_belongs_to_the_account_that_had_it_first(fixture: StoreFixture) {
     let store = fixture.open().await;
@@ -10,7 +10,7 @@ pub(crate) async fn a_name_belongs_to_the_account_that_had_it_first(fixture: Sto
     assert_eq!(store.names(NOW).await.unwrap(), 0);
     assert_eq!(store.reserve(&reservation("shop", "ada", "i-1")).await.unwrap().generation, 1);
     assert!(matches!(store.reserve(&reservation("shop", "bob", "i-2")).await, Err(ReserveError::Taken)));
-    let foreign = Reserve {
+    let foreign = ReservationRequest {
         account: Account { issuer: "https://id.example".to_owned(), subject: "ada".to_owned() },
         ..reservation("shop", "ada", "i-1")
     };
@@ -132,7 +132,7 @@ pub(crate) async fn an_extension_never_shortens_a_lease(fixture: StoreFixture) {
 
 pub(crate) async fn an_account_holds_no_more_names_than_its_limit(fixture: StoreFixture) {
     let store = fixture.open().await;
-    let limited = |name: &str, now| Reserve { names_limit: 2, ..at(now, reservation(name, "ada", "i-1")) };
+    let limited = |name: &str, now| ReservationRequest { names_limit: 2, ..at(now, reservation(name, "ada", "i-1")) };
     store.reserve(&limited("a", NOW)).await.unwrap();
     store.reserve(&limited("b", NOW)).await.unwrap();
     let third = store.reserve(&limited("c", NOW)).await;
@@ -141,13 +141,13 @@ pub(crate) async fn an_account_holds_no_more_names_than_its_limit(fixture: Store
     assert_eq!(store.held_name(REGION, &host("c")).await.unwrap(), None);
 
     store.reserve(&limited("a", NOW)).await.expect("a name that it holds is no further one");
-    let none = Reserve { names_limit: 0, ..reservation("a", "ada", "i-1") };
+    let none = ReservationRequest { names_limit: 0, ..reservation("a", "ada", "i-1") };
     store.reserve(&none).await.expect("a lower limit takes nothing away");
     store
-        .reserve(&Reserve { names_limit: 1, ..reservation("c", "bob", "i-2") })
+        .reserve(&ReservationRequest { names_limit: 1, ..reservation("c", "bob", "i-2") })
         .await
         .expect("others have limits of their own");
-    let none = Reserve { names_limit: 0, ..reservation("d", "eve", "i-3") };
+    let none = ReservationRequest { names_limit: 0, ..reservation("d", "eve", "i-3") };
     assert!(matches!(store.reserve(&none).await, Err(ReserveError::TooManyNames { limit: 0 })));
 
     store.release(REGION, &lease("a", "ada", 1), NOW).await.unwrap();
@@ -162,7 +162,7 @@ pub(crate) async fn an_account_holds_no_more_names_than_its_limit(fixture: Store
 
 pub(crate) async fn drawn_names_count_apart_and_can_be_had_again(fixture: StoreFixture) {
     let store = fixture.open().await;
-    let limited = |origin, name: &str, now| Reserve {
+    let limited = |origin, name: &str, now| ReservationRequest {
         origin,
         names_limit: 2,
         ..at(now, reservation(name, "ada", "i-1"))
@@ -192,7 +192,7 @@ pub(crate) async fn drawn_names_count_apart_and_can_be_had_again(fixture: StoreF
     );
     assert_eq!(idle(over + QUARANTINE_SECONDS).await, [], "anyone may have them");
 
-    let again = |instance, now| Reserve {
+    let again = |instance, now| ReservationRequest {
         origin: Origin::DrawnBefore,
         names_limit: 2,
         ..at(now, reservation("heron", "ada", instance))
@@ -207,7 +207,7 @@ pub(crate) async fn drawn_names_count_apart_and_can_be_had_again(fixture: StoreF
 pub(crate) async fn a_drawn_name_becomes_a_chosen_one_while_there_is_room(fixture: StoreFixture) {
     let store = fixture.open().await;
     let with_origin =
-        |origin, name: &str| Reserve { origin, names_limit: 1, ..reservation(name, "ada", "i-1") };
+        |origin, name: &str| ReservationRequest { origin, names_limit: 1, ..reservation(name, "ada", "i-1") };
     store.reserve(&with_origin(Origin::Drawn, "otter")).await.unwrap();
     store.reserve(&with_origin(Origin::Chosen, "otter")).await.unwrap();
     store.reserve(&with_origin(Origin::Drawn, "heron")).await.expect("no drawn name is left");
@@ -221,7 +221,7 @@ pub(crate) async fn a_drawn_name_becomes_a_chosen_one_while_there_is_room(fixtur
 
 pub(crate) async fn idle_ports_and_idle_hosts_are_told_apart(fixture: StoreFixture) {
     let store = fixture.open().await;
-    let drawn = |endpoint| Reserve { endpoint, origin: Origin::Drawn, ..reservation("-", "ada", "i-1") };
+    let drawn = |endpoint| ReservationRequest { endpoint, origin: Origin::Drawn, ..reservation("-", "ada", "i-1") };
     store.reserve(&drawn(Endpoint::Tcp(20_022))).await.unwrap();
     store.reserve(&drawn(host("otter"))).await.unwrap();
     let idle = async |region, account: &str, kind| {
@@ -235,7 +235,7 @@ pub(crate) async fn idle_ports_and_idle_hosts_are_told_apart(fixture: StoreFixtu
 
 pub(crate) async fn ports_belong_to_a_region_and_host_names_to_the_provider(fixture: StoreFixture) {
     let store = fixture.open().await;
-    let port = |account: &str, region: &str| Reserve {
+    let port = |account: &str, region: &str| ReservationRequest {
         endpoint: Endpoint::Tcp(20_022),
         region: region.to_owned(),
         ..reservation("-", account, "i-1")
@@ -254,6 +254,6 @@ pub(crate) async fn ports_belong_to_a_region_and_host_names_to_the_provider(fixt
     assert!(store.release("eu.example.com", &ada, NOW).await.unwrap());
 
     store.reserve(&reservation("shop", "ada", "i-1")).await.unwrap();
-    let elsewhere = Reserve { region: "us.example.com".to_owned(), ..reservation("shop", "bob", "i-2") };
+    let elsewhere = ReservationRequest { region: "us.example.com".to_owned(), ..reservation("shop", "bob", "i-2") };
     assert!(matches!(store.reserve(&elsewhere).await, Err(ReserveError::Taken)));
 }

@@ -3,7 +3,7 @@
 use crate::fixture::{NOW, REGION, StoreFixture, at, host, lease, reservation};
 use adit_protocol::Account;
 use adit_store::{
-    LEASE_SECONDS, QUARANTINE_SECONDS, Reserve, ReserveError, Store, Suspended, Suspension, UseTokenError,
+    LEASE_SECONDS, QUARANTINE_SECONDS, ReservationRequest, ReserveError, Store, Suspended, Suspension, UseTokenError,
 };
 use std::collections::HashSet;
 
@@ -12,7 +12,7 @@ const ROUNDS: usize = 2_000;
 
 /// Makes two requests at once, each on the store of its own relay; the second relay begins in every other round.
 /// Returns which of the two has the name, and its generation.
-async fn contest(relays: [&Store; 2], wishes: [&Reserve; 2], round: usize) -> (usize, u64) {
+async fn contest(relays: [&Store; 2], wishes: [&ReservationRequest; 2], round: usize) -> (usize, u64) {
     let results = if round.is_multiple_of(2) {
         let (a, b) = tokio::join!(relays[0].reserve(wishes[0]), relays[1].reserve(wishes[1]));
         [a, b]
@@ -94,7 +94,7 @@ pub(crate) async fn names_at_once_do_not_exceed_the_limit(fixture: StoreFixture)
             .map(|n| {
                 let store = if n % 2 == 0 { one.clone() } else { two.clone() };
                 let wish =
-                    Reserve { names_limit: 3, ..reservation(&format!("n{round}-{n}"), &account, "i-1") };
+                    ReservationRequest { names_limit: 3, ..reservation(&format!("n{round}-{n}"), &account, "i-1") };
                 tokio::spawn(async move { store.reserve(&wish).await })
             })
             .collect();

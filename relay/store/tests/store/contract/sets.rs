@@ -2,7 +2,7 @@
 
 use crate::fixture::{NOW, REGION, StoreFixture};
 use adit_protocol::Account;
-use adit_store::{POLL_INTERVAL, RelaySeen, Store, Suspended, Suspension, Wakeups};
+use adit_store::{POLL_INTERVAL, RelayStatus, Store, Suspended, Suspension, Wakeups};
 use adit_testkit::wait::until_async;
 use std::time::Instant;
 
@@ -121,7 +121,7 @@ pub(crate) async fn a_change_wakes_who_waits(fixture: StoreFixture) {
 
 pub(crate) async fn relays_are_seen_until_they_are_gone(fixture: StoreFixture) {
     let store = fixture.open().await;
-    let relay = |region: &str, id: &str, seen, suspensions_version| RelaySeen {
+    let relay = |region: &str, id: &str, seen, suspensions_version| RelayStatus {
         region: region.to_owned(),
         relay: id.parse().unwrap(),
         started: NOW,

@@ -3,7 +3,7 @@
 use crate::fixture::{NOW, REGION, StoreFixture, host, lease, reservation};
 use adit_protocol::{Account, Endpoint};
 use adit_store::{
-    BoundCredential, Pruned, Reserve, ReserveError, Store, StoreError, StoreUrl, Suspended, Suspension,
+    BoundCredential, Pruned, ReservationRequest, ReserveError, Store, StoreError, StoreUrl, Suspended, Suspension,
     UseTokenError,
 };
 use adit_testkit::wait::until_async;
@@ -97,7 +97,7 @@ pub(crate) async fn text_comes_back_as_it_went_in(fixture: StoreFixture) {
     let store = fixture.open().await;
     let odd = "'; DROP TABLE reservations; -- \" \\ % _ $1 ?1 \u{fe0f}\u{1f512} \u{202e}";
     let account = Account { issuer: odd.to_owned(), subject: format!("{odd}|{}", "x".repeat(400)) };
-    let request = Reserve { account: account.clone(), ..reservation("shop", "ada", "i-1") };
+    let request = ReservationRequest { account: account.clone(), ..reservation("shop", "ada", "i-1") };
     store.reserve(&request).await.unwrap();
     assert_eq!(store.held_name(REGION, &host("shop")).await.unwrap().unwrap().account, account);
     let suspension = Suspension {
@@ -115,7 +115,7 @@ pub(crate) async fn text_comes_back_as_it_went_in(fixture: StoreFixture) {
 
 pub(crate) async fn the_end_of_time_does_no_harm(fixture: StoreFixture) {
     let store = fixture.open().await;
-    let request = Reserve { now: u64::MAX, endpoint: Endpoint::Tcp(1), ..reservation("-", "ada", "i-1") };
+    let request = ReservationRequest { now: u64::MAX, endpoint: Endpoint::Tcp(1), ..reservation("-", "ada", "i-1") };
     store.reserve(&request).await.unwrap();
     assert_eq!(store.extend(REGION, &[lease("x", "ada", u64::MAX)], u64::MAX).await.unwrap(), [host("x")]);
     store.use_token(&Account::managed("ada"), "t-1", "k", u64::MAX, u64::MAX).await.unwrap();
