@@ -5,7 +5,7 @@ use adit_api::{
     Complaint,
     complaint::{Against, Category, DECIDED_BY_ANNOTATION, REASON_ANNOTATION, Reporter},
 };
-use adit_store::{Filing, Subject, InvalidSubject};
+use adit_store::{Filing, InvalidSubject, Subject};
 use kube::ResourceExt;
 
 /// What a Complaint is about, as it was written.

@@ -3,7 +3,7 @@
 use super::{convert, filing};
 use crate::controller::{Blocked, ConditionValue, conditions, find_condition};
 use adit_api::{Complaint, ComplaintStatus, complaint::ConfirmedCounts};
-use adit_store::{ComplaintOutcome, Phase, Scope, EnforcementProgress, Subject};
+use adit_store::{ComplaintOutcome, EnforcementProgress, Phase, Scope, Subject};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 /// Maximum relays that a message names.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 /// The name of the format of an issuer in schemas.
 pub const ISSUER_FORMAT: &str = "issuer";
-/// The most issuers that one region trusts.
+/// The maximum number of issuers of a region.
 pub const MAX_ISSUERS: usize = 16;
 
 /// Who may open tunnels.

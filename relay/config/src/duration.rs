@@ -8,7 +8,7 @@ use std::{borrow::Cow, time::Duration};
 
 /// The name of the format in schemas.
 pub const FORMAT: &str = "duration";
-/// The longest duration that is read: 3650 days.
+/// The maximum duration: 3650 days.
 pub const MAX: Duration = Duration::from_secs(3650 * 86_400);
 
 const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
@@ -16,7 +16,7 @@ const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3
 /// Reads a duration, at most [`MAX`].
 ///
 /// # Errors
-/// Text that is not whole numbers with units, or too much.
+/// The text is not whole numbers with units, or is more than [`MAX`].
 pub fn parse(text: &str) -> Result<Duration, Invalid> {
     let rule = || Invalid::new("is not a duration, which is written like 500ms, 30s, 1m30s, 1h or 7d");
     let mut rest = text;
@@ -41,7 +41,7 @@ fn too_long() -> Invalid {
     Invalid::new("is too long: a duration is at most 3650d")
 }
 
-/// Writes a duration with the largest units that leave no rest: `1m30s`. Fractions of a millisecond are cut off.
+/// Formats a duration with the largest units that leave no remainder: `1m30s`. Fractions of a millisecond are dropped.
 pub fn display(duration: Duration) -> String {
     let mut millis = duration.as_millis();
     if millis == 0 {
@@ -61,7 +61,7 @@ pub fn display(duration: Duration) -> String {
 /// Writes a duration as text.
 ///
 /// # Errors
-/// What the serializer reports.
+/// Those of the serializer.
 pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&display(*duration))
 }
@@ -69,7 +69,7 @@ pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S:
 /// Reads a duration from text.
 ///
 /// # Errors
-/// Not a string, or what [`parse`] refuses.
+/// The value is not a string, or [`parse`] refuses it.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = Cow::<'_, str>::deserialize(deserializer)?;
     parse(&text).map_err(|invalid| D::Error::custom(format_args!("{text:.80?} {invalid}")))

@@ -1,6 +1,6 @@
-//! What was probably meant by a misspelt word.
+//! Suggestions for misspelt words.
 
-/// The most characters of a word that are compared.
+/// The maximum number of characters that are compared.
 const MAX_CHARS: usize = 64;
 
 /// The candidate that is nearest to a word, if one is near enough to be meant: a third of its letters may differ.

@@ -1,9 +1,9 @@
-//! Which configuration a relay uses, in a few characters.
+//! The revision of a relay's configuration.
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-/// A digest of the contents of the files that a configuration is made of, in whatever order: 16 hexadecimal digits. The
-/// relay and who configures it compute the same.
+/// The revision of a configuration: a digest of the contents of its files in any order, 16 hexadecimal digits. The relay and
+/// the operator compute the same one.
 pub fn of<'a>(files: impl Iterator<Item = &'a [u8]>) -> String {
     let mut digests: Vec<_> = files.map(|bytes| digest(&SHA256, bytes)).collect();
     digests.sort_by(|a, b| a.as_ref().cmp(b.as_ref()));

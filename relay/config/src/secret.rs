@@ -1,4 +1,4 @@
-//! Text that is never printed.
+//! Secrets, which are never printed.
 
 use std::fmt;
 
@@ -7,12 +7,12 @@ use std::fmt;
 pub struct Secret(String);
 
 impl Secret {
-    /// Hides a text.
+    /// A secret with this text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text itself, for whoever has to send it.
+    /// The text itself.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -24,7 +24,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The text with what may be a password in a URL replaced by `***`: everything before an `@` and every query.
+/// The text with the parts of a URL that may hold a password replaced by `***`: the user information and the query.
 pub fn masked(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
     let (address, query) = match rest.split_once('?') {

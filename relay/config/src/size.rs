@@ -7,10 +7,10 @@ use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
 /// The name of the format in schemas.
 pub const FORMAT: &str = "size";
-/// The largest size that is read: 1 TiB.
+/// The maximum size: 1 TiB.
 pub const MAX: u64 = 1 << 40;
 
-/// What a size may end with, and how many bytes it stands for. The binary units are also read as Kubernetes has them.
+/// The units with their numbers of bytes. The binary units are also read as Kubernetes writes them.
 const UNITS: [(&str, u64); 10] = [
     ("GiB", 1 << 30),
     ("MiB", 1 << 20),
@@ -27,7 +27,7 @@ const UNITS: [(&str, u64); 10] = [
 /// Reads a size in bytes, at most [`MAX`].
 ///
 /// # Errors
-/// Text that is not a whole number with at most one unit, or too much.
+/// The text is not a whole number with at most one unit, or is more than [`MAX`].
 pub fn parse(text: &str) -> Result<u64, Invalid> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -40,7 +40,7 @@ pub fn parse(text: &str) -> Result<u64, Invalid> {
     bytes.filter(|bytes| *bytes <= MAX).ok_or_else(|| Invalid::new("is too much: a size is at most 1024GiB"))
 }
 
-/// Writes a size with the largest binary unit that leaves no rest: `64MiB`, `1000B`.
+/// Formats a size with the largest binary unit that leaves no remainder: `64MiB`, `1000B`.
 pub fn display(bytes: u64) -> String {
     let unit = UNITS[..3].iter().find(|(_, factor)| bytes > 0 && bytes.is_multiple_of(*factor));
     match unit {
@@ -52,7 +52,7 @@ pub fn display(bytes: u64) -> String {
 /// Writes a size as text.
 ///
 /// # Errors
-/// What the serializer reports.
+/// Those of the serializer.
 pub fn serialize<S: Serializer>(bytes: &u64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&display(*bytes))
 }
@@ -67,7 +67,7 @@ enum Written {
 /// Reads a size from a whole number or text.
 ///
 /// # Errors
-/// Neither of them, or what [`parse`] refuses.
+/// The value is neither of them, or [`parse`] refuses it.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let text = match Written::deserialize(deserializer)? {
         Written::Number(bytes) => bytes.to_string(),
@@ -76,7 +76,7 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D:
     parse(&text).map_err(|invalid| D::Error::custom(format_args!("{text:.80?} {invalid}")))
 }
 
-/// The same for a size that may be absent.
+/// An optional size.
 pub mod optional {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -86,7 +86,7 @@ pub mod optional {
     /// Writes a size as text, or nothing.
     ///
     /// # Errors
-    /// What the serializer reports.
+    /// Those of the serializer.
     pub fn serialize<S: Serializer>(bytes: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
         bytes.map(Size).serialize(serializer)
     }

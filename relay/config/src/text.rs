@@ -1,4 +1,4 @@
-//! Values that are written as text with a format of their own.
+//! Values that are written as text in a format of their own.
 
 use std::{borrow::Cow, str::FromStr};
 
@@ -11,13 +11,13 @@ pub const PATH_FORMAT: &str = "path";
 pub struct Invalid(Cow<'static, str>);
 
 impl Invalid {
-    /// A rule that was broken, in words that follow the value.
+    /// The broken rule, as a phrase that follows the value.
     pub fn new(rule: impl Into<Cow<'static, str>>) -> Self {
         Self(rule.into())
     }
 }
 
-/// The schema of a type that is written as text: it stands where it is used, without a definition of its own.
+/// Implements `JsonSchema` for a type that is written as text. The schema is inlined where it is used.
 macro_rules! inline_schema {
     ($type:ty, $name:literal, $schema:tt) => {
         impl schemars::JsonSchema for $type {
@@ -38,10 +38,10 @@ macro_rules! inline_schema {
 
 pub(crate) use inline_schema;
 
-/// Checks text against one of this crate's formats, which stand in schemas as `format`.
+/// Checks a text against one of this crate's formats, named by `format` in schemas.
 ///
 /// # Errors
-/// The rule that the text breaks. A format that this crate does not know accepts everything.
+/// The rule that the text breaks. An unknown format accepts every text.
 pub fn check_format(format: &str, text: &str) -> Result<(), Invalid> {
     match format {
         crate::access::ISSUER_FORMAT => crate::access::check_issuer(text),

@@ -4,7 +4,7 @@ use crate::{
     config::Acme,
     ops::metrics::{MetricKind, Metrics},
 };
-use adit_acme::{Issuer, KeyAlgorithm, IssueProgress, Request, CertificateState};
+use adit_acme::{CertificateState, IssueProgress, Issuer, KeyAlgorithm, Request};
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
@@ -52,7 +52,8 @@ impl IssuanceCounters {
 
     fn note(&self, progress: &IssueProgress) {
         let failed = matches!(progress.state, CertificateState::Failed { .. });
-        self.attempts.fetch_add(u64::from(failed || progress.state == CertificateState::Issued), Ordering::Relaxed);
+        self.attempts
+            .fetch_add(u64::from(failed || progress.state == CertificateState::Issued), Ordering::Relaxed);
         self.failures.fetch_add(u64::from(failed), Ordering::Relaxed);
         let waits = failed || matches!(progress.state, CertificateState::Waiting { .. });
         let next = progress.order.as_ref().filter(|_| waits).map_or(0, |order| order.next_attempt);

@@ -94,7 +94,8 @@ pub(super) fn own_certificate(
     acme: Acme,
     own: (Option<SocketAddr>, Option<SocketAddr>),
 ) -> OwnCertificate {
-    let operator_key = relay.keys.region.sealing_keys().into_iter().next().expect("a region has at least one key");
+    let operator_key =
+        relay.keys.region.sealing_keys().into_iter().next().expect("a region has at least one key");
     let issuer = Issuer {
         store: relay.store.clone(),
         operator_key,

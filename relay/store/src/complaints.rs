@@ -8,9 +8,9 @@ mod records;
 mod standing;
 mod subject;
 
-pub use records::{Complaint, Decision, Entry, Filing, ComplaintOutcome, Scope};
-pub use standing::{Phase, EnforcementProgress};
-pub use subject::{Subject, InvalidSubject};
+pub use records::{Complaint, ComplaintOutcome, Decision, Entry, Filing, Scope};
+pub use standing::{EnforcementProgress, Phase};
+pub use subject::{InvalidSubject, Subject};
 
 use crate::{
     Store, StoreError, Suspended,

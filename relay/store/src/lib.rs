@@ -32,7 +32,8 @@ pub use acme::{ChallengeKind, ChallengeSet, StoredChallenge, StoredOrder};
 pub use certificates::{CertificateSet, SealedKey, StoredCertificate};
 pub use changes::{Changes, POLL_INTERVAL, Wakeups};
 pub use complaints::{
-    Complaint, Decision, Entry, Filing, ComplaintOutcome, Phase, Scope, EnforcementProgress, Subject, InvalidSubject,
+    Complaint, ComplaintOutcome, Decision, EnforcementProgress, Entry, Filing, InvalidSubject, Phase, Scope,
+    Subject,
 };
 pub use credentials::{BindCredentialError, BoundCredential, RevokedCredentials};
 pub use error::{Cause, MigrateError, OpenError, StoreError};

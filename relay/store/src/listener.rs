@@ -114,7 +114,10 @@ impl Ear {
                 }
                 pause = PROBE_INTERVAL;
             } else {
-                tracing::debug!(error = &error as &dyn std::error::Error, "listening connection lost; reconnecting");
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "listening connection lost; reconnecting"
+                );
             }
             sleep(pause).await;
             pause = (pause * 2).min(RECONNECT_DELAY.1);

@@ -3,7 +3,7 @@
 pub(crate) use crate::clients::{client_without_token, http_tunnel, until_open};
 use adit::{Client, ClientBuilder};
 use adit_protocol::Account;
-use adit_store::{Decision, Filing, Phase, Scope, EnforcementProgress, Store, StoreError, Subject};
+use adit_store::{Decision, EnforcementProgress, Filing, Phase, Scope, Store, StoreError, Subject};
 use adit_testkit::{
     fleet::RelayFleet,
     http::{Consumer, Service},

@@ -141,7 +141,10 @@ fn after_a_failure_nothing_is_tried_until_the_pause_is_over() {
 #[test]
 fn a_name_waits_after_three_failed_validations_in_an_hour() {
     assert_eq!(validation_allowed_at(&[NOW, NOW - 10]), 0);
-    assert_eq!(validation_allowed_at(&[NOW, NOW - 10, NOW - 1000, NOW - 2000]), NOW - 1000 + FAILED_VALIDATION_WINDOW_SECONDS);
+    assert_eq!(
+        validation_allowed_at(&[NOW, NOW - 10, NOW - 1000, NOW - 2000]),
+        NOW - 1000 + FAILED_VALIDATION_WINDOW_SECONDS
+    );
     let limited = Situation { names_allowed_at: NOW + 5, ..situation(None, None, NOW) };
     assert_eq!(decide(&limited), Step::Wait { until: NOW + 5, validations: true });
 }

@@ -5,7 +5,9 @@
 //! - `POST /v1/complaints/{id}/decision`: decides about one, as [`NewDecision`].
 
 use super::{problem::ProblemDetails, view::rfc3339};
-use adit_store::{Complaint, Decision, Entry, Filing, Scope, EnforcementProgress, Store, StoreError, Subject};
+use adit_store::{
+    Complaint, Decision, EnforcementProgress, Entry, Filing, Scope, Store, StoreError, Subject,
+};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -164,7 +166,8 @@ pub(super) async fn list(
     let limit = u32::try_from(limit).unwrap_or(u32::MAX);
     let complaints = store.complaints(after, limit).await.map_err(failed)?;
     let relays = store.relays_seen().await.map_err(failed)?;
-    let view = |complaint| ComplaintView::new(complaint, &EnforcementProgress::of(complaint, &relays, now), vec![]);
+    let view =
+        |complaint| ComplaintView::new(complaint, &EnforcementProgress::of(complaint, &relays, now), vec![]);
     Ok(complaints.iter().map(view).collect())
 }
 

@@ -121,7 +121,10 @@ mod tests {
         assert_eq!((standing.phase, standing.confirmed, standing.relays), (Phase::Enforcing, 2, 3));
         assert_eq!(standing.outstanding, [("eu".to_owned(), "b".to_owned())]);
         let all = [relays[0].clone(), relays[2].clone()];
-        assert_eq!(EnforcementProgress::of(&complaint(Decision::Acknowledged, None), &all, 10).phase, Phase::Enforced);
+        assert_eq!(
+            EnforcementProgress::of(&complaint(Decision::Acknowledged, None), &all, 10).phase,
+            Phase::Enforced
+        );
         let phase = |decision, until| EnforcementProgress::of(&complaint(decision, until), &relays, 10).phase;
         assert_eq!(phase(Decision::Acknowledged, Some(10)), Phase::Expired);
         assert_eq!(phase(Decision::Acknowledged, Some(11)), Phase::Enforcing);

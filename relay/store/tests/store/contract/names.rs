@@ -132,7 +132,8 @@ pub(crate) async fn an_extension_never_shortens_a_lease(fixture: StoreFixture) {
 
 pub(crate) async fn an_account_holds_no_more_names_than_its_limit(fixture: StoreFixture) {
     let store = fixture.open().await;
-    let limited = |name: &str, now| ReservationRequest { names_limit: 2, ..at(now, reservation(name, "ada", "i-1")) };
+    let limited =
+        |name: &str, now| ReservationRequest { names_limit: 2, ..at(now, reservation(name, "ada", "i-1")) };
     store.reserve(&limited("a", NOW)).await.unwrap();
     store.reserve(&limited("b", NOW)).await.unwrap();
     let third = store.reserve(&limited("c", NOW)).await;
@@ -221,7 +222,8 @@ pub(crate) async fn a_drawn_name_becomes_a_chosen_one_while_there_is_room(fixtur
 
 pub(crate) async fn idle_ports_and_idle_hosts_are_told_apart(fixture: StoreFixture) {
     let store = fixture.open().await;
-    let drawn = |endpoint| ReservationRequest { endpoint, origin: Origin::Drawn, ..reservation("-", "ada", "i-1") };
+    let drawn =
+        |endpoint| ReservationRequest { endpoint, origin: Origin::Drawn, ..reservation("-", "ada", "i-1") };
     store.reserve(&drawn(Endpoint::Tcp(20_022))).await.unwrap();
     store.reserve(&drawn(host("otter"))).await.unwrap();
     let idle = async |region, account: &str, kind| {
@@ -254,6 +256,7 @@ pub(crate) async fn ports_belong_to_a_region_and_host_names_to_the_provider(fixt
     assert!(store.release("eu.example.com", &ada, NOW).await.unwrap());
 
     store.reserve(&reservation("shop", "ada", "i-1")).await.unwrap();
-    let elsewhere = ReservationRequest { region: "us.example.com".to_owned(), ..reservation("shop", "bob", "i-2") };
+    let elsewhere =
+        ReservationRequest { region: "us.example.com".to_owned(), ..reservation("shop", "bob", "i-2") };
     assert!(matches!(store.reserve(&elsewhere).await, Err(ReserveError::Taken)));
 }

@@ -3,7 +3,8 @@
 use crate::fixture::{NOW, REGION, StoreFixture, at, host, lease, reservation};
 use adit_protocol::Account;
 use adit_store::{
-    LEASE_SECONDS, QUARANTINE_SECONDS, ReservationRequest, ReserveError, Store, Suspended, Suspension, UseTokenError,
+    LEASE_SECONDS, QUARANTINE_SECONDS, ReservationRequest, ReserveError, Store, Suspended, Suspension,
+    UseTokenError,
 };
 use std::collections::HashSet;
 
@@ -93,8 +94,10 @@ pub(crate) async fn names_at_once_do_not_exceed_the_limit(fixture: StoreFixture)
         let tasks: Vec<_> = (0..6)
             .map(|n| {
                 let store = if n % 2 == 0 { one.clone() } else { two.clone() };
-                let wish =
-                    ReservationRequest { names_limit: 3, ..reservation(&format!("n{round}-{n}"), &account, "i-1") };
+                let wish = ReservationRequest {
+                    names_limit: 3,
+                    ..reservation(&format!("n{round}-{n}"), &account, "i-1")
+                };
                 tokio::spawn(async move { store.reserve(&wish).await })
             })
             .collect();

@@ -3,8 +3,8 @@
 use crate::fixture::{NOW, REGION, StoreFixture, host, lease, reservation};
 use adit_protocol::{Account, Endpoint};
 use adit_store::{
-    BoundCredential, Pruned, ReservationRequest, ReserveError, Store, StoreError, StoreUrl, Suspended, Suspension,
-    UseTokenError,
+    BoundCredential, Pruned, ReservationRequest, ReserveError, Store, StoreError, StoreUrl, Suspended,
+    Suspension, UseTokenError,
 };
 use adit_testkit::wait::until_async;
 use sqlx::{Connection, PgConnection, SqliteConnection};
@@ -115,7 +115,8 @@ pub(crate) async fn text_comes_back_as_it_went_in(fixture: StoreFixture) {
 
 pub(crate) async fn the_end_of_time_does_no_harm(fixture: StoreFixture) {
     let store = fixture.open().await;
-    let request = ReservationRequest { now: u64::MAX, endpoint: Endpoint::Tcp(1), ..reservation("-", "ada", "i-1") };
+    let request =
+        ReservationRequest { now: u64::MAX, endpoint: Endpoint::Tcp(1), ..reservation("-", "ada", "i-1") };
     store.reserve(&request).await.unwrap();
     assert_eq!(store.extend(REGION, &[lease("x", "ada", u64::MAX)], u64::MAX).await.unwrap(), [host("x")]);
     store.use_token(&Account::managed("ada"), "t-1", "k", u64::MAX, u64::MAX).await.unwrap();
