@@ -94,7 +94,7 @@ impl Issuer {
                 // The public key stands before it, so that everybody can see whether it is the current one.
                 Ok(sealed) => keys.push(SealedKey { recipient, sealed: format!("{public}/{sealed}") }),
                 Err(error) => {
-                    tracing::error!(region = recipient, %error, "sealing a key failed: not a valid public key")
+                    tracing::error!(region = recipient, %error, "sealing a key failed: not a valid public key");
                 }
             }
         }

@@ -66,12 +66,14 @@ async fn is_issued_by_a_ca_that_starts_anew(pause: Duration) {
     let fixture = fixture.await.unwrap();
     let progress = advancing.await.unwrap();
     // Where the two met decides whether this attempt could still succeed; the one after does, and is made soon.
-    if progress.state != CertificateState::Issued {
-        let failed = order(&fixture, &fixture.request(&["shop.example.test"])).await;
-        assert_eq!(failed.failures, 1, "{failed:?}");
-        assert!(failed.next_attempt <= adit_now() + 10, "{failed:?}");
-        fixture.until_issued(&fixture.request(&["shop.example.test"])).await;
+    if progress.state == CertificateState::Issued {
+        return;
     }
+    let request = fixture.request(&["shop.example.test"]);
+    let failed = order(&fixture, &request).await;
+    assert_eq!(failed.failures, 1, "{failed:?}");
+    assert!(failed.next_attempt <= adit_now() + 10, "{failed:?}");
+    fixture.until_issued(&request).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
