@@ -173,8 +173,8 @@ fn a_bad_configuration_is_one_failure_with_all_errors() {
         failure.to_string(),
         format!(
             "error: {shown} has 2 errors [config_invalid]
-  why:   {shown}: domain: \"A\" is not in normal form: write a
-         {shown}: limits.tunnels: -1 is not a whole number from 1 to 10000
+  why:   {shown}: line 1: domain: \"A\" is not in normal form: write a
+         {shown}: line 2: limits.tunnels: -1 is not a whole number from 1 to 10000
   next:  correct it, then: adit-relay check --config {shown}"
         )
     );

@@ -53,9 +53,9 @@ fn errors_of_the_file_have_their_lines() {
     let errors = place.load(text, &[("ADIT_LANES", "0")]).unwrap_err().to_string();
     assert_eq!(
         errors.replace(&format!("{}/", place.0.path().display()), ""),
-        "ADIT_LANES: 0 is not a whole number from 1 to 256\n\
-         relay.yaml: line 2: limits: is set twice: keep one of them\n\
-         relay.yaml: line 5: lisen: is not a known key; did you mean listen?"
+        "relay.yaml: line 2: limits: is set twice: keep one of them\n\
+         relay.yaml: line 5: lisen: is not a known key; did you mean listen?\n\
+         ADIT_LANES: 0 is not a whole number from 1 to 256"
     );
 }
 
