@@ -23,13 +23,22 @@ pub(crate) struct Certificates {
     by_name: ArcSwap<ByName>,
 }
 
-type ByName = HashMap<String, Arc<CertifiedKey>>;
+type ByName = HashMap<String, NamedKey>;
+
+/// A certificate under one of its names.
+#[derive(Debug)]
+struct NamedKey {
+    key: Arc<CertifiedKey>,
+    /// Seconds since 1970 (UTC).
+    not_after: u64,
+}
 
 fn by_name<'a>(certificates: impl IntoIterator<Item = &'a pem::Certificate>) -> Arc<ByName> {
     let mut by_name = HashMap::new();
     for certificate in certificates {
         for name in &certificate.names {
-            by_name.entry(name.clone()).or_insert_with(|| certificate.key.clone());
+            let named = || NamedKey { key: certificate.key.clone(), not_after: certificate.not_after };
+            by_name.entry(name.clone()).or_insert_with(named);
         }
     }
     Arc::new(by_name)
@@ -53,15 +62,25 @@ impl Certificates {
         let found = if stored.is_empty() { None } else { find(&stored, name) };
         found.or_else(|| find(&self.by_name.load(), name))
     }
+
+    /// The names whose certificate has expired, in order. A name of a file that the store serves too is not one.
+    fn expired_names(&self, now: u64) -> Vec<String> {
+        let (stored, by_name) = (self.stored.load(), self.by_name.load());
+        let others = by_name.iter().filter(|(name, _)| !stored.contains_key(*name));
+        let expired = stored.iter().chain(others).filter(|(_, named)| named.not_after <= now);
+        let mut names: Vec<String> = expired.map(|(name, _)| name.clone()).collect();
+        names.sort();
+        names
+    }
 }
 
 fn find(by_name: &ByName, name: &str) -> Option<Arc<CertifiedKey>> {
     if let Some(found) = by_name.get(name) {
-        return Some(found.clone());
+        return Some(found.key.clone());
     }
     let lower = name.to_ascii_lowercase();
     let (_, parent) = lower.split_once('.')?;
-    by_name.get(&lower).or_else(|| by_name.get(&format!("*.{parent}"))).cloned()
+    by_name.get(&lower).or_else(|| by_name.get(&format!("*.{parent}"))).map(|named| named.key.clone())
 }
 
 impl ResolvesServerCert for Certificates {
@@ -134,6 +153,16 @@ pub(crate) struct CertificateParts {
     pub(crate) served: Arc<served::ServedCertificates>,
 }
 
+impl CertificateParts {
+    /// The problem that `/readyz` shows: a certificate of the store that cannot be served, or one that has expired.
+    pub(crate) fn problem(&self, now: u64) -> Option<String> {
+        self.served.problem().or_else(|| {
+            let expired = self.resolver.expired_names(now);
+            (!expired.is_empty()).then(|| format!("expired: {}", expired.join(", ")))
+        })
+    }
+}
+
 /// Reads the certificates of files.
 ///
 /// # Errors
@@ -142,4 +171,29 @@ pub(crate) fn read_certificates(
     files: &[CertificateFiles],
 ) -> Result<Vec<pem::Certificate>, pem::CertificateError> {
     files.iter().map(|files| pem::Certificate::read(&files.cert, &files.key)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn certificate(names: &[&str], not_after: u64) -> pem::Certificate {
+        let pair = rcgen::generate_simple_self_signed(
+            names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>(),
+        )
+        .unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::try_from(pair.signing_key.serialize_der()).unwrap();
+        pem::Certificate { not_after, ..pem::Certificate::new(vec![pair.cert.der().clone()], &key).unwrap() }
+    }
+
+    #[test]
+    fn an_expired_certificate_is_named_unless_the_store_has_another() {
+        let certificates = Certificates::default();
+        certificates
+            .replace(vec![certificate(&["*.a.example", "a.example"], 100), certificate(&["b.example"], 200)]);
+        assert_eq!(certificates.expired_names(99), Vec::<String>::new());
+        assert_eq!(certificates.expired_names(100), ["*.a.example", "a.example"]);
+        certificates.replace_stored([&certificate(&["*.a.example", "a.example"], 300)]);
+        assert_eq!(certificates.expired_names(250), ["b.example"]);
+    }
 }

@@ -39,9 +39,9 @@ pub enum Component {
     Registry,
     /// The store: without it live tunnels go on, new names are refused.
     Store,
-    /// The certificate: expired, or the development CA's.
+    /// The certificates: one of the store that cannot be served, or one that has expired.
     Certificate,
-    /// Links to peers.
+    /// Links to peers: one that no dial reaches.
     Peers,
 }
 
@@ -120,7 +120,7 @@ impl Health {
         self.phase() == LifecyclePhase::Ready && self.is_live()
     }
 
-    pub(super) fn live_text(&self) -> String {
+    pub(crate) fn live_text(&self) -> String {
         let mut text = if self.is_live() { "live\n" } else { "not live\n" }.to_owned();
         self.push_problems(&mut text, Component::is_vital);
         text

@@ -1,7 +1,10 @@
 //! Listening sockets: one for each lane and address, among which the kernel spreads connections (SO_REUSEPORT). One that
 //! comes in on a busy lane moves on to an idle one.
 
-use crate::lanes::Lane;
+use crate::{
+    lanes::Lane,
+    ops::{Component, Health},
+};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
@@ -75,21 +78,28 @@ impl Listener {
         Ok(Self { address, sockets })
     }
 
-    /// Accepts on all lanes, with a task for each connection, until `closed`.
-    pub(crate) fn serve<F, S>(self, lanes: &[Lane], closed: &CancellationToken, connection: Arc<S>)
-    where
+    /// Accepts on all lanes, with a task for each connection, until `closed`. A socket that can accept no more is reported:
+    /// the relay is not live without it.
+    pub(crate) fn serve<F, S>(
+        self,
+        lanes: &[Lane],
+        closed: &CancellationToken,
+        health: &Arc<Health>,
+        connection: Arc<S>,
+    ) where
         S: Fn(TcpStream, SocketAddr) -> F + Send + Sync + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
+        let address = self.address;
         for (lane, socket) in lanes.iter().zip(self.sockets) {
             let (connection, closed, own) = (connection.clone(), closed.clone(), lane.clone());
+            let health = health.clone();
             lane.spawn(async move {
                 tokio::select! {
                     () = closed.cancelled() => {}
-                    result = accept(&own, socket, connection) => {
-                        if let Err(error) = result {
-                            tracing::error!(%error, "listener failed");
-                        }
+                    error = accept(&own, socket, connection) => {
+                        tracing::error!(%address, %error, "listener failed");
+                        health.report(Component::Listeners, Some(format!("{address}: {error}")));
                     }
                 }
             });
@@ -110,12 +120,16 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-async fn accept<F, S>(lane: &Lane, socket: std::net::TcpListener, connection: Arc<S>) -> io::Result<()>
+/// Accepts until the socket fails for good; returns why.
+async fn accept<F, S>(lane: &Lane, socket: std::net::TcpListener, connection: Arc<S>) -> io::Error
 where
     S: Fn(TcpStream, SocketAddr) -> F + Send + Sync + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
-    let listener = TcpListener::from_std(socket)?;
+    let listener = match TcpListener::from_std(socket) {
+        Ok(listener) => listener,
+        Err(error) => return error,
+    };
     loop {
         match listener.accept().await {
             Ok((tcp, remote)) => {
@@ -128,11 +142,14 @@ where
                     Some(other) => hand_over(other, tcp, remote, connection.clone()),
                 }
             }
-            Err(error) if is_of_one_connection(&error) => {}
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(EXHAUSTED).await;
-            }
+            Err(error) => match AcceptFailure::of(&error) {
+                AcceptFailure::Connection => {}
+                AcceptFailure::Exhaustion => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(EXHAUSTED).await;
+                }
+                AcceptFailure::Socket => return error,
+            },
         }
     }
 }
@@ -150,9 +167,32 @@ where
     });
 }
 
-fn is_of_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+/// The scope of a failed accept (Linux, accept(2)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AcceptFailure {
+    /// The connection that was accepted, whose pending network errors Linux returns from accept.
+    Connection,
+    /// The process or the system: most often no descriptor or memory is left. A later accept can succeed.
+    Exhaustion,
+    /// The listening socket itself: no later accept can succeed.
+    Socket,
+}
+
+impl AcceptFailure {
+    fn of(error: &io::Error) -> Self {
+        use libc::{
+            EBADF, ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTDOWN, EHOSTUNREACH, EINTR, EINVAL, ENETDOWN,
+            ENETUNREACH, ENONET, ENOPROTOOPT, ENOTSOCK, EOPNOTSUPP, EPERM, EPROTO,
+        };
+        match error.raw_os_error() {
+            Some(EBADF | EINVAL | ENOTSOCK) => Self::Socket,
+            Some(
+                ECONNABORTED | ECONNREFUSED | ECONNRESET | EHOSTDOWN | EHOSTUNREACH | EINTR | ENETDOWN
+                | ENETUNREACH | ENONET | ENOPROTOOPT | EOPNOTSUPP | EPERM | EPROTO,
+            ) => Self::Connection,
+            _ => Self::Exhaustion,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -184,7 +224,7 @@ mod tests {
                 tell.send(lanes::current()).unwrap();
             }
         };
-        listener.serve(lanes.all(), &closed, Arc::new(connection));
+        listener.serve(lanes.all(), &closed, &Arc::default(), Arc::new(connection));
         let end = Instant::now() + Duration::from_secs(60);
         while lanes.all()[0].less_busy_lane().is_none() {
             assert!(Instant::now() < end, "the busy lane never finds the idle one");
@@ -200,5 +240,38 @@ mod tests {
         assert!(idle >= CONNECTIONS - 4, "{idle} of {CONNECTIONS} connections were served on the idle lane");
         closed.cancel();
         busy.abort();
+    }
+
+    #[test]
+    fn a_relay_with_a_listener_that_died_is_not_live() {
+        let lanes = Lanes::start(2).unwrap();
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+        let (address, one) = (listener.address, listener.sockets[1].try_clone().unwrap());
+        let (health, closed) = (Arc::new(Health::default()), CancellationToken::new());
+        listener.serve(lanes.all(), &closed, &health, Arc::new(|_, _| async {}));
+        assert!(health.is_live());
+        // A listening socket that is shut down accepts nothing from then on.
+        socket2::SockRef::from(&one).shutdown(std::net::Shutdown::Both).unwrap();
+        let end = Instant::now() + Duration::from_secs(60);
+        while health.is_live() {
+            assert!(Instant::now() < end, "the dead listener is never reported");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(health.live_text().contains(&format!("listeners: {address}: ")), "{}", health.live_text());
+        closed.cancel();
+    }
+
+    #[test]
+    fn only_errors_of_the_socket_itself_end_a_listener() {
+        let of = |code| AcceptFailure::of(&io::Error::from_raw_os_error(code));
+        for code in [libc::ECONNABORTED, libc::EPROTO, libc::ENETDOWN, libc::EHOSTUNREACH, libc::EPERM] {
+            assert_eq!(of(code), AcceptFailure::Connection, "{code}");
+        }
+        for code in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM] {
+            assert_eq!(of(code), AcceptFailure::Exhaustion, "{code}");
+        }
+        for code in [libc::EBADF, libc::EINVAL, libc::ENOTSOCK] {
+            assert_eq!(of(code), AcceptFailure::Socket, "{code}");
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::{
         served::{serve_cached, write_cache},
     },
     config::{Acme, Config},
-    ops::clock::now,
+    ops::{Component, clock::now},
 };
 use adit_acme::{Issuer, dns::Resolvers};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -77,6 +77,7 @@ pub(super) async fn read_once(relay: &Relay) {
             "cannot read the certificates; retrying"
         ),
     }
+    relay.telemetry.health.report(Component::Certificate, relay.certificates.problem(now()));
     if news {
         relay.status.news.notify_one();
     }

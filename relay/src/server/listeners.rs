@@ -88,22 +88,22 @@ pub(super) fn serve_all(
     for listener in listeners.https {
         let frontend = relay.frontend.clone();
         let serve = move |tcp, remote| public::tls::serve(frontend.clone(), tcp, remote);
-        listener.serve(lanes.all(), closed, Arc::new(serve));
+        listener.serve(lanes.all(), closed, health, Arc::new(serve));
     }
     for listener in listeners.http {
         let frontend = relay.frontend.clone();
         let serve = move |tcp, remote| public::http::serve(frontend.clone(), tcp, remote);
-        listener.serve(lanes.all(), closed, Arc::new(serve));
+        listener.serve(lanes.all(), closed, health, Arc::new(serve));
     }
     for listener in listeners.tcp {
         let (frontend, port) = (relay.frontend.clone(), listener.address.port());
         let serve = move |tcp, remote| public::tcp::serve(frontend.clone(), tcp, remote, port);
-        listener.serve(lanes.all(), closed, Arc::new(serve));
+        listener.serve(lanes.all(), closed, health, Arc::new(serve));
     }
     if let Some(listener) = listeners.peer {
         let proxy = relay.frontend.proxy.clone();
         let serve = move |tcp, remote| proxy::peer::serve(proxy.clone(), tcp, remote);
-        listener.serve(lanes.all(), &CancellationToken::new(), Arc::new(serve));
+        listener.serve(lanes.all(), &CancellationToken::new(), health, Arc::new(serve));
     }
     if let Some(listener) = listeners.ops {
         tokio::spawn(ops::serve(listener, health.clone(), relay.telemetry.metrics.clone(), stop.clone()));

@@ -58,8 +58,14 @@ pub(super) async fn beat(relay: Arc<Relay>) -> Result<(), Unhealthy> {
         relay.telemetry.health.report(Component::Lanes, None);
         beat_once(&relay).await;
         relay.routing.peers.prune();
+        relay.telemetry.health.report(Component::Peers, unreachable_peers(&relay));
         relay.accounts.forget_idle(Instant::now());
     }
+}
+
+fn unreachable_peers(relay: &Relay) -> Option<String> {
+    let peers: Vec<String> = relay.routing.peers.unreachable().iter().map(ToString::to_string).collect();
+    (!peers.is_empty()).then(|| format!("cannot reach {}", peers.join(", ")))
 }
 
 /// Extends the relay's record and announces what its sessions serve.

@@ -26,6 +26,8 @@ const MAX_ACCOUNT_STREAMS: usize = MAX_STREAMS / 8;
 pub(crate) const FAILOVER_DIAL_TIME: Duration = Duration::from_millis(300);
 /// Delay before a peer is dialled again after a failed dial.
 const REDIAL_DELAY: Duration = Duration::from_millis(500);
+/// Time for which a failed dial counts as news: a peer is dialled only when a request needs it.
+const RECENT_FAILURE_TIME: Duration = Duration::from_secs(10);
 
 /// Why there is no stream to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -99,7 +101,8 @@ struct Links {
     connections: Vec<Arc<Connection>>,
     /// The dials that are under way: for which lane, and since when.
     dials: Vec<(Option<usize>, Instant)>,
-    rests_until: Option<Instant>,
+    /// When a dial failed last.
+    failed_at: Option<Instant>,
 }
 
 /// The result of a search for a stream on the links to a peer.
@@ -124,7 +127,7 @@ impl Links {
         let now = Instant::now();
         let wanted = mine.len() + self.dials_of(lane).count() < each
             && least.is_none_or(|one| streams(&one) > 0)
-            && self.rests_until.is_none_or(|until| now >= until);
+            && self.failed_at.is_none_or(|failed| now >= failed + REDIAL_DELAY);
         if wanted {
             self.dials.push((lane, now));
         }
@@ -143,6 +146,12 @@ impl Links {
 
     fn is_empty(&self) -> bool {
         self.connections.is_empty() && self.dials.is_empty()
+    }
+
+    /// Whether a dial failed a moment before `now`, and no connection is left.
+    fn is_unreachable(&self, now: Instant) -> bool {
+        self.failed_at.is_some_and(|failed| now.duration_since(failed) < RECENT_FAILURE_TIME)
+            && self.connections.iter().all(|one| one.opener.has_ended())
     }
 
     fn end_dial(&mut self, lane: Option<usize>) {
@@ -170,7 +179,7 @@ impl Peer {
                 let (streams, accounts) = (AtomicUsize::new(0), Mutex::default());
                 links.connections.push(Arc::new(Connection { lane, opener, streams, accounts }));
             }
-            None => links.rests_until = Some(Instant::now() + REDIAL_DELAY),
+            None => links.failed_at = Some(Instant::now()),
         }
         drop(links);
         self.dialled.notify_waiters();
@@ -273,9 +282,34 @@ impl Peers {
         self.table.relays().iter().map(|record| record.relay.clone()).filter(|id| *id != self.me).collect()
     }
 
+    /// The healthy peers that this relay cannot reach, in order.
+    pub(crate) fn unreachable(&self) -> Vec<RelayId> {
+        let (now, peers) = (Instant::now(), self.peers.lock().expect(POISONED));
+        let failed = |id: &RelayId| peers.get(id).is_some_and(|peer| peer.links().is_unreachable(now));
+        let mut unreachable: Vec<RelayId> = self.others().into_iter().filter(failed).collect();
+        unreachable.sort();
+        unreachable
+    }
+
     /// Forgets the links to relays that are not there any more.
     pub(crate) fn prune(&self) {
         let known = self.others();
         self.peers.lock().expect(POISONED).retain(|id, peer| known.contains(id) || !peer.links().is_empty());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_is_unreachable_while_a_failed_dial_is_recent() {
+        let now = Instant::now();
+        let peer = Peer::default();
+        assert!(!peer.links().is_unreachable(now));
+        peer.links().dials.push((None, now));
+        peer.dialled(None, None);
+        assert!(peer.links().is_unreachable(Instant::now()));
+        assert!(!peer.links().is_unreachable(Instant::now() + RECENT_FAILURE_TIME));
     }
 }
