@@ -10,7 +10,7 @@ TEST_PACKAGES := python3 redis-server postgresql haproxy openssl curl procps bin
 
 .DEFAULT_GOAL := help
 .PHONY: help run test e2e kind kind-down check build where crds fmt soak bench profile clean
-.PHONY: check-format check-tidy check-lints check-docs check-deps check-bench
+.PHONY: check-format check-tidy check-lints check-docs check-deps check-bench check-rings
 
 help: ## print this list
 	@grep -hE '^[a-z0-9-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## /\1\t/' | expand -t 12
@@ -38,7 +38,7 @@ kind: ## a Kubernetes cluster on this machine with Adit's images, to try the ope
 kind-down: ## delete that cluster
 	@scripts/kind/cluster down
 
-check: check-format check-tidy check-lints check-docs check-deps check-bench ## formatting, lints, docs, dependencies: everything but the tests
+check: check-format check-tidy check-lints check-docs check-deps check-bench check-rings ## formatting, lints, docs, dependencies, import rings: everything but the tests
 
 build: ## build the programs as they are shipped
 	@scripts/build adit adit-relay adit-operator kubectl-adit
@@ -88,3 +88,7 @@ check-deps:
 check-bench:
 	@scripts/need python3
 	python3 -m unittest discover -q -s bench -t bench
+
+check-rings:
+	@scripts/need python3
+	scripts/rings

@@ -1,6 +1,9 @@
 //! Challenges: makes relays answer them, or sets TXT records, and checks the answer before the CA does.
 
+mod challenge;
 mod self_check;
+
+pub(crate) use challenge::Challenge;
 
 use crate::{
     client::Http,
@@ -30,19 +33,6 @@ const TXT_TIMEOUT: Duration = Duration::from_secs(20);
 /// The maximum number of self-checks of one answer.
 const MAX_SELF_CHECKS: usize = 4;
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-
-/// A challenge of the CA for one name.
-#[derive(Clone, Debug)]
-pub(crate) struct Challenge {
-    /// The name, without a wildcard.
-    pub(crate) name: String,
-    /// The CA's token.
-    pub(crate) token: String,
-    /// The key authorization.
-    pub(crate) answer: String,
-    /// Its digest as a TXT record has it.
-    pub(crate) text: String,
-}
 
 impl Proof {
     pub(crate) fn challenge_type(&self) -> ChallengeType {

@@ -7,6 +7,7 @@
 pub mod access;
 pub mod duration;
 pub mod environment;
+mod format;
 pub mod limits;
 pub mod name;
 pub mod nearest;
@@ -21,6 +22,7 @@ pub mod version;
 pub mod yaml;
 
 pub use access::{Access, Issuer, Tokens};
+pub use format::check_format;
 pub use limits::Limits;
 pub use name::DnsName;
 pub use nearest::nearest;
@@ -28,5 +30,5 @@ pub use problem::{Path, Problem};
 pub use schemars;
 pub use secret::Secret;
 pub use tcp_ports::TcpPorts;
-pub use text::{Invalid, PATH_FORMAT, check_format};
+pub use text::{Invalid, PATH_FORMAT};
 pub use version::Version;

@@ -1,6 +1,6 @@
 //! The statements that differ between the back ends.
 
-use crate::{Lease, number, reservations::key};
+use crate::{Lease, lease::key, number};
 use adit_protocol::Account;
 use sqlx::{PgConnection, SqliteConnection};
 use std::collections::HashSet;

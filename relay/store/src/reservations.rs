@@ -1,9 +1,10 @@
 //! Reservations: the owners of names.
 
 use crate::{
-    Store, StoreError,
+    Lease, Store, StoreError,
     connections::{statement, transaction},
     dialect::{Dialect, OwnedNames},
+    lease::key,
     number, unsigned,
 };
 use adit_protocol::{Account, Endpoint, InstanceId, Kind};
@@ -78,17 +79,6 @@ pub enum ReserveError {
     Unavailable(#[source] StoreError),
 }
 
-/// A name with the ownership that its tunnel was opened under.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lease {
-    /// The host name or the port.
-    pub endpoint: Endpoint,
-    /// The owner.
-    pub account: Account,
-    /// From [`Reservation::generation`].
-    pub generation: u64,
-}
-
 /// The row of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldName {
@@ -102,11 +92,6 @@ pub struct HeldName {
     pub leased_until: u64,
     /// The time from which every account can have the name, in seconds since 1970.
     pub quarantine_until: u64,
-}
-
-/// Host names are unique in the whole provider; ports are a region's own.
-pub(crate) fn key(region: &str, endpoint: &Endpoint) -> String {
-    endpoint.provider_key(region)
 }
 
 enum Outcome {

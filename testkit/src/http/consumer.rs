@@ -1,6 +1,6 @@
 //! Consumers that send bytes as they are.
 
-use super::{HttpResponse, websocket::WebSocket};
+use super::HttpResponse;
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, ServerName, pem::PemObject},
@@ -98,14 +98,6 @@ impl Consumer {
     /// As [`Consumer::send`].
     pub async fn get(&self, host: &str, path: &str) -> io::Result<HttpResponse> {
         self.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n")).await
-    }
-
-    /// Opens a WebSocket.
-    ///
-    /// # Errors
-    /// As [`Consumer::connect`] and [`WebSocket::open`].
-    pub async fn websocket(&self, host: &str, path: &str) -> io::Result<WebSocket> {
-        WebSocket::open(self.connect().await?, host, path).await
     }
 }
 

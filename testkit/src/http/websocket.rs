@@ -1,6 +1,10 @@
 //! As much of WebSocket (RFC 6455) as tests need: whole frames, no extensions.
 
-use super::{HttpResponse, body::Body, consumer::ConsumerConnection};
+use super::{
+    HttpResponse,
+    body::Body,
+    consumer::{Consumer, ConsumerConnection},
+};
 use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderValue, Request, Response, StatusCode, header};
@@ -108,6 +112,16 @@ async fn write(
     bytes.extend(frame.payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
     io.write_all(&bytes).await?;
     io.flush().await
+}
+
+impl Consumer {
+    /// Opens a WebSocket.
+    ///
+    /// # Errors
+    /// As [`Consumer::connect`] and [`WebSocket::open`].
+    pub async fn websocket(&self, host: &str, path: &str) -> io::Result<WebSocket> {
+        WebSocket::open(self.connect().await?, host, path).await
+    }
 }
 
 /// A consumer's WebSocket.

@@ -1,6 +1,6 @@
 //! Checks one answer as a CA does.
 
-use super::Challenge;
+use super::challenge::Challenge;
 use adit_store::ChallengeKind;
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
