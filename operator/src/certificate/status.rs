@@ -286,7 +286,8 @@ fn verified(all: i32, probes: &[ProbeResult]) -> ConditionValue {
             ProbeOutcome::NotProbed(why) => not_probed.push(format!("{relay} ({why})")),
         }
     }
-    let mut message = format!("All {all} relays serve it");
+    let mut message =
+        if all == 1 { "The only relay serves it".to_owned() } else { format!("All {all} relays serve it") };
     if !not_probed.is_empty() {
         let more = not_probed.len().saturating_sub(MAX_NAMED_RELAYS);
         not_probed.truncate(MAX_NAMED_RELAYS);
@@ -304,8 +305,11 @@ fn not_yet_verified(all: i32, stored: &StoredCertificate, old: &CertificateStatu
     match before.filter(|_| old.fingerprint.as_ref() == Some(&stored.fingerprint)) {
         Some(before) => ConditionValue::yes("RolledOut", &before.message),
         None => {
-            let message =
-                format!("All {all} relays have confirmed it; a TLS handshake with each will verify that");
+            let message = if all == 1 {
+                "The only relay has confirmed it; a TLS handshake will verify that".to_owned()
+            } else {
+                format!("All {all} relays have confirmed it; a TLS handshake with each will verify that")
+            };
             ConditionValue::no("Verifying", message)
         }
     }

@@ -120,7 +120,11 @@ fn enforced(progress: &EnforcementProgress) -> ConditionValue {
         Phase::Open => ConditionValue::no("Open", "No decision has been made"),
         Phase::Enforcing => ConditionValue::no("Waiting", outstanding(progress)),
         Phase::Enforced => {
-            ConditionValue::yes("AllRelays", format!("All {} relays have confirmed it", progress.relays))
+            let message = match progress.relays {
+                1 => "The only relay has confirmed it".to_owned(),
+                relays => format!("All {relays} relays have confirmed it"),
+            };
+            ConditionValue::yes("AllRelays", message)
         }
         Phase::Lifted => ConditionValue::no("Lifted", "The suspension has been lifted"),
         Phase::Dismissed => ConditionValue::no("Dismissed", "The complaint has been dismissed"),
@@ -135,6 +139,7 @@ fn readiness(judged: &ComplaintOutcome, progress: &EnforcementProgress) -> Condi
     let mut message = match progress.phase {
         Phase::Open => "The complaint waits for a decision: set spec.decision".to_owned(),
         Phase::Enforcing => outstanding(progress),
+        Phase::Enforced if progress.relays == 1 => "The target is offline on the only relay".to_owned(),
         Phase::Enforced => format!("The target is offline on all {} relays", progress.relays),
         Phase::Lifted => "The suspension has been lifted".to_owned(),
         Phase::Dismissed => "The complaint has been dismissed".to_owned(),

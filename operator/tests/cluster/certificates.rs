@@ -236,7 +236,8 @@ async fn a_secret_s_certificate_is_followed_while_it_is_valid() {
     })
     .await;
     let names = ["own.example.test".to_owned()];
-    for (days, words) in [(-4_000, "the certificate ended at"), (30, "the certificate begins only at")] {
+    for (days, words) in [(-4_000, "the certificate expired at"), (30, "the certificate is not valid before")]
+    {
         let then = time::OffsetDateTime::now_utc() + time::Duration::days(days);
         let (chain, key) = self_signed(&names, KeyAlgorithm::EcdsaP256, then).unwrap();
         put(&chain, &key).await;

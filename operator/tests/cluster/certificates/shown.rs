@@ -108,7 +108,7 @@ async fn a_relay_that_serves_another_certificate_is_named() {
     let (stored, sealed) = &set.list[0];
     shown.show(&stored.chain, &open_key(&SealingKey::of(&[7; 32]), &stored.id, sealed).unwrap());
     let message = fixture.wait_for("eu", "RolledOut", "True", "RolledOut").await;
-    assert_eq!(message, "all 1 relays serve it");
+    assert_eq!(message, "The only relay serves it");
     let asked = shown.names.lock().unwrap().clone();
     assert!(asked.contains(&format!("adit-probe-certificate.{REGION}")), "{asked:?}");
 }
