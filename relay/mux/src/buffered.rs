@@ -5,7 +5,7 @@
 //! copied into the buffer but written at once, and the next one waits until it has been sent: frames that h2 still holds can be
 //! overtaken by those of other streams.
 //!
-//! Reads and large writes are done in turns of [`MAX_TURN_BYTES`]. Between two turns the task yields to the runtime, so that a
+//! Reads and large writes are done in turns of `MAX_TURN_BYTES`. Between two turns the task yields to the runtime, so that a
 //! small message of another connection or stream does not wait for a whole window.
 
 use bytes::{Buf, BytesMut};
