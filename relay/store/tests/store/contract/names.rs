@@ -138,7 +138,7 @@ pub(crate) async fn an_account_holds_no_more_names_than_its_limit(fixture: Store
     store.reserve(&limited("b", NOW)).await.unwrap();
     let third = store.reserve(&limited("c", NOW)).await;
     assert!(matches!(third, Err(ReserveError::TooManyNames { limit: 2 })));
-    assert_eq!(third.unwrap_err().to_string(), "the account holds 2 names, as many as it may");
+    assert_eq!(third.unwrap_err().to_string(), "the account holds 2 names, its limit");
     assert_eq!(store.held_name(REGION, &host("c")).await.unwrap(), None);
 
     store.reserve(&limited("a", NOW)).await.expect("a name that it holds is no further one");
