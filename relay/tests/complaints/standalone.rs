@@ -51,7 +51,7 @@ async fn a_complaint_takes_an_account_offline_until_it_is_lifted() {
     let (code, _) = complaints_error(&fixture, &[&["acknowledge", id][..], &why].concat());
     assert_eq!(code, Some(2), "nobody can confirm it");
     let would = complaints(&fixture, &[&["acknowledge", id, "--dry-run"][..], &why].concat());
-    assert!(would.contains("takes account adit|eve (1 name) offline"), "{would}");
+    assert!(would.contains("account adit|eve (1 name) goes offline"), "{would}");
     complaints(&fixture, &[&["acknowledge", id, "--yes"][..], &why].concat());
     let problem = client_problem(&eve).await;
     assert_eq!((problem.code.as_str(), problem.exit_code()), ("suspended", 5));
