@@ -53,7 +53,7 @@ impl LoadBalance {
 mod tests {
     use super::*;
 
-    const LOOK: Duration = Duration::from_millis(100);
+    const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
     /// Lanes that have been busy for so many percent of a while.
     fn lanes(percent: &[u32]) -> LoadBalance {
@@ -66,7 +66,7 @@ mod tests {
 
     fn look(balance: &LoadBalance, percent: &[u32]) {
         for (lane, percent) in percent.iter().enumerate() {
-            balance.record_sample(lane, LOOK / 100 * *percent, LOOK);
+            balance.record_sample(lane, POLL_INTERVAL / 100 * *percent, POLL_INTERVAL);
         }
     }
 

@@ -12,7 +12,7 @@ use crate::{
         access_log::{LogEntry, RequestId, now_us},
         metrics::{Count as Counted, Gauge, GaugeGuard, Route},
     },
-    routing::upstream::{Upstream, Who},
+    routing::upstream::{StreamTarget, Upstream},
 };
 use adit_mux::{RecvStream, SendStream, UnreadBytes, body, splice::SpliceCounters};
 use adit_protocol::{Account, Code, Endpoint, TunnelId};
@@ -215,10 +215,10 @@ impl RequestRecord {
         let upgraded = self.count.is_some();
         match self.upstream.as_ref().map(|upstream| &upstream.who) {
             None => Route::Relay,
-            Some(Who::Session(_)) if upgraded => Route::Upgrade,
-            Some(Who::Session(_)) => Route::Http,
-            Some(Who::Relay(_)) if upgraded => Route::UpgradePeer,
-            Some(Who::Relay(_)) => Route::HttpPeer,
+            Some(StreamTarget::Session(_)) if upgraded => Route::Upgrade,
+            Some(StreamTarget::Session(_)) => Route::Http,
+            Some(StreamTarget::Relay(_)) if upgraded => Route::UpgradePeer,
+            Some(StreamTarget::Relay(_)) => Route::HttpPeer,
         }
     }
 
@@ -229,7 +229,7 @@ impl RequestRecord {
         }
         let account = self.owner.as_ref().map(|(account, _)| account.key());
         let peer = match self.upstream.as_ref().map(|upstream| &upstream.who) {
-            Some(Who::Relay(id)) => Some(id.as_str()),
+            Some(StreamTarget::Relay(id)) => Some(id.as_str()),
             _ => None,
         };
         log.write(&LogEntry {

@@ -13,7 +13,7 @@ use crate::{
     },
     routing::{
         route::{self, NoRoute},
-        upstream::{Failure, Upstream, Who},
+        upstream::{Failure, StreamTarget, Upstream},
     },
 };
 use adit_mux::{
@@ -77,8 +77,8 @@ where
     }
     let (bytes_in, bytes_out) = (count.sent.load(Relaxed), count.received.load(Relaxed));
     let (route, peer) = match &opened.upstream.who {
-        Who::Session(_) => (Route::Tcp, None),
-        Who::Relay(id) => (Route::TcpPeer, Some(id.as_str())),
+        StreamTarget::Session(_) => (Route::Tcp, None),
+        StreamTarget::Relay(id) => (Route::TcpPeer, Some(id.as_str())),
     };
     telemetry.metrics.ended(route, None, begun.elapsed(), bytes_in, bytes_out);
     if telemetry.log.is_on() {

@@ -27,14 +27,14 @@ pub(crate) struct Upstream {
     opener: Opener,
     header: (HeaderName, HeaderValue),
     /// Who it is, so that a second try goes elsewhere.
-    pub(crate) who: Who,
+    pub(crate) who: StreamTarget,
     /// Given back when the stream has ended.
-    pub(crate) place: Place,
+    pub(crate) place: StreamPermit,
 }
 
 /// A stream's place on its connection.
 #[derive(Debug)]
-pub(crate) enum Place {
+pub(crate) enum StreamPermit {
     /// On a session.
     Session(StreamPlace),
     /// On a link to a peer.
@@ -43,7 +43,7 @@ pub(crate) enum Place {
 
 /// One session or one relay.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Who {
+pub(crate) enum StreamTarget {
     /// A session of this relay.
     Session(SessionId),
     /// Another relay.
@@ -96,7 +96,11 @@ impl From<Failure> for Code {
 /// # Errors
 /// [`Failure`] with [`Code::TunnelOffline`] when there is none that has not been tried, and with
 /// [`Code::TooManyStreams`] when all are full.
-pub(crate) async fn select(routing: &Routing, route: &Route, tried: &[Who]) -> Result<Upstream, Failure> {
+pub(crate) async fn select(
+    routing: &Routing,
+    route: &Route,
+    tried: &[StreamTarget],
+) -> Result<Upstream, Failure> {
     let mut full = false;
     if let Route::Here(served) = route {
         match local(served, tried) {
@@ -116,29 +120,30 @@ pub(crate) async fn select(routing: &Routing, route: &Route, tried: &[Who]) -> R
 }
 
 /// A session of this relay. A stream that a peer has sent goes no further than that.
-pub(crate) fn local(served: &ServedEndpoint, tried: &[Who]) -> Option<Upstream> {
+pub(crate) fn local(served: &ServedEndpoint, tried: &[StreamTarget]) -> Option<Upstream> {
     let session = served.session(lanes::current(), |session| was_tried(session, tried))?;
     let place = session.place()?;
     Some(Upstream {
         opener: session.opener.clone(),
         header: (HeaderName::from_static(stream::TUNNEL), served.tunnel_header.clone()),
-        who: Who::Session(session.id.clone()),
-        place: Place::Session(place),
+        who: StreamTarget::Session(session.id.clone()),
+        place: StreamPermit::Session(place),
     })
 }
 
-fn was_tried(session: &Session, tried: &[Who]) -> bool {
-    tried.iter().any(|who| matches!(who, Who::Session(id) if *id == session.id))
+fn was_tried(session: &Session, tried: &[StreamTarget]) -> bool {
+    tried.iter().any(|who| matches!(who, StreamTarget::Session(id) if *id == session.id))
 }
 
 /// The less loaded of two random peers that serve the endpoint.
-async fn peer(routing: &Routing, row: &Row, tried: &[Who]) -> Result<Upstream, Failure> {
+async fn peer(routing: &Routing, row: &Row, tried: &[StreamTarget]) -> Result<Upstream, Failure> {
     let mut others: Vec<&RelayId> = row
         .sessions
         .iter()
         .map(|session| &session.relay)
         .filter(|id| {
-            **id != routing.relay && !tried.iter().any(|who| matches!(who, Who::Relay(t) if t == *id))
+            **id != routing.relay
+                && !tried.iter().any(|who| matches!(who, StreamTarget::Relay(t) if t == *id))
         })
         .collect();
     others.sort_unstable();
@@ -159,8 +164,8 @@ async fn peer(routing: &Routing, row: &Row, tried: &[Who]) -> Result<Upstream, F
                 let endpoint =
                     HeaderValue::from_str(&row.endpoint.to_string()).expect("an endpoint is ASCII");
                 let header = (HeaderName::from_static(stream::PEER_ENDPOINT), endpoint);
-                let who = Who::Relay(chosen.clone());
-                return Ok(Upstream { opener, header, who, place: Place::Peer(place) });
+                let who = StreamTarget::Relay(chosen.clone());
+                return Ok(Upstream { opener, header, who, place: StreamPermit::Peer(place) });
             }
             Err(error) => {
                 full |= error == LinkError::Full;
@@ -189,7 +194,7 @@ impl Upstream {
         head.headers_mut().insert(self.header.0.clone(), self.header.1.clone());
         let lost = |_| Failure::unhandled(Code::SessionLost);
         let opened = self.opener.open(head, end).await.map_err(lost)?;
-        if matches!(self.place, Place::Session(_)) {
+        if matches!(self.place, StreamPermit::Session(_)) {
             telemetry.lane().metrics.count(Count::StreamsOpened);
         }
         Ok(opened)
@@ -197,7 +202,7 @@ impl Upstream {
 
     /// Whether Upgrades can be sent (RFC 8441), which the other end's first SETTINGS say.
     pub(crate) async fn upgrades(&self) -> bool {
-        if let Place::Session(place) = &self.place {
+        if let StreamPermit::Session(place) = &self.place {
             place.session().answered().await;
         }
         self.opener.allows_extended_connect()

@@ -21,13 +21,13 @@ use tokio::time::sleep;
 /// How long a client has to go by itself once it has been told.
 const GOODBYE: Duration = Duration::from_millis(150);
 /// How often it is looked whether the last of the sessions has gone.
-const LOOK: Duration = Duration::from_millis(2);
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 /// After so long without the store the peers are asked.
 const CUT_OFF: Duration = Duration::from_secs(15);
 /// How often they are asked from then on.
-const ASK_AGAIN: Duration = Duration::from_secs(10);
+const PEER_QUERY_INTERVAL: Duration = Duration::from_secs(10);
 /// How often a relay asks that knows nothing, and lets nobody in meanwhile.
-const ASK_SOON: Duration = Duration::from_secs(1);
+const UNKNOWN_QUERY_INTERVAL: Duration = Duration::from_secs(1);
 /// The most sessions that are closed in one go. What closing one costs falls on its lane, where it would delay the requests
 /// of everybody else. Nothing is lost by the pauses: the suspended are refused every stream once the set is in place.
 const MAX_CLOSED_AT_ONCE: usize = 16;
@@ -93,8 +93,11 @@ pub(super) async fn watch(relay: Arc<Relay>) {
                 tracing::debug!(error = &error as &dyn std::error::Error, "the store is away");
                 relay.telemetry.health.report(Component::Store, Some("cannot be reached".to_owned()));
                 let known = relay.suspensions.known();
-                let (patience, pause) =
-                    if known.is_some() { (CUT_OFF, ASK_AGAIN) } else { (Duration::ZERO, ASK_SOON) };
+                let (patience, pause) = if known.is_some() {
+                    (CUT_OFF, PEER_QUERY_INTERVAL)
+                } else {
+                    (Duration::ZERO, UNKNOWN_QUERY_INTERVAL)
+                };
                 if since.elapsed() >= patience && asked.elapsed() >= pause {
                     asked = Instant::now();
                     if let Some(newer) = peer::suspensions::ask(&relay.routing.peers, known).await {
@@ -124,7 +127,7 @@ async fn adopt(relay: &Arc<Relay>, new: Suspensions) {
         close_if_suspended(&relay.suspensions, &relay.routing.local, &session)
             .then(|| (Instant::now(), session))
     };
-    let mut hit = few_at_a_time(relay.routing.local.alive(), told, async || sleep(LOOK).await).await;
+    let mut hit = few_at_a_time(relay.routing.local.alive(), told, async || sleep(POLL_INTERVAL).await).await;
     if !hit.is_empty() {
         tracing::info!(version, sessions = hit.len(), "sessions are suspended");
     }
@@ -137,7 +140,7 @@ async fn adopt(relay: &Arc<Relay>, new: Suspensions) {
             told.elapsed() >= GOODBYE && !session.cut.is_cancelled()
         };
         hit.iter().filter(stays).take(MAX_CLOSED_AT_ONCE).for_each(|(_, session)| session.cut.cancel());
-        sleep(LOOK).await;
+        sleep(POLL_INTERVAL).await;
     }
     relay.suspensions.confirm(version);
     relay.status.news.notify_one();

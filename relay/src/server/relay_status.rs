@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 /// How often it says so, beside news.
-const EVERY: Duration = Duration::from_secs(10);
+const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// After how long it is said again when the store did not hear it.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -29,7 +29,7 @@ pub(super) async fn watch(relay: Arc<Relay>) {
         let wait = match relay.store.confirm(&seen, &news).await {
             Ok(()) => {
                 told = closed;
-                EVERY
+                REPORT_INTERVAL
             }
             Err(error) => {
                 tracing::debug!(

@@ -18,14 +18,14 @@ use std::{error::Error, sync::Arc, time::Duration};
 use tokio::time::sleep;
 
 /// How often the files are looked at.
-const EVERY: Duration = Duration::from_secs(2);
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Uses what changes in the files, for as long as the relay runs.
 pub(super) async fn watch(relay: Arc<Relay>) {
     // The files of the configuration that is used: another one may name others.
     let mut current = relay.config.clone();
     loop {
-        sleep(EVERY).await;
+        sleep(CHECK_INTERVAL).await;
         if relay.lifecycle.closing.is_cancelled() {
             return;
         }

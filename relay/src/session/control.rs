@@ -27,7 +27,7 @@ use tokio::{
 };
 
 /// How long a client may take to answer the control stream, and to read one line of it.
-const PATIENCE: Duration = Duration::from_secs(5);
+const CONTROL_TIMEOUT: Duration = Duration::from_secs(5);
 /// A session outlives its credential by this, for clocks that differ.
 const LEEWAY_SECONDS: u64 = 60;
 /// The longest sleep until the credential's end: a wall clock that is set meanwhile is noticed.
@@ -37,7 +37,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(600);
 const NOTICE: Duration = Duration::from_secs(1);
 
 /// The control stream, which the client has not answered yet.
-pub(super) struct Asked {
+pub(super) struct PendingControl {
     response: ResponseFuture,
     send: SendStream,
     relays: u32,
@@ -52,7 +52,7 @@ pub(super) struct Control {
     relays: u32,
 }
 
-impl Asked {
+impl PendingControl {
     /// Opens the stream, which has to be the first. The client has been told that the region has so many relays.
     pub(super) async fn open(opener: &impl OpenStreams, relays: u32) -> Option<Self> {
         let request = Request::builder()
@@ -67,7 +67,7 @@ impl Asked {
 
     /// Waits for the client's answer.
     pub(super) async fn answered(self) -> Option<Control> {
-        let response = timeout(PATIENCE, self.response).await.ok()?.ok()?;
+        let response = timeout(CONTROL_TIMEOUT, self.response).await.ok()?.ok()?;
         if !response.status().is_success() {
             return None;
         }
@@ -136,7 +136,7 @@ impl Control {
 
     async fn tell(&mut self, message: &ToClient) -> Result<(), Ended> {
         let line = control::encode(message).map_err(|_| Ended::Broken)?;
-        match timeout(PATIENCE, send_bytes(&mut self.send, line.into(), false)).await {
+        match timeout(CONTROL_TIMEOUT, send_bytes(&mut self.send, line.into(), false)).await {
             Ok(Ok(true)) => Ok(()),
             Ok(_) => Err(Ended::Lost),
             Err(_) => Err(Ended::Broken),

@@ -16,10 +16,10 @@ pub(super) type ClientIo = tokio_rustls::server::TlsStream<MigratableStream>;
 
 /// A connection that belongs to a lane's runtime, or to none while it moves.
 #[derive(Debug)]
-pub(super) struct MigratableStream(Place);
+pub(super) struct MigratableStream(Location);
 
 #[derive(Debug)]
-enum Place {
+enum Location {
     At(TcpStream),
     Between(StdTcpStream),
     Lost,
@@ -28,7 +28,7 @@ enum Place {
 impl MigratableStream {
     /// A connection of the current lane.
     pub(super) fn new(tcp: TcpStream) -> Self {
-        Self(Place::At(tcp))
+        Self(Location::At(tcp))
     }
 
     /// Leaves the current lane. Until [`MigratableStream::arrive`] the connection can neither be read nor written.
@@ -36,8 +36,8 @@ impl MigratableStream {
     /// # Errors
     /// When the runtime does not let it go; the connection is lost then.
     pub(super) fn leave(&mut self) -> io::Result<()> {
-        self.0 = match std::mem::replace(&mut self.0, Place::Lost) {
-            Place::At(tcp) => Place::Between(tcp.into_std()?),
+        self.0 = match std::mem::replace(&mut self.0, Location::Lost) {
+            Location::At(tcp) => Location::Between(tcp.into_std()?),
             other => other,
         };
         Ok(())
@@ -48,8 +48,8 @@ impl MigratableStream {
     /// # Errors
     /// When the runtime does not take it; the connection is lost then.
     pub(super) fn arrive(&mut self) -> io::Result<()> {
-        self.0 = match std::mem::replace(&mut self.0, Place::Lost) {
-            Place::Between(tcp) => Place::At(TcpStream::from_std(tcp)?),
+        self.0 = match std::mem::replace(&mut self.0, Location::Lost) {
+            Location::Between(tcp) => Location::At(TcpStream::from_std(tcp)?),
             other => other,
         };
         Ok(())
@@ -57,8 +57,8 @@ impl MigratableStream {
 
     fn tcp(self: Pin<&mut Self>) -> io::Result<Pin<&mut TcpStream>> {
         match &mut self.get_mut().0 {
-            Place::At(tcp) => Ok(Pin::new(tcp)),
-            Place::Between(_) | Place::Lost => Err(io::ErrorKind::NotConnected.into()),
+            Location::At(tcp) => Ok(Pin::new(tcp)),
+            Location::Between(_) | Location::Lost => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     Sessions,
     admit::AdmittedClient,
-    control::Asked,
+    control::PendingControl,
     ended::Ended,
     migratable_stream::ClientIo,
     serve::{end, serve},
@@ -33,7 +33,7 @@ pub(super) async fn run(sessions: Arc<Sessions>, io: ClientIo, client: AdmittedC
     let begun = async {
         let (opener, pinger, driver) = adit_mux::open(io).await.ok()?;
         let driver = tokio::spawn(driver);
-        let asked = Asked::open(&opener, relays).await.or_else(|| {
+        let asked = PendingControl::open(&opener, relays).await.or_else(|| {
             driver.abort();
             None
         })?;

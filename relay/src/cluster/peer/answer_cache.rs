@@ -12,7 +12,7 @@ use std::{
 /// Lifetime of a cached answer.
 const KEPT: Duration = Duration::from_secs(5);
 /// Maximum number of cached answers; consumers of made-up addresses cannot grow it further.
-const MOST: usize = 4096;
+const MAX_ANSWERS: usize = 4096;
 
 /// A cached answer and the time of its arrival.
 type Kept = (Instant, Option<Arc<Row>>);
@@ -29,10 +29,10 @@ impl AnswerCache {
 
     pub(super) fn keep(&self, endpoint: &Endpoint, row: Option<Arc<Row>>) {
         let mut asked = self.0.lock().expect(POISONED);
-        if asked.len() >= MOST {
+        if asked.len() >= MAX_ANSWERS {
             asked.retain(|_, (at, _)| at.elapsed() < KEPT);
         }
-        if asked.len() < MOST {
+        if asked.len() < MAX_ANSWERS {
             asked.insert(endpoint.clone(), (Instant::now(), row));
         }
     }
