@@ -2,7 +2,7 @@
 
 use super::{
     contract,
-    region::{PATIENCE, Region, within},
+    region::{MAX_WAIT, Region, within},
 };
 use crate::{
     cluster::{
@@ -83,7 +83,7 @@ async fn an_owner_changes_its_options(region: Region) {
         let claim = with_options(claim.clone(), options);
         a.registry.claim(&claim).await.unwrap();
         let seen = || b.row(HOST).map(|row| row.options.clone());
-        within(PATIENCE, seen, Some(claim.options.clone())).await;
+        within(MAX_WAIT, seen, Some(claim.options.clone())).await;
     }
 }
 
@@ -163,7 +163,7 @@ async fn a_tunnel_that_is_opened_anew_is_not_released_with_the_old_one(region: R
     assert_eq!(a.sees(HOST).as_deref(), Some("ann: s1@relay-1"));
     Region::all_see(&[&b], HOST, Some("ann: s1@relay-1")).await;
     super::within(
-        super::region::PATIENCE,
+        super::region::MAX_WAIT,
         || b.row(HOST).map(|r| r.tunnel.clone()),
         Some(new.tunnel.clone()),
     )
@@ -206,11 +206,11 @@ async fn accounts_are_counted(region: Region) {
         (table.rows_of(account), table.sessions_of(account), table.rows())
     };
     for relay in [&a, &b] {
-        super::within(super::region::PATIENCE, || count(relay, &ann), (2, 3, 2)).await;
+        super::within(super::region::MAX_WAIT, || count(relay, &ann), (2, 3, 2)).await;
     }
     a.registry.claim(&a.claim("two.eu.example.com", "bob", 2, "s4")).await.unwrap();
     for relay in [&a, &b] {
-        super::within(super::region::PATIENCE, || count(relay, &ann), (1, 1, 2)).await;
+        super::within(super::region::MAX_WAIT, || count(relay, &ann), (1, 1, 2)).await;
         assert_eq!(count(relay, &Account::managed("bob")), (1, 1, 2));
         assert_eq!(count(relay, &Account::managed("nobody")), (0, 0, 2));
     }
@@ -221,7 +221,7 @@ async fn accounts_of_any_issuer_and_ports_are_carried_whole(region: Region) {
     let mut claim = a.claim("tcp:20022", "ann", u64::from(u32::MAX) << 30, "s1");
     claim.account = Account { issuer: "https://id.example/\"ä\\".into(), subject: "x|y/ü'\"\\ {}".into() };
     a.registry.claim(&claim).await.unwrap();
-    super::within(super::region::PATIENCE, || b.row("tcp:20022").map(|row| row.is_of(&claim)), Some(true))
+    super::within(super::region::MAX_WAIT, || b.row("tcp:20022").map(|row| row.is_of(&claim)), Some(true))
         .await;
     assert_eq!(b.row("tcp:20022"), a.row("tcp:20022"));
     assert_eq!(b.row("tcp:20023"), None);

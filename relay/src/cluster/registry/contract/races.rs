@@ -2,7 +2,7 @@
 
 use super::{
     contract,
-    region::{PATIENCE, Region, Relay},
+    region::{MAX_WAIT, Region, Relay},
     within,
 };
 use crate::cluster::registry::{Claim, ClaimError};
@@ -85,7 +85,7 @@ async fn of_claims_at_once_the_greatest_generation_has_it_everywhere(region: Reg
             assert!(fits, "round {round}: {answer:?}");
         }
         for relay in &relays {
-            within(PATIENCE, || relay.row(&host).is_some_and(|row| row.is_of(winner)), true).await;
+            within(MAX_WAIT, || relay.row(&host).is_some_and(|row| row.is_of(winner)), true).await;
             assert_eq!(relay.row(&host).unwrap().sessions, [winner.row_session()]);
         }
         held.set(&relays, host, vec![winner.clone()]).await;
@@ -116,7 +116,7 @@ async fn of_claims_at_once_with_an_equal_generation_exactly_one_owner_is_accepte
         assert!(accepted.iter().all(|claim| claim.account == *owner), "round {round}: {answers:?}");
         for relay in &relays {
             let sees = || relay.row(&host).filter(|row| row.account == *owner).map(|row| row.sessions.len());
-            within(PATIENCE, sees, Some(3)).await;
+            within(MAX_WAIT, sees, Some(3)).await;
         }
         held.set(&relays, host, accepted.into_iter().cloned().collect()).await;
     }

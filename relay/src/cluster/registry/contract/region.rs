@@ -143,10 +143,10 @@ impl Region {
     /// Waits until all relays see the same of a host.
     pub(super) async fn all_see(relays: &[&Relay], host: &str, wanted: Option<&str>) {
         for relay in relays {
-            within(PATIENCE, || relay.sees(host), wanted.map(ToOwned::to_owned)).await;
+            within(MAX_WAIT, || relay.sees(host), wanted.map(ToOwned::to_owned)).await;
         }
     }
 }
 
 /// The longest that a change may take to reach all relays on a busy machine.
-pub(in crate::cluster::registry) const PATIENCE: Duration = Duration::from_secs(60);
+pub(in crate::cluster::registry) const MAX_WAIT: Duration = Duration::from_secs(60);

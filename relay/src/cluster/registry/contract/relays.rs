@@ -2,7 +2,7 @@
 
 use super::{
     contract,
-    region::{PATIENCE, Region, Relay},
+    region::{MAX_WAIT, Region, Relay},
     within,
 };
 use crate::cluster::{
@@ -29,26 +29,26 @@ fn relays_of(relay: &Relay) -> Vec<RelayRecord> {
 async fn relays_see_each_other_and_how_loaded_they_are(region: Region) {
     let [a, b] = region.relays().await;
     for relay in [&a, &b] {
-        within(PATIENCE, || relays_of(relay), vec![a.record(), b.record()]).await;
+        within(MAX_WAIT, || relays_of(relay), vec![a.record(), b.record()]).await;
     }
     let busy = RelayRecord { sessions: 4_000_000_000, streams: 77, draining: true, peer: None, ..b.record() };
     b.registry.beat(&busy, &[]).await.unwrap();
     for relay in [&a, &b] {
-        within(PATIENCE, || relays_of(relay), vec![a.record(), busy.clone()]).await;
+        within(MAX_WAIT, || relays_of(relay), vec![a.record(), busy.clone()]).await;
     }
 }
 
 async fn only_a_change_that_matters_wakes_those_who_wait(region: Region) {
     let [a, b] = region.relays().await;
-    within(PATIENCE, || relays_of(&a).len(), 2).await;
+    within(MAX_WAIT, || relays_of(&a).len(), 2).await;
     let mut changed = a.registry.table().changed();
     changed.mark_unchanged();
     let busy = RelayRecord { streams: 77, ..b.record() };
     b.registry.beat(&busy, &[]).await.unwrap();
-    within(PATIENCE, || relays_of(&a)[1].streams, 77).await;
+    within(MAX_WAIT, || relays_of(&a)[1].streams, 77).await;
     assert!(!changed.has_changed().unwrap(), "load alone is no change");
     b.registry.beat(&RelayRecord { draining: true, ..busy }, &[]).await.unwrap();
-    tokio::time::timeout(PATIENCE, changed.changed()).await.unwrap().unwrap();
+    tokio::time::timeout(MAX_WAIT, changed.changed()).await.unwrap().unwrap();
     assert!(relays_of(&a)[1].draining);
 }
 
@@ -76,7 +76,7 @@ async fn a_session_that_beats_no_longer_list_is_released(region: Region) {
         a.registry.claim(claim).await.unwrap();
     }
     Region::all_see(&[&b], HOST, Some("ann: s1@relay-1 s2@relay-1")).await;
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + MAX_WAIT;
     while b.sees(HOST).as_deref() != Some("ann: s1@relay-1") {
         assert!(Instant::now() < end, "{:?}", b.sees(HOST));
         a.beat(std::slice::from_ref(&kept)).await;
@@ -93,10 +93,10 @@ async fn a_relay_that_leaves_takes_its_sessions_along(region: Region) {
             b.registry.claim(&b.claim(&host, "ann", 1, "s2")).await.unwrap();
         }
     }
-    within(PATIENCE, || b.registry.table().rows(), 300).await;
+    within(MAX_WAIT, || b.registry.table().rows(), 300).await;
     a.registry.leave().await;
-    within(PATIENCE, || b.registry.table().rows(), 150).await;
-    within(PATIENCE, || relays_of(&b), vec![b.record()]).await;
+    within(MAX_WAIT, || b.registry.table().rows(), 150).await;
+    within(MAX_WAIT, || relays_of(&b), vec![b.record()]).await;
     Region::all_see(&[&b], "h4.eu.example.com", Some("ann: s2@relay-2")).await;
     let late = region.relay("relay-3").await;
     assert_eq!(late.registry.table().rows(), 150);
@@ -115,7 +115,7 @@ async fn a_relay_that_is_no_longer_heard_is_gone_everywhere_and_may_come_back(re
     };
     let mut beat = Instant::now();
     while !(is_gone(&b) && is_gone(&c)) {
-        assert!(silent_since.elapsed() < RELAY_TTL + PATIENCE, "{:?} {:?}", b.sees(HOST), c.sees(HOST));
+        assert!(silent_since.elapsed() < RELAY_TTL + MAX_WAIT, "{:?} {:?}", b.sees(HOST), c.sees(HOST));
         if beat.elapsed() > Duration::from_secs(1) {
             beat = Instant::now();
             b.beat(&kept).await;
@@ -134,6 +134,6 @@ async fn a_relay_that_is_no_longer_heard_is_gone_everywhere_and_may_come_back(re
     Region::all_see(&[&a, &b, &c], HOST, Some("ann: s1@relay-1 s2@relay-2")).await;
     Region::all_see(&[&a, &b, &c], "alone.eu.example.com", Some("ann: s1@relay-1")).await;
     for relay in [&a, &b, &c] {
-        within(PATIENCE, || relays_of(relay).len(), 3).await;
+        within(MAX_WAIT, || relays_of(relay).len(), 3).await;
     }
 }
